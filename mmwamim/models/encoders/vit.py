@@ -1,0 +1,156 @@
+"""Vision Transformer that embeds and encodes visible patches only."""
+from typing import List, Optional, Sequence, Union
+
+import torch
+import torch.nn.functional as F
+from mmpretrain.models import VisionTransformer
+from mmpretrain.models.utils import resize_pos_embed
+from torch import Tensor, nn
+
+from mmwamim.registry import MODELS
+
+from ..masking import to_device, visible_indices
+from ..positions import sincos_positions
+
+
+@MODELS.register_module()
+class MaskedViT(VisionTransformer):
+    """mmpretrain's Vision Transformer, with a second way in for masked images.
+
+    Called with a mask it computes visible patches only and returns features of several depths;
+    called without one it is exactly its parent. Parameter names are the parent's, so a
+    checkpoint loads ``strict=True`` into the stock ``VisionTransformer``.
+
+    Two parts take no gradient, since this class is for pre-training: the positions, which are
+    fixed sine-cosine, and the final norms, which the masked path does not reach (they stay what
+    they are at the start: the identity up to normalisation). The stock class trains both.
+
+    Source: He et al., "Masked Autoencoders Are Scalable Vision Learners" (visible patches only);
+    WaMIM, "Implementation Details", encoder (features of several layers).
+
+    Args:
+        out_indices: Layers (from 0; negative ones count from the end) whose outputs are
+            returned, shallow to deep, one for each level of the target. Default: a quarter,
+            half, three quarters and the end of 12 layers.
+        **parent: ``arch``, ``img_size``, ``patch_size``, ``in_channels``, ``drop_path_rate``,
+            ``out_type`` and so on of ``mmpretrain.VisionTransformer``. ViT-S/16 is
+            ``arch='deit-small'`` there; its own 'small' is another network.
+
+    Attributes:
+        feature_channels (tuple): Width of the features of each level.
+        feature_strides (tuple): Pixels a token of each level.
+        mask_unit (int): Pixels of the mask's unit: the patch size.
+        num_extra_tokens (int): 1 with a class token, else 0.
+
+    Raises:
+        ValueError: ``out_indices`` names a layer that does not exist, or is not in rising order.
+        TypeError: ``parent`` has a field that ``VisionTransformer`` does not know.
+    """
+
+    def __init__(self, out_indices: Union[int, Sequence[int]] = (2, 5, 8, 11), **parent) -> None:
+        if 'patch_cfg' in parent or 'frozen_stages' in parent:
+            raise TypeError('MaskedViT does not support patch_cfg or frozen_stages: the stock '
+                            'mmpretrain.VisionTransformer does')
+        # The parent refuses negative entries of a tuple and writes into a list of the caller's.
+        wanted = [out_indices] if isinstance(out_indices, int) else list(out_indices)
+        super().__init__(out_indices=-1, **parent)
+        indices = [index + self.num_layers if index < 0 else index for index in wanted]
+        if not indices or sorted(set(indices)) != indices or not (
+                0 <= indices[0] and indices[-1] < self.num_layers):
+            raise ValueError(f'out_indices {tuple(wanted)} must be different layers in rising '
+                             f'order from 0 to {self.num_layers - 1}')
+        self.out_indices = indices
+
+        kernel = self.patch_embed.projection.kernel_size
+        if kernel[0] != kernel[1]:
+            raise ValueError(f'patch_size must be square, not {kernel}')
+        self.mask_unit = kernel[0]
+        self.feature_channels = (self.embed_dims, ) * len(indices)
+        self.feature_strides = (self.mask_unit, ) * len(indices)
+
+        self.pos_embed.requires_grad = False
+        for norm in ('ln1', 'ln2'):
+            if hasattr(self, norm):
+                getattr(self, norm).requires_grad_(False)
+
+    def init_weights(self) -> None:
+        """Xavier-uniform patch embedding, sine-cosine positions, class token N(0, 0.02).
+
+        Nothing is touched where ``init_cfg`` loads a checkpoint.
+        """
+        super().init_weights()
+        configs = self.init_cfg if isinstance(self.init_cfg, (list, tuple)) else [self.init_cfg]
+        if any(config and config.get('type') == 'Pretrained' for config in configs):
+            return
+        positions = sincos_positions(tuple(self.patch_resolution), self.embed_dims)
+        with torch.no_grad():
+            self.pos_embed.zero_()  # the class token's position stays zero
+            self.pos_embed[:, self.num_extra_tokens:] = positions
+        # The convolution is a linear layer on flattened patches, and is initialised as one.
+        nn.init.xavier_uniform_(self.patch_embed.projection.weight.flatten(1))
+        if self.cls_token is not None:
+            nn.init.normal_(self.cls_token, std=0.02)
+
+    def train(self, mode: bool = True) -> 'MaskedViT':
+        """Sets training mode and returns self, which the parent forgets."""
+        super().train(mode)
+        return self
+
+    def forward(self, images: Tensor,
+                mask: Optional[Tensor] = None) -> Union[List[Tensor], tuple]:
+        """Encodes images.
+
+        Args:
+            images: Normalised images (B, C, H, W), H and W multiples of the patch size.
+            mask: bool (B or 1, H / patch, W / patch), True = masked, best on the CPU; None for
+                the parent's forward pass.
+
+        Returns:
+            With a mask a list of (B, extra + visible, C), one for each of ``out_indices``,
+            before any final norm: the class token first, if any, then the visible patches in
+            raster order. Without a mask what the parent returns.
+
+        Raises:
+            ValueError: Image size or mask do not fit the patch size.
+        """
+        if mask is None:
+            return super().forward(images)
+        tokens = self._embed_visible(images, mask)
+        features = []
+        for index, layer in enumerate(self.layers[:self.out_indices[-1] + 1]):
+            tokens = layer(tokens)
+            if index in self.out_indices:
+                features.append(tokens)
+        return features
+
+    def _embed_visible(self, images: Tensor, mask: Tensor) -> Tensor:
+        """(B, C, H, W), (B or 1, rows, cols) -> (B, extra + visible, D)."""
+        batch, _, height, width = images.shape
+        patch = self.mask_unit
+        if height % patch or width % patch:
+            raise ValueError(f'image size {height}x{width} must be divisible by the patch size '
+                             f'{patch}')
+        grid = (height // patch, width // patch)
+        if mask.dim() != 3 or tuple(mask.shape[1:]) != grid or mask.shape[0] not in (1, batch):
+            raise ValueError(f'mask {tuple(mask.shape)} must be ({batch} or 1, {grid[0]}, '
+                             f'{grid[1]}): one unit for each {patch}x{patch} patch')
+        indices = to_device(visible_indices(mask), images.device).expand(batch, -1)
+
+        # (B, C, rows, P, cols, P) -> view (B, rows, cols, C, P, P): picking the visible cells of
+        # the view copies those alone, (B, visible, C, P, P).
+        cells = images.unflatten(3, (grid[1], patch)).unflatten(2, (grid[0], patch))
+        cells = cells.permute(0, 2, 4, 1, 3, 5)
+        which = torch.arange(batch, device=images.device).unsqueeze(1)
+        visible = cells[which, indices // grid[1], indices % grid[1]].flatten(2)
+        projection = self.patch_embed.projection
+        tokens = F.linear(visible, projection.weight.flatten(1), projection.bias)
+
+        positions = resize_pos_embed(self.pos_embed, self.patch_resolution, grid,
+                                     mode=self.interpolate_mode,
+                                     num_extra_tokens=self.num_extra_tokens)
+        extra, positions = positions.split(
+            [self.num_extra_tokens, positions.shape[1] - self.num_extra_tokens], dim=1)
+        tokens = tokens + positions[0][indices]
+        if self.cls_token is not None:
+            tokens = torch.cat([(self.cls_token + extra).expand(batch, -1, -1), tokens], dim=1)
+        return self.pre_norm(self.drop_after_pos(tokens))

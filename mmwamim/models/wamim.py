@@ -1,0 +1,128 @@
+"""WaMIM: the map of the method. Start reading at :meth:`WaMIM.loss`."""
+from typing import Dict, List, Optional
+
+import torch
+from mmpretrain.models.selfsup import BaseSelfSupervisor
+from torch import Tensor
+
+from mmwamim.registry import MODELS
+
+from .masking import count_visible, draw_mask
+
+
+@MODELS.register_module()
+class WaMIM(BaseSelfSupervisor):
+    """Masked image modeling with multi-level targets.
+
+    With a wavelet target this is WaMIM ("Wavelet-Driven Masked Image Modeling: A Path to
+    Efficient Visual Representation"); any encoder and target that keep the contracts of their
+    base classes can be put in.
+
+    Args:
+        backbone: Encoder that maps (images, mask) to a list of features, such as
+            ``mmwamim.MaskedViT``.
+        neck: Decoder that maps (features, mask) to predictions; what it must know of encoder and
+            target is filled in.
+        head: Maps (predictions, targets, mask) to a dict of losses; the levels' names are filled
+            in.
+        target_generator: Maps images to targets.
+        mask_ratio: Share of masked units, in (0, 1).
+        mask_unit: Pixels of a unit of the mask. Default: what the encoder names.
+        shared_mask: One mask for all images of a process's batch instead of one an image.
+        data_preprocessor: As in mmpretrain; default ``SelfSupDataPreprocessor``.
+        init_cfg: MMEngine's initialisation config.
+
+    Raises:
+        ValueError: Parts do not fit each other; the message names the field.
+    """
+
+    def __init__(self,
+                 backbone: dict,
+                 neck: dict,
+                 head: dict,
+                 target_generator: dict,
+                 mask_ratio: float = 0.75,
+                 mask_unit: Optional[int] = None,
+                 shared_mask: bool = False,
+                 data_preprocessor: Optional[dict] = None,
+                 init_cfg: Optional[dict] = None) -> None:
+        count_visible(10**6, mask_ratio)  # raises on a ratio outside (0, 1)
+        backbone = _build(backbone)
+        target_generator = _build(target_generator)
+        mask_unit = mask_unit or backbone.mask_unit
+        if mask_unit % backbone.mask_unit:
+            raise ValueError(f'mask_unit {mask_unit} must be a multiple of the '
+                             f'{backbone.mask_unit} px that {type(backbone).__name__} masks')
+        neck = _build(
+            neck,
+            in_channels=backbone.feature_channels,
+            feature_strides=backbone.feature_strides,
+            out_channels=target_generator.channels,
+            target_strides=target_generator.grid_strides,
+            mask_unit=backbone.mask_unit,
+            num_extra_tokens=backbone.num_extra_tokens)
+        head = _build(head, level_names=target_generator.level_names)
+        super().__init__(
+            backbone=backbone,
+            neck=neck,
+            head=head,
+            target_generator=target_generator,
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg)
+        self.mask_ratio = mask_ratio
+        self.mask_unit = mask_unit
+        self.shared_mask = shared_mask
+
+    def loss(self, inputs: Tensor, data_samples: Optional[list] = None) -> Dict[str, Tensor]:
+        """The whole method.
+
+        Args:
+            inputs: Normalised images (B, C, H, W), sides divisible by the mask unit and the
+                coarsest target cell.
+            data_samples: Not used; part of mmpretrain's interface.
+
+        Returns:
+            A weighted loss for each level, scalars; their sum is the loss.
+        """
+        mask = self.draw_mask(inputs)
+        features = self.backbone(inputs, mask)
+        predictions = self.neck(features, mask)
+        targets = self.target_generator(inputs)
+        return self.head(predictions, targets, mask)
+
+    def draw_mask(self, images: Tensor) -> Tensor:
+        """Draws the mask of one step for images (B, C, H, W).
+
+        Returns:
+            bool (B or 1, rows, cols) on the CPU in the encoder's own mask units, True = masked.
+
+        Raises:
+            ValueError: The image size is not divisible by the mask unit.
+        """
+        height, width = images.shape[-2:]
+        if height % self.mask_unit or width % self.mask_unit:
+            raise ValueError(f'image size {height}x{width} must be divisible by mask_unit = '
+                             f'{self.mask_unit}')
+        batch = 1 if self.shared_mask else images.shape[0]
+        grid = (height // self.mask_unit, width // self.mask_unit)
+        mask = draw_mask(batch, grid, self.mask_ratio)
+        repeat = self.mask_unit // self.backbone.mask_unit
+        return mask.repeat_interleave(repeat, 1).repeat_interleave(repeat, 2)
+
+    @torch.no_grad()
+    def predict_targets(self, inputs: Tensor, mask: Optional[Tensor] = None):
+        """Predictions, targets and the mask for pictures and analysis, without gradient.
+
+        Returns:
+            (list of predictions, list of targets, mask), all float32 but the bool mask.
+        """
+        mask = self.draw_mask(inputs) if mask is None else mask
+        predictions: List[Tensor] = self.neck(self.backbone(inputs, mask), mask)
+        return [level.float() for level in predictions], self.target_generator(inputs), mask
+
+
+def _build(config, **filled_in):
+    """Builds a part from its config; ``filled_in`` are fields the other parts decide."""
+    if isinstance(config, torch.nn.Module):
+        return config
+    return MODELS.build(dict(filled_in, **config))

@@ -1,0 +1,22 @@
+"""The registries of mmwamim, children of MMEngine's root registries.
+
+``locations`` names the package to import on the first look-up, so that
+``type='mmwamim.WaMIM'`` works in any OpenMMLab project without
+``custom_imports``: MMEngine imports ``mmwamim.registry`` by the prefix.
+"""
+from mmengine import registry as root
+from mmengine.registry import Registry
+
+SCOPE = 'mmwamim'
+
+MODELS = Registry('model', parent=root.MODELS, scope=SCOPE, locations=['mmwamim.models'])
+TRANSFORMS = Registry('transform', parent=root.TRANSFORMS, scope=SCOPE,
+                      locations=['mmwamim.datasets'])
+DATASETS = Registry('dataset', parent=root.DATASETS, scope=SCOPE, locations=['mmwamim.datasets'])
+METRICS = Registry('metric', parent=root.METRICS, scope=SCOPE, locations=['mmwamim.evaluation'])
+HOOKS = Registry('hook', parent=root.HOOKS, scope=SCOPE, locations=['mmwamim.engine'])
+OPTIM_WRAPPER_CONSTRUCTORS = Registry('optimizer wrapper constructor',
+                                      parent=root.OPTIM_WRAPPER_CONSTRUCTORS, scope=SCOPE,
+                                      locations=['mmwamim.engine'])
+VISUALIZERS = Registry('visualizer', parent=root.VISUALIZERS, scope=SCOPE,
+                       locations=['mmwamim.visualization'])
