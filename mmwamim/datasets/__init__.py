@@ -1,0 +1,3 @@
+from .images import UnlabelledImages
+
+__all__ = ['UnlabelledImages']

@@ -1,0 +1,3 @@
+from .hooks import EncoderExportHook, RunSummaryHook
+
+__all__ = ['EncoderExportHook', 'RunSummaryHook']

@@ -1,0 +1,34 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: quickstart test install clean
+
+quickstart: $(VENV)/pretrain.stamp  ## pre-train a small ViT on photographs and look at it
+	$(BIN)/python tools/quickstart.py
+
+test: $(VENV)/tests.stamp  ## ruff and every test, on the CPU
+	$(BIN)/ruff check .
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest
+
+install: $(VENV)/pretrain.stamp
+
+# A stamp is written when its installation is complete, and is older than what it was made from
+# as soon as a pin changes.
+$(VENV)/pretrain.stamp: requirements/pretrain.txt setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "mmwamim needs Python >= 3.10: make PYTHON=/path/to/python $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing what pre-training needs into $(VENV) (a few GB to download)"
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r requirements/pretrain.txt
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(VENV)/tests.stamp: $(VENV)/pretrain.stamp requirements/tests.txt requirements/mmcv_ops.sh
+	$(BIN)/python -m pip install --quiet -r requirements/tests.txt
+	requirements/mmcv_ops.sh $(BIN)/python
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build quickstart mmwamim.egg-info

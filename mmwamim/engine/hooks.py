@@ -1,0 +1,93 @@
+"""What a run says at its start and leaves at its end."""
+from pathlib import Path
+from typing import Dict
+
+import torch
+from mmengine.dist import get_world_size, master_only
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import Tensor
+
+from mmwamim.registry import HOOKS
+
+PREFIX = 'backbone.'
+
+
+def encoder_state(model: torch.nn.Module) -> Dict[str, Tensor]:
+    """The encoder's part of a model's state dict, on the CPU, keys with prefix ``backbone.``."""
+    model = model.module if is_model_wrapper(model) else model
+    return {name: value.detach().cpu() for name, value in model.state_dict().items()
+            if name.startswith(PREFIX)}
+
+
+@HOOKS.register_module()
+class RunSummaryHook(Hook):
+    """Prints what was resolved, just before the first step."""
+
+    priority = 'VERY_LOW'
+
+    @master_only
+    def before_train(self, runner: Runner) -> None:
+        loader, wrapper = runner.train_dataloader, runner.optim_wrapper
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        batch, processes = loader.batch_size, get_world_size()
+        accumulated = getattr(wrapper, '_accumulative_counts', 1)
+        peak = max(scheduler.base_values[0] for scheduler in runner.param_schedulers) \
+            if runner.param_schedulers else wrapper.get_lr()['lr'][0]
+        precision = getattr(wrapper, 'cast_dtype', None)
+        device = next(model.parameters()).device.type
+        rows = {
+            'config': runner.cfg.filename,
+            'images': f'{len(loader.dataset)} in {loader.dataset.data_root}',
+            'encoder': f'{type(model.backbone).__name__}, '
+                       f'{sum(p.numel() for p in model.backbone.parameters()) / 1e6:.1f} M '
+                       'parameters',
+            'target': f'{type(model.target_generator).__name__}, levels '
+                      f'{", ".join(model.target_generator.level_names)}'
+                      if hasattr(model, 'target_generator') else 'none',
+            'batch': f'{batch * processes * accumulated} = {batch} images x {processes} processes'
+                     + (f' x {accumulated} accumulated' if accumulated > 1 else ''),
+            'learning rate': f'{peak:.3g} at its peak',
+            'length': f'{runner.max_epochs} epochs of {len(loader)} steps',
+            'precision': f'{precision or torch.float32} on {device}'.replace('torch.', ''),
+            'seed': runner.seed,
+            'work dir': runner.work_dir,
+        }
+        lines = [f'  {name:<14}{value}' for name, value in rows.items()]
+        runner.logger.info('This run:\n' + '\n'.join(lines))
+
+
+@HOOKS.register_module()
+class EncoderExportHook(Hook):
+    """Writes the encoder alone as ``encoder.pth`` when training ends, and says what to do next.
+
+    The file holds ``state_dict`` with keys ``backbone.*``, so ``prefix='backbone.'`` reads it and
+    the full checkpoints alike, and ``meta`` with the config that made it.
+
+    Args:
+        filename: Name of the file in the work directory.
+    """
+
+    priority = 'VERY_LOW'  # after the last full checkpoint
+
+    def __init__(self, filename: str = 'encoder.pth') -> None:
+        self.filename = filename
+
+    @master_only
+    def after_train(self, runner: Runner) -> None:
+        path = Path(runner.work_dir) / self.filename
+        meta = dict(config=runner.cfg.pretty_text, epoch=runner.epoch, iter=runner.iter)
+        torch.save(dict(meta=meta, state_dict=encoder_state(runner.model)), path)
+        config = runner.cfg.filename
+        last = sorted(Path(runner.work_dir).glob('epoch_*.pth'), key=lambda p: p.stat().st_mtime)
+        checkpoint = last[-1] if last else 'CHECKPOINT'
+        runner.logger.info('\n'.join([
+            f'The encoder alone is in {path}. Next:',
+            '  look at the losses',
+            f'    python tools/analysis/plot_log.py {runner.work_dir}',
+            '  look at reconstructions',
+            f'    python tools/analysis/show_reconstruction.py {config} {checkpoint} IMAGES',
+            '  use it as the backbone of any mmpretrain, mmdet or mmseg config',
+            f"    init_cfg=dict(type='Pretrained', checkpoint='{path}', prefix='{PREFIX}')",
+        ]))

@@ -1,0 +1,116 @@
+"""What tools/train.py and tools/test.py settle before MMEngine's Runner starts."""
+import os
+from pathlib import Path
+
+import torch
+import torch.distributed
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+
+DATA_FORM = 'UnlabelledImages'
+
+
+def settle_work_dir(cfg: Config, config_path: str, work_dir: str = None) -> None:
+    """The command line first, then the config, then work_dirs/<config's name>."""
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = os.path.join('work_dirs', Path(config_path).stem)
+
+
+def settle_precision(cfg: Config, amp: bool) -> None:
+    """Mixed precision on a GPU if the config or ``amp`` asks for it; float32 on the CPU."""
+    wrapper = cfg.get('optim_wrapper')
+    if wrapper is None:
+        return
+    if amp and torch.cuda.is_available() and wrapper.get('type') != 'AmpOptimWrapper':
+        wrapper.update(type='AmpOptimWrapper', dtype='bfloat16', loss_scale=dict(enabled=False))
+    if not torch.cuda.is_available() and wrapper.get('type') == 'AmpOptimWrapper':
+        for field in ('dtype', 'loss_scale', 'use_fsdp'):
+            wrapper.pop(field, None)
+        wrapper['type'] = 'OptimWrapper'
+
+
+def settle_processes(cfg: Config, launcher: str) -> None:
+    """NCCL with GPUs, gloo without. Starts the process group itself where there is no GPU, which
+    MMEngine cannot (it sets a CUDA device first).
+
+    Raises:
+        SystemExit: This machine has fewer GPUs than processes.
+    """
+    cfg.launcher = launcher
+    share = max((os.cpu_count() or 1) // int(os.environ.get('LOCAL_WORLD_SIZE', 1)), 1)
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if cfg.get(name):  # more loader workers than cores only get in each other's way
+            cfg[name].num_workers = min(cfg[name].get('num_workers', 0), share)
+    if torch.cuda.is_available():
+        local = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+        if local > torch.cuda.device_count():
+            raise SystemExit(f'error: {local} processes were asked for, but this machine has '
+                             f'{torch.cuda.device_count()} GPUs')
+        return
+    cfg.env_cfg.dist_cfg = dict(backend='gloo')
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if cfg.get(name):
+            cfg[name].pin_memory = False
+    if launcher == 'none':
+        return
+    if launcher == 'slurm':
+        os.environ.update(RANK=os.environ['SLURM_PROCID'], WORLD_SIZE=os.environ['SLURM_NTASKS'],
+                          LOCAL_RANK=os.environ['SLURM_LOCALID'])
+        os.environ.setdefault('MASTER_ADDR', os.environ.get('SLURM_LAUNCH_NODE_IPADDR',
+                                                            '127.0.0.1'))
+        os.environ.setdefault('MASTER_PORT', '29500')
+    torch.distributed.init_process_group('gloo')
+    # Without device_ids, which on the CPU must not be given.
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel', broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False))
+
+
+def settle_data(cfg: Config, folder: str = None) -> None:
+    """Puts ``--data`` into the config, and makes the batch fit a small folder.
+
+    Raises:
+        SystemExit: The folder is missing or empty, or the config's data set takes no folder.
+    """
+    loader = cfg.get('train_dataloader')
+    if loader is None or not loader.dataset.type.endswith(DATA_FORM):
+        if folder is not None:
+            raise SystemExit(f'error: --data works with configs whose training set is {DATA_FORM}')
+        return
+    if folder is not None:
+        loader.dataset.data_root = folder
+    try:
+        images = len(DATASETS.build({**loader.dataset, 'pipeline': []}))
+    except FileNotFoundError as error:
+        raise SystemExit(f'error: {error}') from None
+    processes = int(os.environ.get('WORLD_SIZE', 1))
+    if images < processes:
+        raise SystemExit(f'error: {images} images in {loader.dataset.data_root!r} are too few '
+                         f'for {processes} processes')
+    if images < loader.batch_size * processes:
+        # Incomplete batches are dropped, so a batch larger than the set would train on nothing.
+        print(f'{images} images are fewer than a batch of {loader.batch_size} x {processes}: '
+              f'taking {images // processes} x {processes}')
+        loader.batch_size = images // processes
+
+
+def settle_length(cfg: Config, epochs: int = None) -> None:
+    """Makes a run of ``epochs`` epochs, with warm-up and decay in the config's proportions.
+
+    Raises:
+        SystemExit: ``epochs`` is not positive.
+    """
+    if epochs is None:
+        return
+    if epochs < 1:
+        raise SystemExit(f'error: --epochs must be at least 1, not {epochs}')
+    scale = epochs / cfg.train_cfg.max_epochs
+    cfg.train_cfg.max_epochs = epochs
+    for scheduler in cfg.param_scheduler:
+        for field in ('begin', 'end', 'T_max'):
+            if field in scheduler:
+                scheduler[field] = round(scheduler[field] * scale)
+    # A warm-up that rounds to nothing is no phase at all.
+    cfg.param_scheduler = [s for s in cfg.param_scheduler if s.get('end', 1) > s.get('begin', 0)]

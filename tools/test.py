@@ -1,0 +1,59 @@
+"""Evaluates a checkpoint on a config's test set: python tools/test.py CONFIG CHECKPOINT."""
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import mmengine
+from mmengine.config import Config, DictAction
+from mmengine.evaluator import DumpResults
+from mmengine.runner import Runner
+
+from mmwamim.engine import launch
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Evaluate a checkpoint')
+    parser.add_argument('config', help='config file with a test_dataloader')
+    parser.add_argument('checkpoint', help='checkpoint of that config')
+    parser.add_argument('--work-dir', help='where logs go')
+    parser.add_argument('--out', help='file for the results, .pkl or .json')
+    parser.add_argument('--out-item', choices=['metrics', 'pred'], default='pred',
+                        help='what to write to --out')
+    parser.add_argument('--amp', action='store_true', help='float16 on a GPU')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override fields of the config')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    for path in (args.config, args.checkpoint):
+        if not Path(path).is_file():
+            sys.exit(f'error: there is no file {path!r}')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    if cfg.get('test_dataloader') is None:
+        sys.exit(f'error: {args.config} has no test_dataloader, so there is nothing to evaluate; '
+                 'for a pre-training checkpoint see tools/analysis/show_reconstruction.py')
+    launch.settle_work_dir(cfg, args.config, args.work_dir)
+    launch.settle_precision(cfg, amp=False)
+    launch.settle_processes(cfg, args.launcher)
+    if args.amp:
+        cfg.test_cfg.fp16 = True
+    cfg.load_from = args.checkpoint
+    runner = Runner.from_cfg(cfg)
+    if args.out and args.out_item == 'pred':
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+    metrics = runner.test()
+    if args.out and args.out_item == 'metrics':
+        mmengine.dump(metrics, args.out)
+
+
+if __name__ == '__main__':
+    main()

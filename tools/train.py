@@ -1,0 +1,71 @@
+"""Trains a model: python tools/train.py CONFIG [--data FOLDER] [options]."""
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+from mmwamim.engine import launch
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Train a model')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--data', metavar='FOLDER', help='folder of images to pre-train on, '
+                        'nested or not, or ImageNet in its usual layout')
+    parser.add_argument('--work-dir', help='where logs and checkpoints go '
+                        '(default: work_dirs/<name of the config>)')
+    parser.add_argument('--batch-size', type=int, metavar='N', help='images per process and step')
+    parser.add_argument('--epochs', type=int, metavar='N',
+                        help='length of the run; warm-up and decay keep their proportions')
+    parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
+                        help='go on from CHECKPOINT, or from the last one in the work directory')
+    parser.add_argument('--amp', action='store_true',
+                        help='bfloat16 mixed precision on a GPU, also where the config has none')
+    parser.add_argument('--auto-scale-lr', action='store_true',
+                        help='scale the learning rate to the batch (the pre-training configs '
+                        'always do)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override fields of the config, as in model.mask_ratio=0.6')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
+                        help='who started the processes')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def build_config(args: argparse.Namespace) -> Config:
+    """The config with the command line merged in."""
+    if not Path(args.config).is_file():
+        sys.exit(f'error: there is no config {args.config!r}')
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    launch.settle_work_dir(cfg, args.config, args.work_dir)
+    launch.settle_precision(cfg, args.amp)
+    launch.settle_length(cfg, args.epochs)
+    if args.auto_scale_lr:
+        if 'auto_scale_lr' not in cfg:
+            sys.exit(f'error: --auto-scale-lr needs auto_scale_lr.base_batch_size in {args.config}')
+        cfg.auto_scale_lr.enable = True
+    if args.batch_size is not None:
+        if args.batch_size < 1:
+            sys.exit(f'error: --batch-size must be at least 1, not {args.batch_size}')
+        cfg.train_dataloader.batch_size = args.batch_size
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    launch.settle_data(cfg, args.data)
+    launch.settle_processes(cfg, args.launcher)
+    return cfg
+
+
+def main() -> None:
+    Runner.from_cfg(build_config(parse_args())).train()
+
+
+if __name__ == '__main__':
+    main()
