@@ -62,9 +62,9 @@ def settle_processes(cfg: Config, launcher: str) -> None:
                                                             '127.0.0.1'))
         os.environ.setdefault('MASTER_PORT', '29500')
     torch.distributed.init_process_group('gloo')
-    # Without device_ids, which on the CPU must not be given.
+    # device_ids must be None on the CPU, where MMEngine by itself gives the local rank.
     cfg.model_wrapper_cfg = dict(
-        type='MMDistributedDataParallel', broadcast_buffers=False,
+        type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False))
 
 

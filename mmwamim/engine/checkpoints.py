@@ -1,0 +1,40 @@
+"""Reads checkpoints without running anything that is in them."""
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+
+_STATISTICS = ('min', 'max', 'current', 'mean')
+
+
+def _history_method(owner, name: str):
+    """Stands in for ``getattr``, by which a pickled log history names its own statistics."""
+    if owner is not HistoryBuffer or name not in _STATISTICS:
+        raise ValueError(f'refused: getattr({owner!r}, {name!r}) in a checkpoint')
+    return getattr(HistoryBuffer, name)
+
+
+def read_checkpoint(path: Union[str, Path]) -> dict:
+    """Loads a training checkpoint or an exported encoder onto the CPU.
+
+    Only tensors, numbers, containers and MMEngine's log histories are unpickled.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not a checkpoint of this kind, or holds anything else.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'there is no checkpoint {str(path)!r}')
+    numbers = [type(np.dtype(kind)) for kind in ('f8', 'f4', 'i8', 'i4')]
+    allowed = [HistoryBuffer, (_history_method, 'builtins.getattr'), np.ndarray, np.dtype,
+               np._core.multiarray._reconstruct, np._core.multiarray.scalar, *numbers]
+    try:
+        with torch.serialization.safe_globals(allowed):
+            checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:
+        raise ValueError(f'{str(path)!r} cannot be read as a checkpoint: {error}') from error
+    if not isinstance(checkpoint, dict) or 'state_dict' not in checkpoint:
+        raise ValueError(f'{str(path)!r} has no state_dict: give epoch_N.pth or encoder.pth')
+    return checkpoint

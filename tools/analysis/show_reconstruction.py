@@ -1,0 +1,74 @@
+"""Draws what a checkpoint predicts: show_reconstruction.py CONFIG CHECKPOINT IMAGES."""
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from mmcv.transforms import Compose
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+from mmwamim.datasets import UnlabelledImages
+from mmwamim.engine.checkpoints import read_checkpoint
+from mmwamim.visualization import draw_reconstructions
+
+
+def load_model(config: str, checkpoint: str) -> torch.nn.Module:
+    """The pre-training model with every weight of the checkpoint, decoders included.
+
+    Raises:
+        SystemExit: A file is missing, or weights are missing or left over.
+    """
+    if not Path(config).is_file():
+        sys.exit(f'error: there is no config {config!r}')
+    cfg = Config.fromfile(config)
+    init_default_scope('mmpretrain')
+    model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
+    try:
+        state = read_checkpoint(checkpoint)['state_dict']
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f'error: {error}')
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    if missing or unexpected:
+        sys.exit(f'error: {checkpoint} does not fit {config}: {len(missing)} weights missing '
+                 f'({", ".join(missing[:3])} ...), {len(unexpected)} left over '
+                 f'({", ".join(unexpected[:3])}). Take a full checkpoint epoch_N.pth, not the '
+                 'encoder alone')
+    return model
+
+
+def read_images(source: str, size, most: int) -> torch.Tensor:
+    """uint8 (B, 3, H, W), centre crops of a file or of images spread over a folder."""
+    transform = Compose([
+        dict(type='mmpretrain.LoadImageFromFile'),
+        dict(type='mmpretrain.ResizeEdge', scale=max(size), edge='short', backend='pillow'),
+        dict(type='mmpretrain.CenterCrop', crop_size=(size[1], size[0])),
+    ])
+    paths = [source]
+    if not Path(source).is_file():
+        try:
+            found = [item['img_path'] for item in UnlabelledImages(source)]
+        except FileNotFoundError as error:
+            sys.exit(f'error: {error}')
+        paths = found[::max(len(found) // most, 1)][:most]
+    pictures = [transform(dict(img_path=path))['img'] for path in paths]
+    return torch.stack([torch.from_numpy(p.copy()).permute(2, 0, 1) for p in pictures])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description='Draw reconstructions of a checkpoint')
+    parser.add_argument('config')
+    parser.add_argument('checkpoint', help='a full checkpoint, epoch_N.pth')
+    parser.add_argument('images', help='an image, or a folder of images')
+    parser.add_argument('--most', type=int, default=6, help='images of a folder (6)')
+    parser.add_argument('--seed', type=int, default=0, help='of the masks')
+    parser.add_argument('--out', default='reconstruction.png', help='picture to write')
+    args = parser.parse_args()
+    model = load_model(args.config, args.checkpoint)
+    size = model.backbone.img_size
+    draw_reconstructions(model, read_images(args.images, size, args.most), args.out, args.seed)
+    print(f'wrote {args.out}')
+
+
+if __name__ == '__main__':
+    main()
