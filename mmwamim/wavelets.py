@@ -51,11 +51,14 @@ def _without_autocast(transform):
 
 
 def _first_tensor(data) -> Tensor:
-    while not isinstance(data, Tensor):
-        data = next((part for part in data if part is not None), None)
-        if data is None:
-            raise ValueError('no coefficients were given: at least one level is needed')
-    return data
+    """The first tensor of a tensor, of Subbands, or of a list of Subbands."""
+    if isinstance(data, Tensor):
+        return data
+    bands = [band for part in data for band in (part if isinstance(part, Subbands) else [part])]
+    tensor = next((band for band in bands if band is not None), None)
+    if tensor is None:
+        raise ValueError('no coefficients were given: at least one level is needed')
+    return tensor
 
 
 @_without_autocast

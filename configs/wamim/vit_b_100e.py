@@ -2,7 +2,7 @@
 
 Run:    tools/dist_train.sh configs/wamim/vit_b_100e.py 8
         python tools/train.py configs/wamim/vit_b_100e.py --data FOLDER
-Published by the paper, not measured by this project: 83.4 top-1, 0.24 GPU-hours an epoch (A100-40G).
+Published by the paper, not measured here: 83.4 top-1, 0.24 GPU-hours an epoch (A100-40G).
 """
 _base_ = [
     '../_base_/models/wamim_vit_b.py',

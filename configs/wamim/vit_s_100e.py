@@ -2,7 +2,7 @@
 
 Run:    tools/dist_train.sh configs/wamim/vit_s_100e.py 8
         python tools/train.py configs/wamim/vit_s_100e.py --data FOLDER
-Published by the paper, not measured by this project: 81.8 top-1, 0.15 GPU-hours an epoch (A100-40G).
+Published by the paper, not measured here: 81.8 top-1, 0.15 GPU-hours an epoch (A100-40G).
 """
 _base_ = [
     '../_base_/models/wamim_vit_s.py',

@@ -1,4 +1,5 @@
-# WaMIM with ViT-S/16 (mmpretrain calls it 'deit-small'; its own 'small' is another network). Every number is explained in docs/method.md.
+# WaMIM with ViT-S/16, which mmpretrain calls 'deit-small' (its own 'small' is another network).
+# Every number is explained in docs/method.md.
 model = dict(
     type='mmwamim.WaMIM',
     mask_ratio=0.75,

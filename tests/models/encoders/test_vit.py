@@ -53,7 +53,7 @@ def test_masked_features_are_the_parents_on_visible_tokens(size, patch, channels
     features = encoder(images, mask)
     assert len(features) == 4
     for ours, theirs in zip(features, expected):
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
     sum(level.square().sum() for level in features).backward()
     sum(level.square().sum() for level in expected).backward()
     gradients = dict(plain.named_parameters())
