@@ -58,7 +58,7 @@ def cut_crops(out: Path, train: int, test: int) -> None:
                 x = int(rng.integers(left, right - CROP + 1))
                 y = int(rng.integers(0, photo.height - CROP + 1))
                 crop = photo.crop((x, y, x + CROP, y + CROP))
-                crop.save(target / f'{number:03d}.png')
+                crop.save(target / f'{number:03d}.png', icc_profile=None)
 
 
 def load_labelled(folder: Path, per_class: int, preprocessor) -> tuple:
@@ -99,7 +99,7 @@ def fine_tune(model, train: tuple, test: tuple, steps: int, rate: float, seed: i
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
     model.train()
     for _ in range(steps):
-        chosen = torch.randint(len(images), (32, ), generator=rng)
+        chosen = torch.randint(len(images), (16, ), generator=rng)
         batch = images[chosen]
         flip = torch.rand(len(batch), generator=rng) < 0.5
         batch = torch.where(flip[:, None, None, None], batch.flip(-1), batch)
@@ -167,7 +167,7 @@ def pretrain(out: Path, epochs: int, processes: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description='From photographs to a pre-trained encoder')
     parser.add_argument('--out', type=Path, default=Path('quickstart'))
-    parser.add_argument('--epochs', type=int, default=28, help='of pre-training')
+    parser.add_argument('--epochs', type=int, default=24, help='of pre-training')
     parser.add_argument('--crops', type=int, default=80, help='training crops a photograph')
     parser.add_argument('--labels', type=int, default=2, help='labelled crops a photograph')
     parser.add_argument('--steps', type=int, default=60, help='of fine-tuning')
@@ -183,7 +183,7 @@ def main() -> None:
     init_default_scope('mmpretrain')
     MMLogger.get_instance('quickstart', log_level='ERROR')  # no list of initialised weights
     stage(1, f'cutting crops of {len(PHOTOGRAPHS)} photographs of scikit-image')
-    cut_crops(args.out, args.crops, 40)
+    cut_crops(args.out, args.crops, test=20)
     stage(2, f'pre-training, {args.epochs} epochs, log in {args.out}/pretrain.log')
     pretrain(args.out, args.epochs, args.processes)
     stage(3, 'drawing')

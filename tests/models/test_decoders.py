@@ -1,76 +1,76 @@
 import pytest
 import torch
-import torch.nn.functional as F
 
 from mmwamim.models import LevelDecoder, MultiLevelDecoder
 from mmwamim.models.masking import draw_mask, visible_indices
-from mmwamim.models.positions import sincos_positions
+from tests.helpers import loop_decode, noise, shake
+
+GRID = (4, 6)
 
 
 def build(feature_stride=16, target_stride=16, extra=1):
     torch.manual_seed(0)
-    decoder = LevelDecoder(24, 9, feature_stride, target_stride, 16, 2, 4., extra,
-                           dict(type='LN', eps=1e-6))
-    for parameter in decoder.parameters():
-        parameter.data += 0.1 * torch.randn_like(parameter)
-    return decoder
+    return shake(LevelDecoder(24, 9, feature_stride, target_stride, 16, 2, 4., extra,
+                              dict(type='LN', eps=1e-6)))
 
 
-def decode_slowly(decoder, tokens, mask):
-    """A token at a time up to the norm after the block; then (B, D, rows, cols)."""
-    rows, cols = mask.shape[1:]
-    positions = sincos_positions((rows, cols), 16)[0]
-    full = []
-    for image, hidden in zip(tokens, mask):
-        visible = iter(image[1:])
-        grid = [decoder.embed(decoder.norm(image[0]))]
-        for place, h in enumerate(hidden.flatten().tolist()):
-            token = decoder.mask_token[0, 0] if h else decoder.embed(decoder.norm(next(visible)))
-            grid.append(token + positions[place])
-        full.append(torch.stack(grid))
-    x = decoder.out_norm(decoder.block(torch.stack(full)))[:, 1:]
-    return x.unflatten(1, (rows, cols)).permute(0, 3, 1, 2)
+def inputs(extra=1, shared=False):
+    torch.manual_seed(0)
+    mask = draw_mask(1 if shared else 2, GRID, 0.75)
+    return noise(2, extra + visible_indices(mask).shape[1], 24), mask
 
 
-def inputs():
-    mask = draw_mask(2, (4, 6), 0.75)
-    return torch.randn(2, 1 + visible_indices(mask).shape[1], 24), mask
+@pytest.mark.parametrize('target_stride, factor', [(4, 4), (8, 2), (16, 1), (32, 0.5),
+                                                   (2, 8)])
+@pytest.mark.parametrize('shared', [False, True])
+@pytest.mark.parametrize('extra', [0, 1])
+def test_equals_a_slow_reference(target_stride, factor, shared, extra):
+    decoder = build(16, target_stride, extra).double()
+    tokens, mask = inputs(extra, shared)
+    tokens = tokens.double()
+    prediction = decoder(tokens, mask)
+    assert prediction.shape == (2, 9, GRID[0] * factor, GRID[1] * factor)
+    expected = loop_decode(decoder, tokens, mask, target_stride)
+    # The sine-cosine positions are float32, from two different routes.
+    torch.testing.assert_close(prediction, expected, rtol=0, atol=1e-5)
 
 
-def test_same_grid_against_a_slow_reference():
-    decoder = build()
-    tokens, mask = inputs()
-    x = decode_slowly(decoder, tokens, mask)
-    expected = torch.einsum('bdhw,od->bohw', x, decoder.predict.weight[:, :, 0, 0])
-    expected = expected + decoder.predict.bias[:, None, None]
-    torch.testing.assert_close(decoder(tokens, mask), expected, rtol=0, atol=1e-5)
+def test_a_quarter_of_the_grid_is_the_mean_of_4x4_tokens():
+    decoder = build(8, 32)
+    mask = draw_mask(2, (4, 8), 0.5)
+    tokens = noise(2, 17, 24)
+    prediction = decoder(tokens, mask)
+    assert prediction.shape == (2, 9, 1, 2)
+    torch.testing.assert_close(prediction, loop_decode(decoder, tokens, mask, 32), rtol=0,
+                               atol=1e-4)
 
 
-def test_half_grid_is_the_mean_of_2x2_tokens():
-    decoder = build(target_stride=32)
-    tokens, mask = inputs()
-    x = decode_slowly(decoder, tokens, mask)
-    x = (x[..., 0::2, 0::2] + x[..., 0::2, 1::2] + x[..., 1::2, 0::2] + x[..., 1::2, 1::2]) / 4
-    torch.testing.assert_close(decoder(tokens, mask), decoder.predict(x), rtol=0, atol=1e-5)
+def test_widths_halve_at_each_doubling():
+    decoder = build(16, 4)
+    assert [tuple(decoder.resize[i].weight.shape) for i in (0, 3)] == [(16, 8, 2, 2), (8, 4, 2, 2)]
+    assert decoder.predict.in_channels == 4
 
 
-def test_fourfold_grid_is_two_transposed_convolutions():
-    decoder = build(target_stride=4)
-    tokens, mask = inputs()
-    x = decode_slowly(decoder, tokens, mask)
-    first, norm, _, second = decoder.resize
-    x = F.conv_transpose2d(x, first.weight, first.bias, stride=2)
-    mean, variance = x.mean(1, keepdim=True), x.var(1, unbiased=False, keepdim=True)
-    x = (x - mean) / (variance + 1e-6).sqrt()
-    x = F.gelu(x * norm.weight[:, None, None] + norm.bias[:, None, None])
-    x = F.conv_transpose2d(x, second.weight, second.bias, stride=2)
-    assert first.weight.shape == (16, 8, 2, 2) and second.weight.shape == (8, 4, 2, 2)
-    torch.testing.assert_close(decoder(tokens, mask), decoder.predict(x), rtol=0, atol=1e-5)
+def test_every_parameter_gets_a_gradient():
+    for target_stride in (4, 16, 32):
+        decoder = build(16, target_stride)
+        tokens, mask = inputs()
+        decoder(tokens, mask).square().sum().backward()
+        for name, parameter in decoder.named_parameters():
+            assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
 
-def test_ratio_must_be_a_power_of_two():
-    with pytest.raises(ValueError, match='power of two'):
-        build(feature_stride=16, target_stride=48)
+def test_init_weights_draws_the_mask_token():
+    decoder = LevelDecoder(24, 9, 16, 16, 256, 2, 4., 1, dict(type='LN', eps=1e-6))
+    decoder.init_weights()
+    assert decoder.mask_token.std().item() == pytest.approx(0.02, rel=0.2)
+
+
+@pytest.mark.parametrize('feature_stride, target_stride', [(16, 48), (48, 16), (16, 24)])
+def test_ratio_must_be_a_power_of_two(feature_stride, target_stride):
+    with pytest.raises(ValueError, match=f'grid stride {target_stride} .*stride {feature_stride}'
+                                         '.* power of two'):
+        build(feature_stride, target_stride)
 
 
 def fields(**other):
@@ -79,16 +79,44 @@ def fields(**other):
                    num_heads=2), **other}
 
 
-def test_predictions_have_the_targets_shapes():
+def test_every_level_has_its_own_decoder():
+    torch.manual_seed(0)
+    neck = shake(MultiLevelDecoder(**fields()))
     tokens, mask = inputs()
-    outputs = MultiLevelDecoder(**fields())([tokens, tokens], mask)
+    features = [tokens, noise(*tokens.shape, seed=1)]
+    outputs = neck(features, mask)
     assert [tuple(o.shape) for o in outputs] == [(2, 9, 8, 12), (2, 12, 2, 3)]
+    for output, level, tokens, stride in zip(outputs, neck.levels, features, (8, 32), strict=True):
+        torch.testing.assert_close(output, loop_decode(level, tokens, mask, stride), rtol=0,
+                                   atol=1e-4)
+
+
+def test_mask_units_of_several_tokens_are_repeated():
+    """A pyramid: strides 8, 16 and 32 under mask units of 32 px."""
+    torch.manual_seed(0)
+    neck = shake(MultiLevelDecoder(**fields(
+        in_channels=(24, 24, 24), feature_strides=(8, 16, 32), out_channels=(9, 9, 12),
+        target_strides=(8, 16, 32), mask_unit=32, num_extra_tokens=0)))
+    mask = draw_mask(2, (2, 3), 0.5)
+    masks = [mask.repeat_interleave(n, 1).repeat_interleave(n, 2) for n in (4, 2, 1)]
+    features = [noise(2, visible_indices(m).shape[1], 24, seed=i) for i, m in enumerate(masks)]
+    for output, level, tokens, own, stride in zip(neck(features, mask), neck.levels, features,
+                                                  masks, (8, 16, 32), strict=True):
+        torch.testing.assert_close(output, loop_decode(level, tokens, own, stride), rtol=0,
+                                   atol=1e-4)
 
 
 @pytest.mark.parametrize('other, message', [
     (dict(out_channels=(9, 9, 9)), '2 levels .* but the target has 3'),
     (dict(num_heads=3), 'divisible by num_heads 3'),
+    (dict(embed_dims=18, num_heads=2), 'divisible by 4'),
 ])
 def test_bad_fields_are_named(other, message):
     with pytest.raises(ValueError, match=message):
-        MultiLevelDecoder(**fields(**other))
+        tokens, mask = inputs()
+        MultiLevelDecoder(**fields(**other))([tokens, tokens], mask)
+
+
+def test_a_misspelt_field_is_named():
+    with pytest.raises(TypeError, match='embed_dim'):
+        MultiLevelDecoder(**fields(embed_dim=16))

@@ -3,72 +3,97 @@ import torch
 
 from mmwamim.models import MultiLevelMIMHead
 from mmwamim.models.masking import draw_mask
+from tests.helpers import loop_loss, loop_rescale, noise
+
+SHAPES = [(2, 3, 8, 12), (2, 3, 4, 6), (2, 4, 2, 3), (2, 4, 4, 6)]
+WEIGHTS = (0.5, 1., 2., 3.)
+NAMES = ('level2', 'level3', 'level4', 'other')
 
 
-def slow_loss(prediction, target, mask, power):
-    """Position by position; the mask's share of a cell is counted pixel by pixel."""
-    batch, channels, rows, cols = target.shape
-    total = weight_sum = 0.
-    for b in range(batch):
-        hidden = mask[b % len(mask)]
-        units, across = hidden.shape
-        fine = hidden.repeat_interleave(rows, 0).repeat_interleave(cols, 1).float()
-        for r in range(rows):
-            for c in range(cols):
-                share = fine[r * units:(r + 1) * units, c * across:(c + 1) * across].mean().item()
-                distance = sum(abs((prediction - target)[b, k, r, c].item())**power
-                               for k in range(channels)) / channels
-                total += share * distance
-                weight_sum += share
-    return total / weight_sum
+def inputs():
+    return ([noise(*shape, seed=i) for i, shape in enumerate(SHAPES)],
+            [noise(*shape, seed=10 + i) for i, shape in enumerate(SHAPES)])
 
 
-@pytest.mark.parametrize('distance, power', [('l2', 2), ('l1', 1)])
+@pytest.mark.parametrize('distance', ['l2', 'l1'])
 @pytest.mark.parametrize('shared', [False, True])
-def test_against_a_slow_reference(shared, distance, power):
+def test_equals_a_slow_reference(shared, distance):
     torch.manual_seed(0)
-    shapes = [(2, 3, 8, 8), (2, 3, 4, 4), (2, 4, 2, 2)]
-    predictions, targets = ([torch.randn(shape) for shape in shapes] for _ in range(2))
-    mask = draw_mask(1 if shared else 2, (4, 4), 0.7)
-    head = MultiLevelMIMHead((0.5, 1., 2.), ('level2', 'level3', 'level4'), distance)
-    losses = head(predictions, targets, mask)
-    assert list(losses) == ['loss_level2', 'loss_level3', 'loss_level4']
-    for weight, loss, prediction, target in zip((0.5, 1., 2.), losses.values(), predictions,
-                                                targets):
-        assert loss.item() == pytest.approx(
-            weight * slow_loss(prediction, target, mask, power), rel=1e-5)
+    mask = draw_mask(1 if shared else 2, (4, 6), 0.7)
+    predictions, targets = inputs()
+    for prediction in predictions:
+        prediction.requires_grad_()
+    losses = MultiLevelMIMHead(WEIGHTS, NAMES, distance)(predictions, targets, mask)
+    assert list(losses) == [f'loss_{name}' for name in NAMES]
+    expected = loop_loss(predictions, targets, mask, WEIGHTS, distance)
+    for ours, theirs in zip(losses.values(), expected, strict=True):
+        assert ours.dim() == 0
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
+    ours = torch.autograd.grad(sum(losses.values()), predictions)
+    theirs = torch.autograd.grad(sum(expected), predictions)
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-7)
 
 
-def test_visible_positions_get_no_gradient():
+def test_by_hand():
     mask = torch.tensor([[[True, False], [True, True]]])
-    prediction = torch.ones(1, 3, 4, 4, requires_grad=True)
-    head = MultiLevelMIMHead((1., ), ('level0', ))
-    head([prediction], [torch.zeros(1, 3, 4, 4)], mask)['loss_level0'].backward()
-    assert (prediction.grad[0, :, :2, 2:] == 0).all()
-    assert (prediction.grad[0, :, 2:] > 0).all()
+    prediction = torch.tensor([[[[1., 9.], [2., 3.]]]])
+    head = MultiLevelMIMHead((0.5, 2.), ('fine', 'coarse'))
+    losses = head([prediction, torch.tensor([[[[2.]]]])],
+                  [torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 1)], mask)
+    assert losses['loss_fine'].item() == pytest.approx(0.5 * (1 + 4 + 9) / 3)
+    assert losses['loss_coarse'].item() == pytest.approx(2 * 4)
+
+
+def test_gradient_is_zero_at_visible_positions_and_nowhere_else():
+    torch.manual_seed(0)
+    mask = draw_mask(2, (4, 6), 0.7)
+    predictions, targets = inputs()
+    for prediction in predictions:
+        prediction.requires_grad_()
+    sum(MultiLevelMIMHead(WEIGHTS, NAMES)(predictions, targets, mask).values()).backward()
+    for prediction in predictions:
+        weights = loop_rescale(mask, prediction.shape[-2:])[:, None].expand_as(prediction)
+        assert torch.equal(prediction.grad != 0, weights > 0)
+
+
+def test_a_shared_mask_is_the_mask_of_every_image():
+    mask = draw_mask(1, (4, 6), 0.7)
+    head = MultiLevelMIMHead(WEIGHTS, NAMES)
+    shared = head(*inputs(), mask)
+    for name, loss in head(*inputs(), mask.expand(2, -1, -1)).items():
+        torch.testing.assert_close(loss, shared[name])
 
 
 def test_half_precision_predictions_are_compared_in_float32():
-    prediction, target = torch.rand(1, 3, 2, 2).bfloat16(), torch.rand(1, 3, 2, 2)
+    prediction, target = noise(1, 3, 2, 2).bfloat16(), noise(1, 3, 2, 2, seed=1)
     mask = torch.ones(1, 2, 2).bool()
-    loss = MultiLevelMIMHead((1., ), ('x', ))([prediction], [target], mask)['loss_x']
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        loss = MultiLevelMIMHead((1., ), ('x', ))([prediction], [target], mask)['loss_x']
     assert loss.dtype == torch.float32
-    assert loss.item() == pytest.approx((prediction.float() - target).square().mean().item())
+    expected = (prediction.float() - target).square().mean()
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize('fields, message', [
-    (dict(loss_weights=(1., 1., 1.)), 'loss_weights has 3 entries but there are 2 levels'),
-    (dict(loss_weights=(1., -1.)), 'negative'), (dict(distance='l3'), 'distance must be one of'),
+    (dict(loss_weights=(1., 1., 1.)), 'loss_weights has 3 entries but there are 2 levels: a, b'),
+    (dict(loss_weights=(1., -1.)), 'loss_weights must not be negative'),
+    (dict(distance='l3'), "distance must be one of l2, l1, not 'l3'"),
 ])
 def test_bad_fields_are_named(fields, message):
     with pytest.raises(ValueError, match=message):
         MultiLevelMIMHead(**{**dict(loss_weights=(1., 1.), level_names=('a', 'b')), **fields})
 
 
-def test_nothing_masked_and_wrong_shapes():
+def test_nothing_masked_and_wrong_shapes_are_refused():
     head = MultiLevelMIMHead((1., ), ('level2', ))
     x = torch.zeros(1, 3, 2, 2)
+    masked = torch.ones(1, 2, 2).bool()
     with pytest.raises(ValueError, match='nothing is masked'):
-        head([x], [x], torch.zeros(1, 2, 2).bool())
+        head([x], [x], ~masked)
     with pytest.raises(ValueError, match='level2: prediction'):
-        head([x[:, :2]], [x], torch.ones(1, 2, 2).bool())
+        head([x[:, :2]], [x], masked)
+    with pytest.raises(ValueError):
+        head([x, x], [x, x], masked)
+    with pytest.raises(ValueError, match='2 units cannot be rescaled to 3'):
+        head([torch.zeros(1, 3, 3, 3)], [torch.zeros(1, 3, 3, 3)], masked)

@@ -1,180 +1,252 @@
-import copy
 import os
 import subprocess
 import sys
-import textwrap
+from pathlib import Path
 
 import pytest
 import skimage.data
 import torch
 
+import mmwamim
 from mmwamim.models import WaMIM
+from mmwamim.models.masking import draw_mask
 from mmwamim.registry import MODELS
+from tests.helpers import (
+    LOSS_WEIGHTS,
+    build_wamim,
+    loop_decode,
+    loop_encode,
+    loop_loss,
+    loop_targets,
+    noise,
+    shake,
+)
 
-TINY = dict(embed_dims=32, num_layers=4, num_heads=2, feedforward_channels=64)
+FORMS = [  # what is built, and the images it is given
+    (dict(), (2, 3, 64, 64)),
+    (dict(channels=1), (2, 1, 64, 64)),
+    (dict(channels=4, shared_mask=True), (2, 4, 64, 64)),
+    (dict(size=(160, 224), patch=16, levels=(2, 3, 4, 5)), (1, 3, 160, 224)),
+    (dict(patch=8, levels=(2, 3, 4, 5), mask_unit=16), (2, 3, 64, 96)),
+]
 
 
-def config(size=64, patch=16, channels=3, levels=(2, 3, 4, 5), **other):
-    return dict(
-        type='mmwamim.WaMIM',
-        backbone=dict(type='MaskedViT', arch=TINY, img_size=size, patch_size=patch,
-                      in_channels=channels, out_indices=(0, 1, 2, 3)),
-        neck=dict(type='MultiLevelDecoder', embed_dims=16, num_heads=2),
-        target_generator=dict(type='WaveletTargetGenerator', levels=levels,
-                              in_channels=channels),
-        head=dict(type='MultiLevelMIMHead', loss_weights=(0.8, 0.9, 1.1, 1.2)),
-        init_cfg=[dict(type='Xavier', layer='Linear', distribution='uniform')],
-        **other)
-
-
-def build(seed=0, **fields):
-    torch.manual_seed(seed)
-    model = MODELS.build(config(**fields))
+def build(**fields):
+    model = build_wamim(**fields)
     model.init_weights()
+    return shake(model, 0.05)
+
+
+def fix_masks(model, masks):
+    model.draw_mask = lambda images: masks
     return model
 
 
-@pytest.mark.parametrize('fields, shape', [
-    (dict(), (2, 3, 64, 64)), (dict(channels=1), (2, 1, 64, 64)),
-    (dict(channels=4), (2, 4, 64, 64)), (dict(size=(160, 224)), (2, 3, 160, 224)),
-    (dict(patch=8), (2, 3, 64, 64)), (dict(mask_unit=32), (2, 3, 128, 64)),
-    (dict(shared_mask=True), (2, 3, 64, 64)),
-])
-def test_every_trained_weight_gets_a_gradient(fields, shape):
-    model = build(**fields)
-    losses = model(torch.randn(shape), mode='loss')
-    assert list(losses) == ['loss_level2', 'loss_level3', 'loss_level4', 'loss_level5']
-    sum(losses.values()).backward()
-    for name, parameter in model.named_parameters():
-        assert (parameter.grad is not None) == parameter.requires_grad, name
-
-
-def test_loss_is_the_composition_of_its_parts():
-    model, images = build(), torch.randn(2, 3, 64, 64)
-    torch.manual_seed(1)
-    losses = model.loss(images)
-    torch.manual_seed(1)
+@pytest.mark.parametrize('form, shape', FORMS)
+def test_loss_and_gradients_equal_a_slow_composition(form, shape):
+    model, images = build(**form), noise(*shape)
     mask = model.draw_mask(images)
-    assert (~mask).sum(dim=(1, 2)).tolist() == [4, 4]
-    features = model.backbone(images, mask)
-    for i, (name, weight) in enumerate(zip(losses, (0.8, 0.9, 1.1, 1.2))):
-        prediction = model.neck.levels[i](features[i], mask)
-        target = model.target_generator(images)[i]
-        share = mask.float()[:, None]
-        share = torch.nn.functional.interpolate(share, target.shape[-2:], mode='area')
-        error = ((prediction - target)**2).mean(1, keepdim=True)
-        expected = weight * (error * share).sum() / share.sum()
-        torch.testing.assert_close(losses[name], expected, rtol=1e-5, atol=0)
+    losses = fix_masks(model, mask).loss(images)
+
+    levels = form.get('levels', (1, 2, 3, 4))
+    assert list(losses) == [f'loss_level{level}' for level in levels]
+    features = loop_encode(model.backbone, images, mask)
+    predictions = [loop_decode(decoder, tokens, mask, 2**level) for decoder, tokens, level in
+                   zip(model.neck.levels, features, levels, strict=True)]
+    targets = [torch.from_numpy(t).float() for t in loop_targets(images, levels=levels)]
+    expected = loop_loss(predictions, targets, mask, LOSS_WEIGHTS)
+    for ours, theirs in zip(losses.values(), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=2e-5, atol=0)
+
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    ours = torch.autograd.grad(sum(losses.values()), list(trained.values()))
+    theirs = torch.autograd.grad(sum(expected), list(trained.values()))
+    for name, mine, other in zip(trained, ours, theirs, strict=True):
+        error = (mine - other).norm() / other.norm()
+        assert error < 1e-4, name
 
 
-def test_bfloat16_networks_float32_loss():
-    model, images = build(), torch.randn(2, 3, 64, 64)
-    torch.manual_seed(1)
+@pytest.mark.parametrize('form, shape', FORMS)
+def test_every_trained_parameter_gets_a_gradient(form, shape):
+    model = build(**form)
+    sum(model(noise(*shape), mode='loss').values()).backward()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+        else:
+            assert parameter.grad is None, name
+
+
+def test_predict_targets_are_what_the_loss_compares():
+    model, images = build(), noise(2, 3, 64, 64)
+    mask = model.draw_mask(images)
+    predictions, targets, used = model.predict_targets(images, mask)
+    assert used is mask
+    assert not any(level.requires_grad for level in predictions + targets)
+    expected = fix_masks(model, mask).loss(images)
+    for name, loss in model.head(predictions, targets, mask).items():
+        torch.testing.assert_close(loss, expected[name].detach(), rtol=1e-6, atol=0)
+    assert torch.equal(model.predict_targets(images)[2], mask)  # drawn where none is given
+
+
+def test_under_autocast_the_loss_is_float32():
+    model, images = build(), noise(2, 3, 64, 64)
+    fix_masks(model, model.draw_mask(images))
     plain = sum(model.loss(images).values())
-    torch.manual_seed(1)
     with torch.autocast('cpu', dtype=torch.bfloat16):
         losses = model.loss(images)
-    assert all(loss.dtype == torch.float32 for loss in losses.values())
-    assert sum(losses.values()).item() == pytest.approx(plain.item(), rel=0.02)
+    assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses.values())
+    total = sum(losses.values())
+    assert total.item() == pytest.approx(plain.item(), rel=0.02)
+    total.backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
 
 
-def test_mask_of_larger_units_is_made_of_whole_units():
-    model = build(mask_unit=32, size=128)
-    mask = model.draw_mask(torch.zeros(3, 3, 128, 128))
-    assert mask.shape == (3, 8, 8)
-    blocks = mask.float().unflatten(2, (4, 2)).unflatten(1, (4, 2)).mean(dim=(2, 4))
-    assert set(blocks.flatten().tolist()) == {0., 1.}
-    assert blocks.sum(dim=(1, 2)).tolist() == [12] * 3
+def test_the_mask_has_a_fixed_number_of_visible_units_an_image():
+    images = torch.zeros(5, 3, 64, 96)
+    mask = build().draw_mask(images)
+    assert mask.shape == (5, 8, 12) and mask.dtype == torch.bool
+    assert (~mask).sum((1, 2)).tolist() == [24] * 5
+    assert not torch.equal(mask[0], mask[1])
+    assert build(shared_mask=True).draw_mask(images).shape == (1, 8, 12)
+    assert (~build(mask_ratio=0.6).draw_mask(images)).sum((1, 2)).tolist() == [38] * 5
 
 
-def test_loss_falls_on_real_photographs():
-    torch.manual_seed(0)
-    photographs = [getattr(skimage.data, name)() for name in ('astronaut', 'chelsea', 'coffee',
-                                                              'rocket')]
+def test_a_mask_of_larger_units_is_made_of_whole_units():
+    mask = build(mask_unit=32).draw_mask(torch.zeros(3, 3, 128, 64))
+    assert mask.shape == (3, 16, 8)
+    for image in mask:
+        units = [image[4 * r:4 * r + 4, 4 * c:4 * c + 4] for r in range(4) for c in range(2)]
+        assert all(unit.all() or not unit.any() for unit in units)
+        assert sum(bool(unit.all()) for unit in units) == 6
+
+
+def crops_of_photographs():
+    """32 crops of 64 px, normalised, (32, 3, 64, 64)."""
+    generator = torch.Generator().manual_seed(0)
     crops = []
-    for photo in photographs:
+    for name in ('astronaut', 'chelsea', 'coffee', 'rocket'):
+        photo = torch.from_numpy(getattr(skimage.data, name)().copy()).permute(2, 0, 1)
         for _ in range(8):
-            y, x = (torch.randint(side - 64, ()).item() for side in photo.shape[:2])
-            crops.append(torch.from_numpy(photo[y:y + 64, x:x + 64].copy()).permute(2, 0, 1))
-    images = torch.stack(crops).float() / 64 - 2
-    model = build()
+            y, x = (int(torch.randint(side - 64, (), generator=generator))
+                    for side in photo.shape[1:])
+            crops.append(photo[:, y:y + 64, x:x + 64])
+    return torch.stack(crops).float().sub(120).div(60)
+
+
+def test_loss_falls_on_photographs():
+    model, photographs = build_wamim(), crops_of_photographs()
+    model.init_weights()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     history = []
-    for _ in range(50):
-        loss = sum(model.loss(images).values())
+    for step in range(50):
+        batch = photographs[step % 4::4]
+        loss = sum(model(batch, mode='loss').values())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         history.append(loss.item())
-    assert sum(history[-5:]) < 0.8 * sum(history[:5])
+    _, targets, _ = model.predict_targets(photographs)
+    of_zeros = sum(w * t.square().mean() for w, t in zip(LOSS_WEIGHTS, targets, strict=True))
+    last = sum(history[-5:]) / 5
+    assert last < 0.85 * sum(history[:5]) / 5
+    assert last < 0.95 * of_zeros  # better than predicting the mean
 
 
-@pytest.mark.parametrize('change, message', [
-    (dict(mask_ratio=1.), 'mask_ratio'), (dict(mask_ratio=0), 'mask_ratio'),
-    (dict(mask_unit=24), 'mask_unit 24 must be a multiple'),
-    (dict(levels=(3, 4, 5)), 'out_indices.* but the target has 3'),
+@pytest.mark.parametrize('fields, message', [
+    (dict(mask_ratio=1.), 'mask_ratio'),
+    (dict(mask_ratio=0), 'mask_ratio'),
+    (dict(mask_ratio=-0.5), 'mask_ratio'),
+    (dict(mask_unit=12), 'mask_unit 12 must be a multiple of the 8 px'),
+    (dict(mask_unit=4), 'mask_unit 4 must be a multiple of the 8 px'),
+    (dict(levels=(2, 3, 4)), r'4 levels \(its out_indices\) but the target has 3'),
+    (dict(backbone=dict(out_indices=(1, 3))), r'2 levels \(its out_indices\) but .* 4'),
+    (dict(head=dict(loss_weights=(1., 1.))), 'loss_weights has 2 entries but there are 4'),
 ])
-def test_parts_that_do_not_fit_are_named(change, message):
+def test_parts_that_do_not_fit_are_named(fields, message):
     with pytest.raises(ValueError, match=message):
-        MODELS.build(config(**change))
+        build_wamim(**fields)
 
 
-def test_as_many_weights_as_levels():
-    wrong = copy.deepcopy(config())
-    wrong['head']['loss_weights'] = (1., 1.)
-    with pytest.raises(ValueError, match='loss_weights has 2 entries but there are 4'):
-        MODELS.build(wrong)
+@pytest.mark.parametrize('fields, name', [
+    (dict(mask_ration=0.5), 'mask_ration'), (dict(neck=dict(embed_dim=32)), 'embed_dim'),
+    (dict(head=dict(loss_weight=1.)), 'loss_weight'), (dict(target=dict(level=3)), 'level'),
+    (dict(backbone=dict(drop_path=0.1)), 'drop_path'),
+])
+def test_a_misspelt_field_is_named(fields, name):
+    with pytest.raises(TypeError, match=f"argument '{name}'"):
+        build_wamim(**fields)
 
 
-def test_image_size_must_divide():
-    with pytest.raises(ValueError, match='divisible by mask_unit = 16'):
-        build().loss(torch.zeros(1, 3, 72, 64))
+def test_image_sizes_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match='72x64 must be divisible by mask_unit = 16'):
+        build(mask_unit=16).loss(torch.zeros(1, 3, 72, 64))
+    with pytest.raises(ValueError, match='divisible by 32'):
+        build(levels=(2, 3, 4, 5)).loss(torch.zeros(1, 3, 72, 64))
+    with pytest.raises(ValueError, match='in_channels = 3'):
+        model = build(backbone=dict(in_channels=1))
+        model.loss(torch.zeros(1, 1, 64, 64))
 
 
-def test_a_misspelt_field_is_named():
-    with pytest.raises(TypeError, match='mask_ration'):
-        WaMIM(**{k: v for k, v in config(mask_ration=0.5).items() if k != 'type'})
+def test_parts_may_be_given_built_and_are_found_by_name():
+    given = build_wamim()
+    model = WaMIM(given.backbone, given.neck, given.head, given.target_generator)
+    assert model.backbone is given.backbone
+    assert type(MODELS.get('mmwamim.WaMIM')) is type(WaMIM)
 
 
-TWO_PROCESSES = '''
-import sys, torch, torch.distributed as dist
+def gradients(model, images, masks):
+    model.zero_grad()
+    sum(fix_masks(model, masks).loss(images).values()).backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def batch_of_four():
+    torch.manual_seed(5)
+    return noise(4, 3, 64, 64), draw_mask(4, (8, 8), 0.75)
+
+
+ONE_OF_TWO_PROCESSES = '''
+import sys
+import torch.distributed as dist
+from torch import save
 from torch.nn.parallel import DistributedDataParallel
-from tests.models.test_wamim import build
-from mmwamim.models.masking import draw_mask
+from tests.models.test_wamim import batch_of_four, build, fix_masks
 
-class FixedMasks(torch.nn.Module):
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-    def forward(self, images, masks):
-        self.model.draw_mask = lambda _: masks
-        return sum(self.model.loss(images).values())
-
-rank = int(sys.argv[1])
-dist.init_process_group('gloo', init_method='file://' + sys.argv[2], rank=rank, world_size=2)
+rank, store, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+dist.init_process_group('gloo', init_method='file://' + store, rank=rank, world_size=2)
 model = build()
-torch.manual_seed(5)
-images, masks = torch.randn(4, 3, 64, 64), draw_mask(4, (4, 4), 0.75)
+images, masks = batch_of_four()
 half = slice(2 * rank, 2 * rank + 2)
-parallel = DistributedDataParallel(FixedMasks(model))
-parallel(images[half], masks[half]).backward()
+parallel = DistributedDataParallel(fix_masks(model, masks[half]))
+for _ in range(2):  # a parameter without gradient is noticed on the second step
+    model.zero_grad()
+    sum(parallel(images[half], mode='loss').values()).backward()
 if rank == 0:
-    single = build()
-    FixedMasks(single)(images, masks).backward()
-    for (name, a), b in zip(model.named_parameters(), single.parameters()):
-        if a.requires_grad:
-            torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-6, msg=name)
+    save({name: p.grad for name, p in model.named_parameters() if p.requires_grad}, out)
 dist.barrier()
-print('equal')
+dist.destroy_process_group()
 '''
 
 
 def test_two_processes_average_to_the_gradient_of_the_joint_batch(tmp_path):
-    environment = dict(os.environ, PYTHONPATH=os.getcwd(), OMP_NUM_THREADS='1')
+    root = str(Path(mmwamim.__file__).resolve().parents[1])
+    environment = {**os.environ, 'PYTHONPATH': root, 'OMP_NUM_THREADS': '1'}
+    arguments = [str(tmp_path / 'store'), str(tmp_path / 'gradients.pth')]
     processes = [subprocess.Popen(
-        [sys.executable, '-c', textwrap.dedent(TWO_PROCESSES), str(rank), str(tmp_path / 'store')],
+        [sys.executable, '-W', 'ignore', '-c', ONE_OF_TWO_PROCESSES, str(rank), *arguments],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for rank in range(2)]
-    for process in processes:
-        output, _ = process.communicate(timeout=300)
-        assert process.returncode == 0 and 'equal' in output, output
+    try:
+        for process in processes:
+            output, _ = process.communicate(timeout=240)
+            assert process.returncode == 0, output
+    finally:
+        for process in processes:
+            process.kill()
+    averaged = torch.load(arguments[1])
+    expected = gradients(build(), *batch_of_four())
+    assert averaged.keys() == expected.keys()
+    for name, value in expected.items():
+        error = (averaged[name] - value).norm() / value.norm()
+        assert error < 1e-4, name

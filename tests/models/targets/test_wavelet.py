@@ -4,96 +4,127 @@ import pywt
 import torch
 
 from mmwamim.models import WaveletTargetGenerator
+from tests.helpers import loop_targets, noise
+from tests.models.targets.target_contract import TargetContract
 
 
-def reference(image, level, total, approximation, norm, wavelet='haar', eps=1e-6):
-    """One image (C, H, W) and level, by PyWavelets and loops."""
-    coefficients = pywt.wavedec2(image, wavelet, 'periodization', total, axes=(-2, -1))
-    bands = list(coefficients[total - level + 1])
-    if approximation:
-        # of any level: the coarsest of a transform that ends there
-        bands.insert(0, pywt.wavedec2(image, wavelet, 'periodization', level, axes=(-2, -1))[0])
-    target = np.concatenate(bands)
-    if norm == 'token':
-        for row in range(target.shape[1]):
-            for col in range(target.shape[2]):
-                cell = target[:, row, col]
-                target[:, row, col] = (cell - cell.mean()) / np.sqrt(cell.var(ddof=1) + eps)
-    elif norm == 'subband':
-        for band in target:
-            band[:] = (band - band.mean()) / np.sqrt(band.var(ddof=1) + eps)
-    return target
+def assert_equal_to_loop(images, **fields):
+    target = WaveletTargetGenerator(in_channels=images.shape[1], **fields)
+    fields.setdefault('levels', (2, 3, 4, 5))
+    expected = loop_targets(images, **fields)
+    levels = target(images)
+    assert target.channels == tuple(level.shape[1] for level in expected)
+    for ours, theirs in zip(levels, expected, strict=True):
+        assert ours.shape == theirs.shape
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
+
+
+class TestContract(TargetContract):
+
+    def build(self, in_channels=3):
+        return WaveletTargetGenerator(in_channels=in_channels)
+
+
+class TestContractOfLongFilters(TargetContract):
+
+    def build(self, in_channels=3):
+        return WaveletTargetGenerator('db4', levels=(1, 3), approximation='all', norm='subband',
+                                      in_channels=in_channels)
+
+
+@pytest.mark.parametrize('channels', [1, 3, 4])
+@pytest.mark.parametrize('approximation', ['coarsest', 'all', 'none'])
+@pytest.mark.parametrize('norm', ['token', 'subband', 'none'])
+def test_equals_pywavelets_and_loops(norm, approximation, channels):
+    # Away from zero mean and unit variance, and with subbands of different size.
+    images = 2 * noise(2, channels, 64, 96).cumsum(-1) + 1
+    assert_equal_to_loop(images, norm=norm, approximation=approximation)
+
+
+@pytest.mark.parametrize('wavelet', ['db2', 'bior2.2', 'sym5'])
+def test_other_wavelets(wavelet):
+    assert_equal_to_loop(noise(2, 3, 32, 64), wavelet=wavelet, levels=(1, 3))
+
+
+@pytest.mark.parametrize('mode', pywt.Modes.modes)
+def test_haar_in_every_mode(mode):
+    assert_equal_to_loop(noise(1, 3, 16, 32), levels=(1, 4), mode=mode, norm='none')
+
+
+def test_eps_is_added_to_the_variance():
+    flat = torch.full((1, 3, 16, 16), 5.)
+    levels = WaveletTargetGenerator(levels=(1, 2), approximation='none')(flat)
+    assert all((level == 0).all() for level in levels)
+    assert_equal_to_loop(0.1 * noise(1, 3, 16, 16), levels=(1, 2), eps=0.01)
+
+
+def test_the_default_is_the_papers():
+    target = WaveletTargetGenerator()
+    assert target.grid_strides == (4, 8, 16, 32)
+    assert target.channels == (9, 9, 9, 12)
+    assert target.level_names == ('level2', 'level3', 'level4', 'level5')
+
+
+def test_channels_are_subband_by_subband():
+    images = torch.zeros(1, 3, 2, 2)
+    images[0, 1] = torch.tensor([[1., 2.], [3., 5.]])  # the second colour alone
+    target = WaveletTargetGenerator(levels=(1, ), norm='none')(images)[0].flatten()
+    #                           approximation horizontal    vertical      diagonal
+    assert target.tolist() == [0, 5.5, 0, 0, -2.5, 0, 0, -1.5, 0, 0, 0.5, 0]
 
 
 @pytest.mark.parametrize('wavelet', ['haar', 'db2'])
 @pytest.mark.parametrize('norm', ['token', 'subband', 'none'])
 @pytest.mark.parametrize('approximation', ['coarsest', 'all', 'none'])
-@pytest.mark.parametrize('channels', [1, 3, 4])
-def test_values(wavelet, norm, approximation, channels):
-    images = np.random.default_rng(0).standard_normal((2, channels, 32, 64))
-    generator = WaveletTargetGenerator(wavelet, (2, 3, 4), approximation, norm, channels)
-    targets = generator(torch.tensor(images, dtype=torch.float32))
-    for position, level in enumerate((2, 3, 4)):
-        carries = approximation == 'all' or (approximation == 'coarsest' and level == 4)
-        expected = np.stack([reference(image, level, 4, carries, norm, wavelet)
-                             for image in images])
-        assert targets[position].shape[1] == generator.channels[position]
-        np.testing.assert_allclose(targets[position].numpy(), expected, rtol=1e-4, atol=1e-4)
+def test_all_levels_reconstruct_the_image(wavelet, norm, approximation):
+    images = noise(2, 3, 64, 96)
+    target = WaveletTargetGenerator(wavelet, (1, 2, 3, 4, 5), approximation, norm)
+    torch.testing.assert_close(target.reconstruct(target(images), images), images,
+                               rtol=0, atol=1e-4)
 
 
-def test_the_papers_four_targets():
-    generator = WaveletTargetGenerator()
-    assert generator.grid_strides == (4, 8, 16, 32)
-    assert generator.channels == (9, 9, 9, 12)
-    assert generator.level_names == ('level2', 'level3', 'level4', 'level5')
-    shapes = [tuple(target.shape) for target in generator(torch.zeros(1, 3, 224, 224))]
-    assert shapes == [(1, 9, 56, 56), (1, 9, 28, 28), (1, 9, 14, 14), (1, 12, 7, 7)]
+@pytest.mark.parametrize('wavelet', ['haar', 'db2'])
+@pytest.mark.parametrize('levels, zeroed', [((2, 3, 4, 5), (1, )), ((1, 3), (2, )), ((2, ), (1, ))])
+def test_details_of_other_levels_are_zero_in_a_reconstruction(wavelet, levels, zeroed):
+    images = noise(2, 3, 64, 96)
+    target = WaveletTargetGenerator(wavelet, levels)
+    depth = max(levels)
+    coefficients = pywt.wavedec2(images.numpy(), wavelet, 'periodization', depth, axes=(-2, -1))
+    for level in zeroed:
+        position = depth - level + 1
+        coefficients[position] = tuple(np.zeros_like(band) for band in coefficients[position])
+    expected = pywt.waverec2(coefficients, wavelet, 'periodization', axes=(-2, -1))
+    np.testing.assert_allclose(target.reconstruct(target(images), images), expected,
+                               rtol=0, atol=1e-4)
 
 
-def test_float32_without_gradient_also_under_autocast():
-    images = torch.randn(1, 3, 32, 32, requires_grad=True)
-    generator = WaveletTargetGenerator(norm='none')
-    with torch.autocast('cpu', dtype=torch.bfloat16):
-        cast = generator(images)
-    for target, plain in zip(cast, generator(images)):
-        assert target.dtype == torch.float32 and not target.requires_grad
-        assert torch.equal(target, plain)
-
-
-@pytest.mark.parametrize('norm', ['token', 'subband', 'none'])
-@pytest.mark.parametrize('approximation', ['coarsest', 'all', 'none'])
-def test_reconstruction_of_the_targets_is_the_image(norm, approximation):
-    images = torch.randn(2, 3, 32, 32)
-    generator = WaveletTargetGenerator('db2', (1, 2, 3), approximation, norm)
-    back = generator.reconstruct(generator(images), images)
-    torch.testing.assert_close(back, images, rtol=0, atol=1e-4)
-
-
-def test_reconstruction_leaves_out_what_is_not_a_target():
-    images = torch.randn(1, 3, 32, 32)
-    generator = WaveletTargetGenerator(levels=(2, 3))
-    coefficients = pywt.wavedec2(images.numpy(), 'haar', level=3, axes=(-2, -1))
-    coefficients[-1] = tuple(np.zeros_like(band) for band in coefficients[-1])
-    expected = pywt.waverec2(coefficients, 'haar', axes=(-2, -1))
-    back = generator.reconstruct(generator(images), images)
-    np.testing.assert_allclose(back.numpy(), expected, rtol=0, atol=1e-4)
+def test_a_reconstruction_follows_the_predictions():
+    images = noise(1, 1, 16, 16)
+    target = WaveletTargetGenerator(levels=(1, 2), norm='none', in_channels=1)
+    predictions = [noise(1, 3, 8, 8, seed=1), noise(1, 4, 4, 4, seed=2)]
+    fine, coarse = (level[0].numpy() for level in predictions)
+    expected = pywt.waverec2([coarse[0], tuple(coarse[1:]), tuple(fine)], 'haar', 'periodization')
+    np.testing.assert_allclose(target.reconstruct(predictions, images)[0, 0], expected,
+                               rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize('fields, message', [
-    (dict(wavelet='haarr'), "unknown wavelet 'haarr'"),
-    (dict(levels=(3, 2)), 'levels'), (dict(levels=()), 'levels'), (dict(levels=(0, 1)), 'levels'),
-    (dict(norm='tokens'), 'norm must be one of token'),
-    (dict(approximation='coarse'), 'approximation must be one of'),
-    (dict(mode='mirror'), 'mode must be one of'),
-    (dict(wavelet='db2', mode='zero'), "mode must be 'periodization'"),
+    (dict(levels=(0, 1)), r'levels .* not \(0, 1\)'),
+    (dict(levels=(3, 2)), 'levels'),
+    (dict(levels=(2, 2)), 'levels'),
+    (dict(levels=()), 'levels'),
+    (dict(wavelet='harr'), "unknown wavelet 'harr'"),
+    (dict(norm='layer'), "norm must be one of token, subband, none, not 'layer'"),
+    (dict(approximation='some'), "approximation must be one of .* not 'some'"),
+    (dict(mode='mirror'), "mode must be one of .* not 'mirror'"),
+    (dict(wavelet='db2', mode='zero'), "mode must be 'periodization' for wavelet 'db2'"),
 ])
 def test_bad_fields_are_named(fields, message):
     with pytest.raises(ValueError, match=message):
         WaveletTargetGenerator(**fields)
 
 
-def test_images_that_do_not_fit():
-    with pytest.raises(ValueError, match='100x64 must be divisible by 32'):
-        WaveletTargetGenerator()(torch.zeros(1, 3, 100, 64))
-    with pytest.raises(ValueError, match='in_channels = 3'):
-        WaveletTargetGenerator()(torch.zeros(1, 1, 64, 64))
+@pytest.mark.parametrize('levels, divisor', [((2, 3, 4, 5), 32), ((1, 2, 3), 8)])
+def test_the_divisor_is_named(levels, divisor):
+    with pytest.raises(ValueError, match=f'100x96 must be divisible by {divisor}'):
+        WaveletTargetGenerator(levels=levels)(torch.zeros(1, 3, 100, 96))
