@@ -76,7 +76,8 @@ def dwt2(x: Tensor, wavelet: str = 'haar', mode: str = 'zero') -> Subbands:
         'periodization'), the same along W.
 
     Raises:
-        ValueError: ``wavelet`` or ``mode`` is unknown, or ``x`` has not four dimensions.
+        ValueError: ``wavelet`` or ``mode`` is unknown, ``x`` has not four dimensions, or an axis
+            of one value is to be reflected (PyWavelets refuses that too).
 
     Example:
         >>> dwt2(torch.ones(1, 1, 4, 4)).approximation[0, 0]
@@ -289,6 +290,9 @@ def _borders(size: int, left: int, right: int, mode: str) -> Tuple[Tensor, Tenso
 def _extend(x: Tensor, length: int, mode: str) -> Tensor:
     """(rows, size) -> (rows, left + size + right), as one level with this filter length needs."""
     size = x.shape[-1]
+    if size == 1 and mode in ('reflect', 'antireflect'):
+        raise ValueError(f'mode {mode!r} needs at least 2 values along each axis: one alone has '
+                         f'nothing to reflect')
     if mode == 'periodization':
         # An odd signal repeats its last value, then the signal goes round.
         out = (size + 1) // 2

@@ -71,6 +71,8 @@ def test_reconstruction_is_perfect(wavelet, mode):
 @pytest.mark.parametrize('mode', ['reflect', 'antireflect'])
 def test_a_single_value_has_no_reflection(mode):
     with pytest.raises(ValueError):
+        pywt.dwt2(np.zeros((1, 8)), 'db3', mode)
+    with pytest.raises(ValueError, match='at least 2 values'):
         dwt2(torch.zeros(1, 1, 1, 8), 'db3', mode)
 
 

@@ -78,7 +78,9 @@ class MaskedViT(VisionTransformer):
 
         Nothing is touched where ``init_cfg`` loads a checkpoint.
         """
-        super().init_weights()
+        # The grandparent's: VisionTransformer draws the positions anew, also after a list of
+        # init_cfg has loaded them, and they are set below anyway.
+        super(VisionTransformer, self).init_weights()
         configs = self.init_cfg if isinstance(self.init_cfg, (list, tuple)) else [self.init_cfg]
         if any(config and config.get('type') == 'Pretrained' for config in configs):
             return
