@@ -80,7 +80,9 @@ def measure_time(args: argparse.Namespace) -> None:
         spread = f'{min(times[name]):.3f} to {max(times[name]):.3f}'
         print(f'  {name:<6} {median[name]:8.3f} s a step ({spread})'
               f' {args.batch / median[name]:10.1f} images/s')
-    print(f'  WaMIM / MAE {median["WaMIM"] / median["MAE"]:.3f}')
+    # Other work on the machine only ever adds time: the fastest steps are the second opinion.
+    print(f'  WaMIM / MAE {median["WaMIM"] / median["MAE"]:.3f} '
+          f'(of the fastest steps {min(times["WaMIM"]) / min(times["MAE"]):.3f})')
 
 
 def peak_memory(name: str, args: argparse.Namespace) -> None:
