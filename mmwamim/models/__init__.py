@@ -1,10 +1,10 @@
 from .decoders import LevelDecoder, MultiLevelDecoder
-from .encoders import MaskedViT
+from .encoders import MaskedViT, SparseSwin
 from .heads import MultiLevelMIMHead
 from .targets import TargetGenerator, WaveletTargetGenerator
 from .wamim import WaMIM
 
 __all__ = [
-    'LevelDecoder', 'MaskedViT', 'MultiLevelDecoder', 'MultiLevelMIMHead', 'TargetGenerator',
-    'WaMIM', 'WaveletTargetGenerator'
+    'LevelDecoder', 'MaskedViT', 'MultiLevelDecoder', 'MultiLevelMIMHead', 'SparseSwin',
+    'TargetGenerator', 'WaMIM', 'WaveletTargetGenerator'
 ]

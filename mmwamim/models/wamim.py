@@ -53,6 +53,9 @@ class WaMIM(BaseSelfSupervisor):
         if mask_unit % backbone.mask_unit:
             raise ValueError(f'mask_unit {mask_unit} must be a multiple of the '
                              f'{backbone.mask_unit} px that {type(backbone).__name__} masks')
+        if getattr(backbone, 'needs_shared_mask', False) and not shared_mask:
+            raise ValueError(f'{type(backbone).__name__} needs one mask for the whole batch: set '
+                             'shared_mask=True')
         neck = _build(
             neck,
             in_channels=backbone.feature_channels,

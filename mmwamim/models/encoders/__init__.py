@@ -1,3 +1,4 @@
+from .swin import SparseSwin
 from .vit import MaskedViT
 
-__all__ = ['MaskedViT']
+__all__ = ['MaskedViT', 'SparseSwin']

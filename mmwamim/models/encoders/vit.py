@@ -11,6 +11,7 @@ from mmwamim.registry import MODELS
 
 from ..masking import to_device, visible_indices
 from ..positions import sincos_positions
+from .initialization import loads_checkpoint
 
 
 @MODELS.register_module()
@@ -81,8 +82,7 @@ class MaskedViT(VisionTransformer):
         # The grandparent's: VisionTransformer draws the positions anew, also after a list of
         # init_cfg has loaded them, and they are set below anyway.
         super(VisionTransformer, self).init_weights()
-        configs = self.init_cfg if isinstance(self.init_cfg, (list, tuple)) else [self.init_cfg]
-        if any(config and config.get('type') == 'Pretrained' for config in configs):
+        if loads_checkpoint(self.init_cfg):
             return
         positions = sincos_positions(tuple(self.patch_resolution), self.embed_dims)
         with torch.no_grad():

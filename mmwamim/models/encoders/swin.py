@@ -1,0 +1,271 @@
+"""Swin Transformer that computes visible tokens only, in every stage."""
+from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
+
+import torch
+import torch.nn.functional as F
+import torch.utils.checkpoint
+from mmpretrain.models import SwinTransformer
+from mmpretrain.models.utils import WindowMSA, resize_pos_embed
+from torch import Tensor, nn
+
+from mmwamim.registry import MODELS
+
+from ..masking import to_device
+from .initialization import loads_checkpoint
+from .window_attention import group_attention, merge_patches, reorder
+from .window_groups import WindowGroups, group_windows, token_positions
+
+
+class Stage(NamedTuple):
+    """What one stage must know of the mask: the groups of its plain and its shifted blocks, and
+    for its output (after merging) the order that puts tokens into raster order and its inverse,
+    or None where they have it."""
+    plain: WindowGroups
+    shifted: WindowGroups
+    raster: Optional[Tuple[Tensor, Tensor]]
+
+
+@MODELS.register_module()
+class SparseSwin(SwinTransformer):
+    """mmpretrain's Swin Transformer, with a second way in for masked images.
+
+    Called with a mask it computes visible tokens only, in every stage, and returns features
+    taken after patch merging; called without one it is exactly its parent. Parameter names are
+    the parent's, so a checkpoint loads ``strict=True`` into the stock ``SwinTransformer`` with
+    the same ``out_indices`` (norms of other stages do not exist there).
+
+    Visible tokens attend to the visible tokens of their window; windows are packed into groups
+    (:mod:`.window_groups`). The norms of the stages' outputs take no gradient here, since the
+    masked path does not reach them.
+
+    Source: Huang et al., "Green Hierarchical Vision Transformer for Masked Image Modeling";
+    WaMIM, "Implementation Details", encoder.
+
+    Args:
+        arch: 'tiny', 'small', 'base', 'large', or a dict, as in mmpretrain.
+        img_size: The usual image size, in pixels. Other sizes work; this one decides whether a
+            window is larger than a late stage's grid.
+        window_size: Side of a window, in tokens. As in the original Swin, a stage whose grid
+            is smaller at ``img_size`` has windows of its grid's size; the stock class needs
+            ``stage_cfgs`` with the same ``window_size`` then (``stage_windows`` tells).
+        out_indices: Stages (from 0) whose outputs are returned, shallow to deep, one for each
+            level of the target.
+        **parent: ``patch_size``, ``in_channels``, ``drop_path_rate``, ``use_abs_pos_embed``,
+            ``with_cp``, ``frozen_stages`` and so on of ``mmpretrain.SwinTransformer``.
+
+    Attributes:
+        feature_channels (tuple): Width of the features of each level.
+        feature_strides (tuple): Pixels a token of each level.
+        mask_unit (int): Pixels of the mask's unit: the stride of the last stage, 32.
+        num_extra_tokens (int): 0.
+        needs_shared_mask (bool): True: one mask for the whole batch.
+        stage_windows (tuple): The windows' sides in each stage.
+
+    Raises:
+        ValueError: ``out_indices`` names a stage that does not exist, or is not in rising order;
+            the patch size or the merging is not square.
+        TypeError: ``parent`` has a field that ``SwinTransformer`` does not know.
+    """
+    needs_shared_mask = True
+
+    def __init__(self,
+                 arch: Union[str, dict] = 'base',
+                 img_size: int = 224,
+                 window_size: int = 7,
+                 out_indices: Sequence[int] = (0, 1, 2, 3),
+                 drop_path_rate: float = 0.,
+                 patch_size: int = 4,
+                 **parent) -> None:
+        for field in ('out_after_downsample', 'patch_cfg', 'pad_small_map'):
+            if field in parent:
+                raise TypeError(f'SparseSwin does not support {field}: masked features are taken '
+                                'after patch merging, of grids that windows divide')
+        stages = len(self._settings(arch)['depths'])
+        indices = list(out_indices)
+        if not indices or sorted(set(indices)) != indices or not (
+                0 <= indices[0] and indices[-1] < stages):
+            raise ValueError(f'out_indices {tuple(indices)} must be different stages in rising '
+                             f'order from 0 to {stages - 1}')
+        if 'stage_cfgs' not in parent:
+            height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+            side = min(height, width) // patch_size
+            parent['stage_cfgs'] = [dict(window_size=max(1, min(window_size, side >> stage)))
+                                    for stage in range(stages)]
+        super().__init__(arch=arch, img_size=img_size, patch_size=patch_size,
+                         window_size=window_size, out_indices=tuple(indices),
+                         drop_path_rate=drop_path_rate, **parent)
+        self.stage_windows = tuple(stage.blocks[0].attn.window_size for stage in self.stages)
+        self._check_parts()
+
+        # Strides of the stages' tokens, and of what comes out after merging.
+        strides = [patch_size << stage for stage in range(stages)]
+        merged = [*strides[1:], strides[-1]]
+        self.patch_size = patch_size
+        self.mask_unit = strides[-1]
+        self.feature_strides = tuple(merged[index] for index in indices)
+        self.feature_channels = tuple(self.stages[index].out_channels for index in indices)
+        for index in indices:
+            getattr(self, f'norm{index}').requires_grad_(False)
+
+    @classmethod
+    def _settings(cls, arch: Union[str, dict]) -> dict:
+        if isinstance(arch, dict):
+            return arch
+        if arch.lower() not in cls.arch_zoo:
+            raise ValueError(f'unknown arch {arch!r}: choose one of {", ".join(cls.arch_zoo)}, '
+                             'or a dict with embed_dims, depths and num_heads')
+        return cls.arch_zoo[arch.lower()]
+
+    def _check_parts(self) -> None:
+        """Only what :meth:`forward` repeats for visible tokens may be in the parent."""
+        kernel = self.patch_embed.projection.kernel_size
+        if kernel[0] != kernel[1] or self.patch_embed.projection.stride != kernel:
+            raise ValueError(f'patch_size must be square, not {kernel}')
+        for stage in self.stages:
+            if any(type(block.attn.w_msa) is not WindowMSA for block in stage.blocks):
+                raise ValueError('SparseSwin supports the window attention of Swin v1 only')
+            merging = stage.downsample
+            if merging is not None and merging.sampler.kernel_size != (2, 2):
+                raise ValueError('downsample_cfg must merge 2x2 tokens')
+
+    def train(self, mode: bool = True) -> 'SparseSwin':
+        """Sets training mode and returns self, which the parent forgets."""
+        super().train(mode)
+        return self
+
+    def init_weights(self) -> None:
+        """As the parent, and a Xavier-uniform patch embedding; nothing where ``init_cfg`` loads
+        a checkpoint."""
+        # The grandparent's: the parent draws positions anew after a list of init_cfg loaded them.
+        super(SwinTransformer, self).init_weights()
+        if loads_checkpoint(self.init_cfg):
+            return
+        if self.use_abs_pos_embed:
+            nn.init.trunc_normal_(self.absolute_pos_embed, std=0.02)
+        # The convolution is a linear layer on flattened patches, and is initialised as one.
+        nn.init.xavier_uniform_(self.patch_embed.projection.weight.flatten(1))
+
+    def forward(self, images: Tensor,
+                mask: Optional[Tensor] = None) -> Union[List[Tensor], tuple]:
+        """Encodes images.
+
+        Args:
+            images: Normalised images (B, C, H, W), whose sides are multiples of the mask unit
+                and of each stage's stride times its window.
+            mask: bool (1, H / mask_unit, W / mask_unit), True = masked, best on the CPU; None for
+                the parent's forward pass.
+
+        Returns:
+            With a mask a list of (B, visible, C), one for each of ``out_indices``, after patch
+            merging and before any norm, the visible tokens in raster order of that level's
+            grid. Without a mask what the parent returns: before merging, after the norm.
+
+        Raises:
+            ValueError: Image size, windows or mask do not fit each other.
+        """
+        if mask is None:
+            return super().forward(images)
+        geometry = self.plan_groups(images, mask)
+        tokens = self._embed_visible(images, mask)
+        features = []
+        for index, (stage, known) in enumerate(zip(self.stages, geometry)):
+            for block in stage.blocks:
+                groups = known.shifted if block.attn.shift_size else known.plain
+                tokens = self._run_block(block, tokens, groups)
+            if stage.downsample is not None:
+                tokens = merge_patches(stage.downsample, tokens)
+            if index in self.out_indices:
+                features.append(tokens if known.raster is None else
+                                reorder(tokens, *known.raster))
+            if index == self.out_indices[-1]:
+                break
+        return features
+
+    def plan_groups(self, images: Tensor, mask: Tensor) -> List[Stage]:
+        """All that depends on the mask alone: computed on the CPU, then copied over at once."""
+        self._check_sizes(images, mask)
+        units = (~mask[0].cpu()).nonzero().numpy()
+        if len(units) == 0:
+            raise ValueError('mask leaves nothing visible')
+        known = []
+        for index, window in enumerate(self.stage_windows):
+            size = self.mask_unit // (self.patch_size << index)  # tokens along a unit's side
+            positions = token_positions(units, size)
+            # Swin does not shift where one window spans the grid.
+            one_window = window == min(mask.shape[1:]) * size
+            shift = 0 if one_window else window // 2
+            plain = group_windows(positions, window, 0)
+            shifted = plain if shift == 0 else group_windows(positions, window, shift)
+            merged = max(size // 2, 1)
+            raster = None
+            if merged > 1 and index in self.out_indices:
+                row, column = token_positions(units, merged).T
+                order = torch.from_numpy(row * mask.shape[2] * merged + column).argsort()
+                raster = (order, order.argsort())
+            known.append(Stage(plain, shifted, raster))
+        return [_to_device(stage, images.device) for stage in known]
+
+    def _check_sizes(self, images: Tensor, mask: Tensor) -> None:
+        batch, _, height, width = images.shape
+        unit = self.mask_unit
+        if height % unit or width % unit:
+            raise ValueError(f'image size {height}x{width} must be divisible by the mask unit '
+                             f'{unit}')
+        grid = (height // unit, width // unit)
+        if mask.dim() == 3 and mask.shape[0] != 1:
+            raise ValueError(f'mask {tuple(mask.shape)}: SparseSwin needs one mask for the whole '
+                             'batch, (1, rows, cols): set shared_mask=True in WaMIM')
+        if mask.dim() != 3 or tuple(mask.shape[1:]) != grid:
+            raise ValueError(f'mask {tuple(mask.shape)} must be (1, {grid[0]}, {grid[1]}): one '
+                             f'unit for each {unit}x{unit} px')
+        for index, window in enumerate(self.stage_windows):
+            stride = self.patch_size << index
+            if height // stride % window or width // stride % window:
+                raise ValueError(
+                    f'window_size {window} does not divide the {height // stride}x'
+                    f'{width // stride} tokens of stage {index + 1}: use image sides that are '
+                    f'multiples of {stride * window} px, or another window_size')
+
+    def _embed_visible(self, images: Tensor, mask: Tensor) -> Tensor:
+        """(B, C, H, W), (1, rows, cols) -> (B, visible, D), unit by unit in nested order."""
+        unit, patch = self.mask_unit, self.patch_size
+        units = (~mask[0].cpu()).nonzero()
+        rows, columns = torch.from_numpy(token_positions(units.numpy(), unit // patch)).T
+        rows, columns = to_device(rows, images.device), to_device(columns, images.device)
+        # (B, C, rows, P, cols, P) -> view (B, rows, cols, C, P, P): picking the visible cells of
+        # the view copies those alone, (B, visible, C, P, P).
+        cells = images.unflatten(3, (-1, patch)).unflatten(2, (-1, patch)).permute(0, 2, 4, 1, 3, 5)
+        visible = cells[:, rows, columns].flatten(2)
+        projection = self.patch_embed.projection
+        tokens = F.linear(visible, projection.weight.flatten(1), projection.bias)
+        if self.patch_embed.norm is not None:
+            tokens = self.patch_embed.norm(tokens)
+        if self.use_abs_pos_embed:
+            grid = (images.shape[2] // patch, images.shape[3] // patch)
+            positions = resize_pos_embed(self.absolute_pos_embed, self.patch_resolution, grid,
+                                         self.interpolate_mode, self.num_extra_tokens)
+            tokens = tokens + positions[:, rows * grid[1] + columns]
+        return self.drop_after_pos(tokens)
+
+    @staticmethod
+    def _run_block(block: nn.Module, tokens: Tensor, groups: WindowGroups) -> Tensor:
+        """One Swin block on visible tokens: attention in groups, MLP on the tokens themselves."""
+
+        def run(tokens: Tensor) -> Tensor:
+            attended = group_attention(block.attn.w_msa, block.norm1(tokens), groups)
+            tokens = tokens + block.attn.drop(attended)
+            return block.ffn(block.norm2(tokens), identity=tokens)
+
+        if block.with_cp and tokens.requires_grad:
+            return torch.utils.checkpoint.checkpoint(run, tokens, use_reentrant=False)
+        return run(tokens)
+
+
+def _to_device(value, device: torch.device):
+    """Copies the tensors of nested tuples, each tensor once."""
+    if isinstance(value, Tensor):
+        return to_device(value, device)
+    if isinstance(value, tuple):
+        parts = [_to_device(part, device) for part in value]
+        return type(value)(*parts) if hasattr(value, '_fields') else tuple(parts)
+    return value
