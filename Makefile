@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 .PHONY: quickstart test install clean
 
 quickstart: $(VENV)/pretrain.stamp  ## pre-train a small ViT on photographs and look at it
-	$(BIN)/python tools/quickstart.py
+	$(BIN)/python -W ignore tools/quickstart.py
 
 test: $(VENV)/tests.stamp  ## ruff and every test, on the CPU
 	$(BIN)/ruff check .

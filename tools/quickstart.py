@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument('--crops', type=int, default=80, help='training crops a photograph')
     parser.add_argument('--labels', type=int, default=2, help='labelled crops a photograph')
     parser.add_argument('--steps', type=int, default=60, help='of fine-tuning')
-    parser.add_argument('--seeds', type=int, default=2)
+    parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--processes', type=int, default=min(os.cpu_count() or 1, 2))
     args = parser.parse_args()
     os.chdir(ROOT)
@@ -189,7 +189,7 @@ def main() -> None:
     stage(3, 'drawing')
     python = [sys.executable, '-W', 'ignore']
     checkpoint = args.out / f'run/epoch_{args.epochs}.pth'
-    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), PYTHONWARNINGS='ignore')
     for command in (['tools/analysis/plot_log.py', str(args.out / 'run'), '--out',
                      str(args.out / 'loss_curve.png')],
                     ['tools/analysis/show_reconstruction.py', CONFIG, str(checkpoint),

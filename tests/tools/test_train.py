@@ -9,7 +9,7 @@ import pytest
 import skimage.data
 import torch
 from mmengine.config import Config
-from mmpretrain.models import VisionTransformer
+from mmpretrain.models import SwinTransformer, VisionTransformer
 from PIL import Image
 
 from mmwamim.registry import MODELS
@@ -54,11 +54,12 @@ def test_every_config_builds_and_steps(path):
 
 @pytest.mark.parametrize('name, epochs, warmup, width', [
     ('vit_s_100e', 100, 10, 384), ('vit_s_300e', 300, 30, 384), ('vit_b_100e', 100, 10, 768),
-    ('vit_b_400e', 400, 40, 768)])
+    ('vit_b_400e', 400, 40, 768), ('swin_b_100e', 100, 10, 128), ('swin_b_400e', 400, 40, 128)])
 def test_recipes(name, epochs, warmup, width):
     cfg = Config.fromfile(ROOT / f'configs/wamim/{name}.py')
     optimizer = cfg.optim_wrapper.optimizer
-    assert optimizer.lr == pytest.approx(2e-4 * 2048 / 256)
+    base = 1e-4 if 'swin' in name else 2e-4
+    assert optimizer.lr == pytest.approx(base * 2048 / 256)
     assert tuple(optimizer.betas) == (0.9, 0.95) and optimizer.weight_decay == 0.05
     assert cfg.train_dataloader.batch_size * 8 == cfg.auto_scale_lr.base_batch_size == 2048
     linear, cosine = cfg.param_scheduler
@@ -97,6 +98,17 @@ def test_dist_train_resume_pictures_and_the_encoder(photographs, tmp_path):
     assert code == 0 and Image.open(out).size[1] > 400, log
     code, log = run(*command, work / 'encoder.pth', photographs, '--out', out)
     assert code != 0 and 'weights missing' in log
+
+
+def test_swin_with_two_processes(photographs, tmp_path):
+    code, log = run('tools/dist_train.sh', 'configs/wamim/swin_b_100e.py', 2, '--data',
+                    photographs, '--epochs', 1, '--batch-size', 2, '--work-dir', tmp_path / 'run',
+                    '--cfg-options', 'model.backbone.arch=tiny', 'train_dataloader.num_workers=0',
+                    'train_dataloader.persistent_workers=False', PORT='29612')
+    assert code == 0, log
+    state = torch.load(tmp_path / 'run/encoder.pth', weights_only=True)['state_dict']
+    stock = SwinTransformer(arch='tiny', out_indices=(0, 1, 2, 3))
+    stock.load_state_dict({n.removeprefix('backbone.'): v for n, v in state.items()}, strict=True)
 
 
 @pytest.mark.parametrize('arguments, message', [

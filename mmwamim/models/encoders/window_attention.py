@@ -42,12 +42,11 @@ def group_attention(attention: WindowMSA, tokens: Tensor, groups: WindowGroups) 
 def pair_bias(table: Tensor, index: Tensor) -> Tensor:
     """Relative position bias of pairs: (rows, heads), (G, S, S) -> (G, heads, S, S).
 
-    Pairs of different windows get minus infinity; pairs of empty slots zero, so that their
-    softmax is defined, though nobody reads it.
+    Minus infinity for pairs that do not attend to each other. Every slot attends at least to
+    itself; an empty one to nothing else, so that no gradient reaches the table from it.
     """
-    heads = table.shape[1]
-    rows = torch.cat([table, table.new_full((1, heads), -torch.inf), table.new_zeros(1, heads)])
-    return F.embedding(index, rows).permute(0, 3, 1, 2)
+    nothing = table.new_full((1, table.shape[1]), -torch.inf)
+    return F.embedding(index, torch.cat([nothing, table, nothing])).permute(0, 3, 1, 2)
 
 
 def merge_patches(merging: nn.Module, tokens: Tensor) -> Tensor:

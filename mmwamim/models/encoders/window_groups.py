@@ -19,9 +19,9 @@ from torch import Tensor
 class WindowGroups(NamedTuple):
     """Groups of windows, as indices. All tensors are on the CPU until :meth:`to` copies them.
 
-    ``bias_index``: int32 (groups, slots, slots), the row of the relative position table for
-    each pair of query and key; the row behind the table's last, ``(2 * window - 1) ** 2``, for
-    pairs of different windows, and the one behind that for pairs of empty slots.
+    ``bias_index``: int32 (groups, slots, slots), one more than the row of the relative position
+    table for each pair of query and key; 0, or one more than its last row, for pairs that do not
+    attend to each other: those of different windows. Each empty slot is a window of its own.
 
     ``token_of_slot``: int64 (groups * slots,), the token in each slot; token 0 in empty ones.
     ``slot_of_token``: int64 (tokens,), its inverse. Both are None where all tokens form one group
@@ -77,8 +77,9 @@ def pack_windows(counts: Sequence[int], slots: int) -> Tuple[List[int], List[int
     groups, starts, filled = [0] * len(counts), [0] * len(counts), []
     for window in sorted(range(len(counts)), key=lambda index: -counts[index]):
         count = counts[window]
-        group = next((index for index, used in enumerate(filled) if used + count <= slots),
-                     len(filled))
+        group = 0
+        while group < len(filled) and filled[group] + count > slots:
+            group += 1
         if group == len(filled):
             filled.append(0)
         groups[window], starts[window] = group, filled[group]
@@ -129,7 +130,7 @@ def group_windows(positions: np.ndarray, window: int, shift: int,
 
     token_of_slot = np.zeros(number * slots, dtype=np.int64)
     token_of_slot[slot_of_token] = np.arange(tokens)
-    names = np.full(number * slots, -1)
+    names = -1 - np.arange(number * slots)
     names[slot_of_token] = name
     bias_index = _bias_index(positions[token_of_slot].reshape(number, slots, 2),
                              names.reshape(number, slots), window)
@@ -138,14 +139,15 @@ def group_windows(positions: np.ndarray, window: int, shift: int,
 
 
 def _bias_index(positions: np.ndarray, names: np.ndarray, window: int) -> Tensor:
-    """(groups, slots, 2) and the windows' names (groups, slots), -1 for empty slots."""
-    # The row of the table is linear in the distance of query and key, so one difference does.
-    place = (positions[..., 0] * (2 * window - 1) + positions[..., 1]).astype(np.int32)
-    index = place[:, :, None] - place[:, None, :] + np.int32(2 * window * (window - 1))
-    names = names.astype(np.int32)
-    other = np.int32((2 * window - 1)**2)
-    index[names[:, :, None] != names[:, None, :]] = other
-    if names.min() < 0:
-        empty = names < 0
-        index[empty[:, :, None] & empty[:, None, :]] = other + 1
-    return torch.from_numpy(index)
+    """(groups, slots, 2) and the windows' names (groups, slots) -> (groups, slots, slots)."""
+    # The row of the table is linear in the distance of query and key, so one difference of
+    # numbers does. Windows are far apart in these numbers: pairs of two fall off either end.
+    rows = (2 * window - 1)**2
+    reach = int(positions.max() + 1) * 2 * window
+    place = positions @ [2 * window - 1, 1] + names * (2 * reach + rows)
+    if np.abs(place).max() < 2**30:  # always, but for images of many thousand pixels
+        place = place.astype(np.int32)
+    index = place[:, :, None] - place[:, None, :]
+    index += 2 * window * (window - 1) + 1
+    np.clip(index, 0, rows + 1, out=index)
+    return torch.from_numpy(index.astype(np.int32, copy=False))
