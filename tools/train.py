@@ -8,13 +8,17 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from mmwamim.engine import launch
+from mmwamim.engine.weights import settle_encoder
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a model')
     parser.add_argument('config', help='config file')
     parser.add_argument('--data', metavar='FOLDER', help='folder of images to pre-train on, '
-                        'nested or not, or ImageNet in its usual layout')
+                        'nested or not, or ImageNet in its usual layout; for other configs the '
+                        'folder of their data set')
+    parser.add_argument('--pretrained', metavar='FILE', help='the encoder to fine-tune from '
+                        "(encoder.pth), or 'none' to train from scratch")
     parser.add_argument('--work-dir', help='where logs and checkpoints go '
                         '(default: work_dirs/<name of the config>)')
     parser.add_argument('--batch-size', type=int, metavar='N', help='images per process and step')
@@ -59,6 +63,7 @@ def build_config(args: argparse.Namespace) -> Config:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
     launch.settle_data(cfg, args.data)
+    settle_encoder(cfg, args.pretrained)
     launch.settle_processes(cfg, args.launcher)
     return cfg
 

@@ -31,25 +31,28 @@ class RunSummaryHook(Hook):
     def before_train(self, runner: Runner) -> None:
         loader, wrapper = runner.train_dataloader, runner.optim_wrapper
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        batch, processes = loader.batch_size, get_world_size()
+        batch, processes = loader.batch_sampler.batch_size, get_world_size()
         accumulated = getattr(wrapper, '_accumulative_counts', 1)
-        peak = max(scheduler.base_values[0] for scheduler in runner.param_schedulers) \
+        peak = max(max(scheduler.base_values) for scheduler in runner.param_schedulers) \
             if runner.param_schedulers else wrapper.get_lr()['lr'][0]
         precision = getattr(wrapper, 'cast_dtype', None)
         device = next(model.parameters()).device.type
         rows = {
             'config': runner.cfg.filename,
-            'images': f'{len(loader.dataset)} in {loader.dataset.data_root}',
+            'images': f'{len(loader.dataset)} in {getattr(loader.dataset, "data_root", "")}',
             'encoder': f'{type(model.backbone).__name__}, '
                        f'{sum(p.numel() for p in model.backbone.parameters()) / 1e6:.1f} M '
                        'parameters',
+            'model': type(model).__name__,
             'target': f'{type(model.target_generator).__name__}, levels '
                       f'{", ".join(model.target_generator.level_names)}'
-                      if hasattr(model, 'target_generator') else 'none',
+                      if hasattr(model, 'target_generator') else 'labels',
             'batch': f'{batch * processes * accumulated} = {batch} images x {processes} processes'
                      + (f' x {accumulated} accumulated' if accumulated > 1 else ''),
             'learning rate': f'{peak:.3g} at its peak',
-            'length': f'{runner.max_epochs} epochs of {len(loader)} steps',
+            'length': f'{runner.max_epochs} epochs of {len(loader)} steps'
+                      if runner.train_loop.__class__.__name__.startswith('Epoch')
+                      else f'{runner.max_iters} steps',
             'precision': f'{precision or torch.float32} on {device}'.replace('torch.', ''),
             'seed': runner.seed,
             'work dir': runner.work_dir,

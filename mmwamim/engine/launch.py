@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 
 DATA_FORM = 'UnlabelledImages'
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def settle_work_dir(cfg: Config, config_path: str, work_dir: str = None) -> None:
@@ -40,7 +41,7 @@ def settle_processes(cfg: Config, launcher: str) -> None:
     """
     cfg.launcher = launcher
     share = max((os.cpu_count() or 1) // int(os.environ.get('LOCAL_WORLD_SIZE', 1)), 1)
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+    for name in LOADERS:
         if cfg.get(name):  # more loader workers than cores only get in each other's way
             cfg[name].num_workers = min(cfg[name].get('num_workers', 0), share)
     if torch.cuda.is_available():
@@ -50,7 +51,8 @@ def settle_processes(cfg: Config, launcher: str) -> None:
                              f'{torch.cuda.device_count()} GPUs')
         return
     cfg.env_cfg.dist_cfg = dict(backend='gloo')
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+    _replace_type(cfg.model, 'SyncBN', 'BN')  # there is none for the CPU
+    for name in LOADERS:
         if cfg.get(name):
             cfg[name].pin_memory = False
     if launcher == 'none':
@@ -68,17 +70,64 @@ def settle_processes(cfg: Config, launcher: str) -> None:
         find_unused_parameters=cfg.get('find_unused_parameters', False))
 
 
+def _replace_type(config, old: str, new: str) -> None:
+    """Replaces a ``type`` everywhere in a nested config, in place."""
+    for value in config.values() if isinstance(config, dict) else config:
+        if isinstance(value, (dict, list, tuple)):
+            _replace_type(value, old, new)
+    if isinstance(config, dict) and config.get('type') == old:
+        config['type'] = new
+
+
 def settle_data(cfg: Config, folder: str = None) -> None:
-    """Puts ``--data`` into the config, and makes the batch fit a small folder.
+    """Puts ``--data`` into the config: images to pre-train on, or a data set in the layout that
+    the config's data set names.
 
     Raises:
         SystemExit: The folder is missing or empty, or the config's data set takes no folder.
     """
+    if folder is not None and not Path(folder).is_dir():
+        raise SystemExit(f'error: data_root {folder!r} is not a folder')
     loader = cfg.get('train_dataloader')
-    if loader is None or not loader.dataset.type.endswith(DATA_FORM):
-        if folder is not None:
-            raise SystemExit(f'error: --data works with configs whose training set is {DATA_FORM}')
+    if loader is not None and loader.dataset.type.endswith(DATA_FORM):
+        _settle_unlabelled(loader, folder)
         return
+    roots = [cfg[name].dataset for name in LOADERS
+             if cfg.get(name) and 'data_root' in cfg[name].dataset]
+    if folder is not None:
+        if not roots:
+            raise SystemExit('error: --data works with configs whose data sets have a data_root')
+        for name in ('val_evaluator', 'test_evaluator'):
+            annotations = (cfg.get(name) or {}).get('ann_file')
+            if annotations:
+                cfg[name].ann_file = annotations.replace(roots[0].data_root.rstrip('/'),
+                                                         folder.rstrip('/'), 1)
+        for dataset in roots:
+            dataset.data_root = folder
+    if roots and roots[0].type.endswith('CustomDataset'):
+        _settle_classes(cfg, Path(roots[0].data_root) / roots[0].get('data_prefix', ''))
+
+
+def _settle_classes(cfg: Config, folder: Path) -> None:
+    """As many classes as the training set has folders."""
+    if not folder.is_dir():
+        raise SystemExit(f'error: {str(folder)!r} is not a folder: set the data set with --data '
+                         'FOLDER, which holds train/<class>/* and val/<class>/*')
+    classes = sum(path.is_dir() for path in folder.iterdir())
+    head = cfg.model.get('head')
+    if not classes or not head or head.get('num_classes') in (None, classes):
+        return
+    print(f'{classes} classes in {folder}: taking num_classes = {classes} instead of '
+          f'{head.num_classes}')
+    head.num_classes = classes
+    if cfg.get('data_preprocessor', {}).get('num_classes'):
+        cfg.data_preprocessor.num_classes = classes
+    if classes < 5:
+        for name in ('val_evaluator', 'test_evaluator'):
+            cfg[name].topk = (1, )
+
+
+def _settle_unlabelled(loader: dict, folder: str = None) -> None:
     if folder is not None:
         loader.dataset.data_root = folder
     try:
@@ -100,17 +149,24 @@ def settle_length(cfg: Config, epochs: int = None) -> None:
     """Makes a run of ``epochs`` epochs, with warm-up and decay in the config's proportions.
 
     Raises:
-        SystemExit: ``epochs`` is not positive.
+        SystemExit: ``epochs`` is not positive, or the config counts iterations.
     """
     if epochs is None:
         return
     if epochs < 1:
         raise SystemExit(f'error: --epochs must be at least 1, not {epochs}')
+    if 'max_epochs' not in cfg.train_cfg:
+        raise SystemExit('error: this config counts iterations: set them with --cfg-options '
+                         'train_cfg.max_iters=N')
     scale = epochs / cfg.train_cfg.max_epochs
     cfg.train_cfg.max_epochs = epochs
     for scheduler in cfg.param_scheduler:
+        if not scheduler.get('by_epoch', True):
+            continue  # a warm-up in iterations does not depend on the length
         for field in ('begin', 'end', 'T_max'):
             if field in scheduler:
                 scheduler[field] = round(scheduler[field] * scale)
+        if 'milestones' in scheduler:
+            scheduler.milestones = [round(step * scale) for step in scheduler.milestones]
     # A warm-up that rounds to nothing is no phase at all.
     cfg.param_scheduler = [s for s in cfg.param_scheduler if s.get('end', 1) > s.get('begin', 0)]

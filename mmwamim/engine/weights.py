@@ -1,0 +1,176 @@
+"""Makes sure that a pre-trained encoder arrives in the model that is fine-tuned.
+
+MMEngine loads what fits, warns about the rest and trains on. Here every key of the backbone must
+be accounted for: a difference that is not on the written list below is an error, before the
+first step.
+"""
+import re
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Tuple, Union
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import Runner
+from torch import Tensor
+
+from mmwamim.registry import HOOKS
+
+from .checkpoints import read_checkpoint
+
+PREFIX = 'backbone.'
+# New in the model, and rightly not in the checkpoint.
+MAY_BE_MISSING = (
+    r'ln2\.(weight|bias)',  # ViT: the norm after mean pooling
+)
+# In the checkpoint, and rightly not in the model.
+MAY_BE_LEFT_OVER = (
+    r'ln1\.(weight|bias)',  # ViT: the final norm, which pre-training does not reach
+    r'norm[0-2]\.(weight|bias)',  # Swin: norms of stages that a classifier does not use
+)
+# Interpolated where sizes differ.
+MAY_BE_RESIZED = (
+    r'(absolute_)?pos_embed',
+    r'.*relative_position_bias_table',
+)
+# Not learnt: follows from the window's size.
+CONSTANT = (r'.*relative_position_index', )
+
+
+class Comparison(NamedTuple):
+    """Names that differ, and the resized ones as (name, shape there, shape here)."""
+    missing: List[str]
+    left_over: List[str]
+    reshaped: List[str]
+    resized: List[Tuple[str, tuple, tuple]]
+
+
+def _matches(name: str, patterns: Tuple[str, ...]) -> bool:
+    return any(re.fullmatch(pattern, name) for pattern in patterns)
+
+
+def compare(checkpoint: Dict[str, Tensor], model: Dict[str, Tensor]) -> Comparison:
+    """Compares the state dicts of two encoders, names without prefix.
+
+    Returns:
+        What is missing, left over or of another shape and not on the lists of this module, and
+        what will be resized.
+    """
+    missing = [name for name in model if name not in checkpoint
+               and not _matches(name, MAY_BE_MISSING + CONSTANT)]
+    left_over = [name for name in checkpoint if name not in model
+                 and not _matches(name, MAY_BE_LEFT_OVER + CONSTANT)]
+    reshaped, resized = [], []
+    for name in model:
+        if name not in checkpoint or checkpoint[name].shape == model[name].shape:
+            continue
+        there, here = tuple(checkpoint[name].shape), tuple(model[name].shape)
+        if _matches(name, CONSTANT):
+            continue
+        if _matches(name, MAY_BE_RESIZED) and there[-1] == here[-1]:
+            resized.append((name, there, here))
+        else:
+            reshaped.append(f'{name} {there} instead of {here}')
+    return Comparison(missing, left_over, reshaped, resized)
+
+
+def read_encoder(path: Union[str, Path], prefix: str = PREFIX) -> Dict[str, Tensor]:
+    """The encoder's tensors of a checkpoint, names without prefix.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no checkpoint, or has no encoder.
+    """
+    state = read_checkpoint(path)['state_dict']
+    encoder = {name[len(prefix):]: value for name, value in state.items()
+               if name.startswith(prefix)}
+    if not encoder:
+        first = ', '.join(list(state)[:3])
+        raise ValueError(f'{str(path)!r} has no key that begins with {prefix!r} (its first keys: '
+                         f'{first}): it is not a checkpoint of an encoder pre-trained here')
+    return encoder
+
+
+def check_encoder(path: Union[str, Path], backbone: torch.nn.Module,
+                  prefix: str = PREFIX) -> List[str]:
+    """Checks that a checkpoint belongs to a backbone.
+
+    Returns:
+        A line for every parameter that will be resized.
+
+    Raises:
+        FileNotFoundError, ValueError: As :func:`read_encoder`.
+        ValueError: Keys or shapes differ; the message names the first of each kind.
+    """
+    found = compare(read_encoder(path, prefix), backbone.state_dict())
+    wrong = [f'{len(names)} {kind} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})'
+             for kind, names in (('missing', found.missing), ('left over', found.left_over),
+                                 ('of another shape', found.reshaped)) if names]
+    if wrong:
+        raise ValueError(f'{str(path)!r} is not a checkpoint of this {type(backbone).__name__}; '
+                         f'parameters: {"; ".join(wrong)}')
+    return [f'{name} is interpolated from {there} to {here}'
+            for name, there, here in found.resized]
+
+
+def settle_encoder(cfg: Config, path: str = None) -> None:
+    """Puts ``--pretrained`` into a fine-tuning config, and checks the file before anything starts.
+
+    Raises:
+        SystemExit: The config takes no checkpoint, or the file does not belong to its backbone.
+    """
+    backbone = cfg.model.get('backbone', {})
+    init_cfg = backbone.get('init_cfg')
+    if not isinstance(init_cfg, dict) or init_cfg.get('type') != 'Pretrained':
+        if path is not None:
+            raise SystemExit('error: --pretrained works with configs whose model.backbone has '
+                             "init_cfg=dict(type='Pretrained', ...)")
+        return
+    if path == 'none':  # from scratch, said aloud
+        backbone.init_cfg = None
+        cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks', [])
+                            if not hook['type'].endswith('EncoderArrivedHook')]
+        return
+    if path is not None:
+        init_cfg.checkpoint = path
+    if cfg.get('resume'):  # its own checkpoint has everything
+        return
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
+        empty = MODELS.build({**backbone, 'init_cfg': None})
+    try:
+        check_encoder(init_cfg.checkpoint, empty, init_cfg.get('prefix', PREFIX))
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f'error: {error}; give one with --pretrained FILE, or --pretrained none '
+                         'to train from scratch') from None
+
+
+@HOOKS.register_module()
+class EncoderArrivedHook(Hook):
+    """Stops a run whose backbone, at its first step, is not the checkpoint it names.
+
+    The values themselves are compared. Runs that are resumed are left alone: they have moved on.
+    """
+
+    priority = 'VERY_HIGH'
+
+    @master_only
+    def before_train(self, runner: Runner) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        backbone = model.backbone
+        init_cfg = backbone.init_cfg
+        if runner._resume or runner._load_from or not init_cfg:
+            return
+        path, prefix = init_cfg['checkpoint'], init_cfg.get('prefix', PREFIX)
+        resized = check_encoder(path, backbone, prefix)
+        encoder = read_encoder(path, prefix)
+        changed = [name for name, value in backbone.state_dict().items()
+                   if name in encoder and value.shape == encoder[name].shape
+                   and not torch.equal(value.cpu(), encoder[name])]
+        if changed:
+            raise RuntimeError(f'{len(changed)} parameters of the backbone are not those of '
+                               f'{path!r} although it was loaded: {", ".join(changed[:3])}')
+        runner.logger.info('\n'.join([
+            f'The encoder of {path} has arrived: {len(encoder)} tensors compared.', *resized]))

@@ -1,0 +1,137 @@
+"""Makes a small ImageNet-C out of class folders: make_corruptions.py IMAGES OUT.
+
+IMAGES/<class>/<name>.* becomes OUT/<corruption>/<severity>/<class>/<name>.JPEG, the published
+layout: 15 corruptions at 5 severities, of the centre crop (short edge to 256, crop to 224), with
+imagecorruptions-imaug. The random numbers depend on --seed and the file alone, so a run that is
+started again goes on where it was. They are not those of the published set, nor are the scores.
+"""
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import List, Optional, Sequence
+
+import numpy as np
+from PIL import Image
+
+from mmwamim.evaluation.robustness import CORRUPTIONS, SEVERITIES
+
+EXTENSIONS = ('.jpg', '.jpeg', '.png')
+QUALITY = 85  # of the JPEG files, as in the published set
+
+
+def find_images(root: Path, per_class: Optional[int]) -> List[Path]:
+    """Images of every class folder, the first ``per_class`` of each, relative to ``root``.
+
+    Raises:
+        ValueError: There is none, or two would get the same name.
+    """
+    found = []
+    for folder in sorted(path for path in root.glob('[!.]*') if path.is_dir()):
+        images = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS)
+        stems = [image.stem for image in images]
+        twice = sorted({stem for stem, after in zip(sorted(stems), sorted(stems)[1:])
+                        if stem == after})
+        if twice:
+            raise ValueError(f'{folder} has two images named {twice[0]}')
+        found += [image.relative_to(root) for image in images[:per_class]]
+    if not found:
+        raise ValueError(f'{str(root)!r} has no class folders with images in them')
+    return found
+
+
+def crop_centre(path: Path, size: int) -> np.ndarray:
+    """uint8 (size, size, 3), RGB: the centre of the image, short edge at size * 256 / 224."""
+    with Image.open(path) as image:
+        image = image.convert('RGB')
+    edge = round(size * 256 / 224)
+    scale = edge / min(image.size)
+    image = image.resize([max(round(side * scale), edge) for side in image.size], Image.BICUBIC)
+    left, top = ((side - size) // 2 for side in image.size)
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def corrupt(image: np.ndarray, corruption: str, severity: int, seed: int) -> np.ndarray:
+    """uint8 (H, W, 3) of an image of that kind, the same for the same seed."""
+    import imagecorruptions
+    np.random.seed(seed)  # most corruptions draw from numpy's global generator ...
+    own = dict(seed=seed) if corruption in ('impulse_noise', 'glass_blur') else {}  # ... not these
+    return imagecorruptions.corrupt(image, severity, corruption, **own)
+
+
+def file_seed(seed: int, *key) -> int:
+    """32 bits that differ from file to file and do not depend on the order of work."""
+    text = '/'.join(str(part) for part in (seed, *key))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], 'little')
+
+
+def check_settings(out: Path, settings: dict) -> None:
+    """Notes how OUT is made.
+
+    Raises:
+        ValueError: It was begun in another way.
+    """
+    note = out / 'corruptions.json'
+    if note.is_file() and json.loads(note.read_text()) != settings:
+        raise ValueError(f'{note} says that {str(out)!r} was made with other settings: '
+                         'give another OUT')
+    out.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps(settings) + '\n')
+
+
+def make(root: Path, out: Path, images: Sequence[Path], size: int, seed: int) -> int:
+    """Writes what is missing; returns the number of files written."""
+    started, printed, written, looked = time.monotonic(), time.monotonic(), 0, 0
+    total = len(images) * len(CORRUPTIONS) * len(SEVERITIES)
+    for path in images:
+        clean = None  # read when the first file of the image is missing
+        for corruption in CORRUPTIONS:
+            for severity in SEVERITIES:
+                looked += 1
+                target = out / corruption / str(severity) / path.parent / f'{path.stem}.JPEG'
+                if target.is_file():
+                    continue
+                if clean is None:
+                    clean = crop_centre(root / path, size)
+                key = file_seed(seed, corruption, severity, path.parent.name, path.stem)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                temporary = target.with_suffix('.tmp')
+                Image.fromarray(corrupt(clean, corruption, severity, key)).save(
+                    temporary, 'JPEG', quality=QUALITY)
+                os.replace(temporary, target)  # an interruption leaves no half of a file
+                written += 1
+                if time.monotonic() - printed > 5:
+                    printed = time.monotonic()
+                    left = (total - looked) * (printed - started) / written / 60
+                    print(f'{looked} of {total} files, about {left:.1f} min left', flush=True)
+    return written
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> None:
+    parser = argparse.ArgumentParser(description='Make a small ImageNet-C')
+    parser.add_argument('images', help='folder with <class>/<image>; for ImageNet, its val')
+    parser.add_argument('out', help='folder to write')
+    parser.add_argument('--per-class', type=int, metavar='N', help='take the first N of a class')
+    parser.add_argument('--size', type=int, default=224, help='edge of the images in pixels (224)')
+    parser.add_argument('--seed', type=int, default=0)
+    args = parser.parse_args(arguments)
+    try:
+        import imagecorruptions  # noqa: F401
+    except ImportError:
+        sys.exit('error: imagecorruptions is missing: pip install -r requirements/tests.txt')
+    if args.size < 32 or args.per_class is not None and args.per_class < 1:
+        sys.exit('error: --size must be at least 32 and --per-class at least 1')
+    try:
+        images = find_images(Path(args.images), args.per_class)
+        check_settings(Path(args.out), dict(seed=args.seed, size=args.size))
+        written = make(Path(args.images), Path(args.out), images, args.size, args.seed)
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {error}')
+    print(f'{written} files written to {args.out}, {len(images)} images in each folder')
+
+
+if __name__ == '__main__':
+    main()
