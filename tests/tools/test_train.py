@@ -15,7 +15,8 @@ from PIL import Image
 from mmwamim.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = sorted(str(p.relative_to(ROOT)) for p in (ROOT / 'configs').glob('[!_]*/*.py'))
+CONFIGS = sorted(str(p.relative_to(ROOT)) for p in (ROOT / 'configs').glob('[!_]*/*.py')
+                 if Config.fromfile(p).model.type == 'mmwamim.WaMIM')
 QUICK = 'configs/quickstart/vit_tiny_pretrain.py'
 
 

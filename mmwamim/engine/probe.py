@@ -1,0 +1,83 @@
+"""Watches what the features of a pre-training run are worth while it goes on."""
+from pathlib import Path
+from typing import Optional
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmwamim.evaluation.features import (
+    LabelledImages,
+    effective_rank,
+    extract_features,
+    knn_accuracy,
+)
+from mmwamim.registry import HOOKS
+
+
+@HOOKS.register_module()
+class FeatureProbeHook(Hook):
+    """Logs k-NN accuracy and effective rank of the frozen encoder every few epochs.
+
+    Opt in with ``custom_hooks = [..., dict(type='mmwamim.FeatureProbeHook', data_root=...)]``.
+    Every process takes its share of the images. The run's random state is not touched, so a run
+    with the hook learns exactly what a run without it learns.
+
+    Args:
+        data_root: A folder with train/<class>/* and val/<class>/* for k-NN accuracy and the rank,
+            or with images alone for the rank.
+        interval: Epochs from one probe to the next; the last epoch is always probed.
+        size: Side of the images, in pixels. Default: the encoder's ``img_size``.
+        k: Neighbours.
+        most: At most as many images of each split, spread evenly over the classes.
+        batch_size: Images of a process at a time.
+
+    Raises:
+        FileNotFoundError: ``data_root`` is not a folder.
+    """
+
+    priority = 'LOW'  # before the epoch's checkpoint and log are written
+
+    def __init__(self, data_root: str, interval: int = 10, size: Optional[int] = None,
+                 k: int = 20, most: Optional[int] = 5000, batch_size: int = 64) -> None:
+        root = Path(data_root)
+        if not root.is_dir():
+            raise FileNotFoundError(f'FeatureProbeHook: data_root {data_root!r} is not a folder')
+        if interval < 1:
+            raise ValueError(f'FeatureProbeHook: interval must be at least 1, not {interval}')
+        self.root, self.interval, self.size = root, interval, size
+        self.k, self.most, self.batch_size = k, most, batch_size
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        last = runner.epoch + 1 == runner.max_epochs
+        if not (self.every_n_epochs(runner, self.interval) or last):
+            return
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        size = self.size or image_side(model.backbone)
+
+        def features(folder: Path, with_label: bool):
+            images = LabelledImages(str(folder), size, self.most, with_label)
+            return extract_features(model.backbone, model.data_preprocessor, images,
+                                    self.batch_size)
+
+        labelled = (self.root / 'train').is_dir() and (self.root / 'val').is_dir()
+        known, labels = features(self.root / 'train' if labelled else self.root, labelled)
+        values = dict(effective_rank=effective_rank(known))
+        if labelled:
+            queries, truth = features(self.root / 'val', True)
+            values['knn_top1'] = knn_accuracy(known, labels, queries, truth, self.k)
+        for name, value in values.items():
+            runner.message_hub.update_scalar(f'probe/{name}', value)
+        runner.visualizer.add_scalars({f'probe/{name}': value for name, value in values.items()},
+                                      step=runner.epoch + 1)
+        runner.logger.info(f'Probe after epoch {runner.epoch + 1}: ' + '  '.join(
+            f'{name} {value:.2f}' for name, value in values.items()))
+
+
+def image_side(backbone) -> int:
+    """The image side that an encoder was built for."""
+    size = getattr(backbone, 'img_size', None)
+    if size is None:
+        patch = backbone.patch_embed.projection.stride[0]
+        size = [cells * patch for cells in backbone.patch_resolution]
+    return size if isinstance(size, int) else min(size)

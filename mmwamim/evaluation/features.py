@@ -1,0 +1,160 @@
+"""What frozen features are worth: k-NN accuracy with labels, effective rank without."""
+import sys
+import time
+from typing import Optional, Sequence, Tuple, Union
+
+import torch
+import torch.nn.functional as F
+from mmengine.dataset import Compose, default_collate
+from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmpretrain.datasets import CustomDataset
+from torch import Tensor, nn
+
+
+def pool_features(outputs: Union[Tensor, Sequence[Tensor]], num_extra_tokens: int = 0) -> Tensor:
+    """The mean of the last level's patch tokens.
+
+    Args:
+        outputs: What a backbone returns: the last of a sequence counts, and is a map
+            (B, C, H, W), tokens (B, extra + N, C), or already (B, C).
+        num_extra_tokens: Tokens ahead of the patches, which are left out.
+
+    Returns:
+        float32 (B, C).
+    """
+    last = outputs if isinstance(outputs, Tensor) else outputs[-1]
+    if last.dim() == 4:
+        last = last.mean((2, 3))
+    elif last.dim() == 3:
+        last = last[:, num_extra_tokens:].mean(1)
+    return last.float()
+
+
+def knn_accuracy(bank: Tensor, bank_labels: Tensor, queries: Tensor, query_labels: Tensor,
+                 k: int = 20, temperature: float = 0.07) -> float:
+    """Accuracy of a weighted vote of the k nearest neighbours by cosine similarity.
+
+    A neighbour of similarity s votes with ``exp(s / temperature)``.
+    Source: Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination".
+
+    Args:
+        bank: Features of known labels, (N, C).
+        bank_labels: int64 (N,).
+        queries: Features to classify, (M, C).
+        query_labels: int64 (M,).
+        k: Neighbours, at most N are used.
+        temperature: Of the votes.
+
+    Returns:
+        Percent of right queries.
+
+    Raises:
+        ValueError: There is nothing to compare.
+    """
+    if len(bank) == 0 or len(queries) == 0:
+        raise ValueError(f'k-NN needs images on both sides, not {len(bank)} and {len(queries)}')
+    bank, queries = F.normalize(bank.float(), dim=1), F.normalize(queries.float(), dim=1)
+    classes = int(max(bank_labels.max(), query_labels.max())) + 1
+    right = 0
+    for part, labels in zip(queries.split(1024), query_labels.split(1024)):
+        similarity, nearest = (part @ bank.T).topk(min(k, len(bank)), dim=1)
+        votes = torch.zeros(len(part), classes, device=part.device)
+        votes.scatter_add_(1, bank_labels[nearest], (similarity / temperature).exp())
+        right += int((votes.argmax(1) == labels).sum())
+    return 100 * right / len(queries)
+
+
+def effective_rank(features: Tensor) -> float:
+    """How many directions the features use: exp of the entropy of the normalised singular values.
+
+    Features are centred first. Source: Roy & Vetterli, "The effective rank: a measure of
+    effective dimensionality".
+
+    Args:
+        features: (N, C), N at least 2.
+
+    Returns:
+        From 1 (all on one line) to min(N - 1, C); 0 where all features are the same.
+    """
+    if len(features) < 2:
+        raise ValueError(f'the effective rank needs at least 2 features, not {len(features)}')
+    centred = features.double() - features.double().mean(0)
+    values = torch.linalg.svdvals(centred)
+    # What is left of equal features after centring is rounding, not a direction.
+    values = values[values > values.new_tensor(1e-12) * features.double().norm()]
+    if len(values) == 0:
+        return 0.
+    shares = values / values.sum()
+    return float((-(shares * shares.log()).sum()).exp())
+
+
+class LabelledImages:
+    """Images of one split with labels, as tensors for an encoder.
+
+    Args:
+        folder: Holds <class>/* for labels, or images alone.
+        size: Side of the centre crop, in pixels; the short side is 8 / 7 of it before.
+        most: At most as many images, spread evenly over the folder.
+        with_label: Whether folders are classes.
+    """
+
+    def __init__(self, folder: str, size: int, most: Optional[int] = None,
+                 with_label: bool = True) -> None:
+        pipeline = [
+            dict(type='mmpretrain.LoadImageFromFile'),
+            dict(type='mmpretrain.ResizeEdge', scale=round(size * 8 / 7), edge='short',
+                 backend='pillow', interpolation='bicubic'),
+            dict(type='mmpretrain.CenterCrop', crop_size=size),
+            dict(type='mmpretrain.PackInputs'),
+        ]
+        self.images = CustomDataset(data_root=folder, with_label=with_label, pipeline=[])
+        self.pipeline = Compose(pipeline)
+        total = len(self.images)
+        count = min(most or total, total)
+        self.chosen = [position * total // count for position in range(count)]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 (N,)."""
+        return torch.tensor([self.images.get_data_info(i).get('gt_label', -1)
+                             for i in self.chosen])
+
+    def __getitem__(self, position: int) -> dict:
+        return self.pipeline(self.images.get_data_info(self.chosen[position]))
+
+
+@torch.no_grad()
+def extract_features(backbone: nn.Module, preprocessor: nn.Module, images: LabelledImages,
+                     batch_size: int = 64, progress: bool = False) -> Tuple[Tensor, Tensor]:
+    """Features of all images, in their order, on the CPU; shared out among the processes.
+
+    No random number is drawn, so training goes on as if nothing had happened.
+
+    Returns:
+        Features float32 (N, C) and labels int64 (N,), the same on every process.
+    """
+    device = next(backbone.parameters()).device
+    was_training = backbone.training
+    backbone.eval()
+    mine = list(range(get_rank(), len(images), get_world_size()))
+    parts, started = [], time.time()
+    for first in range(0, len(mine), batch_size):
+        batch = default_collate([images[i] for i in mine[first:first + batch_size]])
+        inputs = preprocessor(batch)['inputs'].to(device)
+        extra = getattr(backbone, 'num_extra_tokens', 0)
+        parts.append(pool_features(backbone(inputs), extra).cpu())
+        if progress and get_rank() == 0:
+            done = min(first + batch_size, len(mine))
+            left = (time.time() - started) / done * (len(mine) - done)
+            print(f'\r{done}/{len(mine)} images, {left:.0f} s left ', end='', file=sys.stderr)
+    backbone.train(was_training)
+    shares = all_gather_object((mine, torch.cat(parts) if parts else None))
+    width = next(part.shape[1] for _, part in shares if part is not None)
+    features = torch.empty(len(images), width)
+    for places, part in shares:
+        if part is not None:
+            features[places] = part
+    return features, images.labels

@@ -1,0 +1,74 @@
+"""k-NN accuracy and effective rank of a pre-trained encoder, without any training.
+
+    python tools/knn.py configs/wamim/vit_b_400e.py work_dirs/vit_b_400e/encoder.pth --data FOLDER
+
+FOLDER holds train/<class>/* and val/<class>/* (or test/<class>/*).
+"""
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+from mmwamim.engine.probe import image_side
+from mmwamim.engine.weights import check_encoder, read_encoder
+from mmwamim.evaluation.features import (
+    LabelledImages,
+    effective_rank,
+    extract_features,
+    knn_accuracy,
+)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='k-NN accuracy of a pre-trained encoder')
+    parser.add_argument('config', help='config of the pre-training run')
+    parser.add_argument('checkpoint', help='encoder.pth or epoch_N.pth')
+    parser.add_argument('--data', required=True, metavar='FOLDER',
+                        help='holds train/<class>/* and val/<class>/*')
+    parser.add_argument('--k', type=int, nargs='+', default=[10, 20], help='neighbours')
+    parser.add_argument('--most', type=int, help='at most as many images of each split')
+    parser.add_argument('--batch-size', type=int, default=64)
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--out', help='file for the results, .json')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    if not Path(args.config).is_file():
+        sys.exit(f'error: there is no config {args.config!r}')
+    train = Path(args.data) / 'train'
+    val = next((Path(args.data) / name for name in ('val', 'test')
+                if (Path(args.data) / name).is_dir()), None)
+    if not train.is_dir() or val is None:
+        sys.exit(f'error: {args.data!r} must hold train/<class>/* and val/<class>/*')
+    cfg = Config.fromfile(args.config)
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    backbone = MODELS.build({**cfg.model.backbone, 'init_cfg': None})
+    preprocessor = MODELS.build(cfg.data_preprocessor).to(args.device)
+    try:
+        check_encoder(args.checkpoint, backbone)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f'error: {error}')
+    backbone.load_state_dict(read_encoder(args.checkpoint), strict=False)
+    backbone.to(args.device)
+    features = [extract_features(backbone, preprocessor,
+                                 LabelledImages(str(folder), image_side(backbone), args.most),
+                                 args.batch_size, progress=True) for folder in (train, val)]
+    (known, labels), (queries, truth) = features
+    result = dict(checkpoint=args.checkpoint, train_images=len(known), val_images=len(queries),
+                  effective_rank=round(effective_rank(known), 2))
+    for k in args.k:
+        result[f'knn_top1_k{k}'] = round(knn_accuracy(known, labels, queries, truth, k), 2)
+    print(file=sys.stderr)
+    print(json.dumps(result, indent=2))
+    if args.out:
+        Path(args.out).write_text(json.dumps(result, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    main()
