@@ -36,10 +36,15 @@ SHORT = dict(
     detection=['--epochs', '1', '--batch-size', '1', '--cfg-options',
                'train_dataloader.dataset.indices=1', 'val_dataloader.dataset.indices=1',
                'train_dataloader.dataset.pipeline.2.scales=[(224,256)]',
-               'val_dataloader.dataset.pipeline.1.scale=(256,224)'],
+               'val_dataloader.dataset.pipeline.1.scale=(256,224)',
+               # Of an untrained detector: few proposals, and boxes of any score.
+               'model.test_cfg.rpn.max_per_img=20', 'model.test_cfg.rcnn.score_thr=0.',
+               'model.test_cfg.rcnn.max_per_img=5'],
     segmentation=['--batch-size', '2', '--cfg-options', 'train_cfg.max_iters=1',
                   'train_cfg.val_interval=1',
                   'train_dataloader.dataset.pipeline.2.scale=(256,128)',
+                  'train_dataloader.dataset.pipeline.3.crop_size=(128,128)',
+                  'model.data_preprocessor.size=(128,128)', 'model.test_cfg.crop_size=(128,128)',
                   'val_dataloader.dataset.pipeline.1.scale=(256,128)'])
 SERIAL = [f'{name}_dataloader.{field}' for name in ('train', 'val')
           for field in ('num_workers=0', 'persistent_workers=False')]

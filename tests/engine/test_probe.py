@@ -1,0 +1,59 @@
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mmwamim.engine import FeatureProbeHook
+from tests.tools.test_train import QUICK, ROOT, run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for split in ('train', 'val'):
+        for label, name in enumerate(('dark', 'light')):
+            path = tmp_path / 'data' / split / name
+            path.mkdir(parents=True)
+            for number in range(6):
+                pixels = rng.integers(0, 60, (72, 72, 3), dtype=np.uint8) + np.uint8(180 * label)
+                Image.fromarray(pixels).save(path / f'{number}.png')
+    return tmp_path / 'data'
+
+
+def test_a_probed_run_learns_what_an_unprobed_one_learns(folder, tmp_path):
+    """Two processes each; the encoders must not differ by a bit."""
+    config = tmp_path / 'probed.py'
+    plain = tmp_path / 'plain.py'
+    base = f"_base_ = ['{ROOT / QUICK}']\n"
+    plain.write_text(base)
+    config.write_text(base + (
+        "custom_hooks = [dict(type='mmwamim.RunSummaryHook'),"
+        " dict(type='mmwamim.EncoderExportHook'),"
+        f" dict(type='mmwamim.FeatureProbeHook', data_root='{folder}', interval=1)]\n"))
+    states = {}
+    for path in (plain, config):
+        work = tmp_path / path.stem
+        code, log = run('tools/dist_train.sh', path, 2, '--data', folder, '--epochs', 2,
+                        '--batch-size', 3, '--work-dir', work, PORT='29613')
+        assert code == 0, log[-3000:]
+        states[path.stem] = torch.load(work / 'encoder.pth', weights_only=True)['state_dict']
+    assert log.count('Probe after epoch') == 2
+    assert 'effective_rank' in log and 'knn_top1 100.00' in log
+    for name, value in states['plain'].items():
+        assert torch.equal(states['probed'][name], value), name
+
+    code, log = run(sys.executable, 'tools/knn.py', QUICK, tmp_path / 'plain/encoder.pth', '--data',
+                    folder, '--k', 3, '--out', tmp_path / 'knn.json')
+    assert code == 0 and '"knn_top1_k3": 100.0' in log, log
+    code, log = run(sys.executable, 'tools/knn.py', QUICK, tmp_path / 'plain/encoder.pth', '--data',
+                    folder / 'train')
+    assert code != 0 and 'must hold train/<class>/*' in log
+
+
+def test_bad_fields_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="data_root 'nowhere'"):
+        FeatureProbeHook('nowhere')
+    with pytest.raises(ValueError, match='interval must be at least 1'):
+        FeatureProbeHook(str(tmp_path), interval=0)

@@ -1,0 +1,65 @@
+"""Pictures of a detector's or segmenter's predictions beside the labels.
+
+    python tools/analysis/show_predictions.py CONFIG CHECKPOINT [--data FOLDER] [--out DIR]
+
+One picture for each of the first images of the config's test set, labels left and prediction
+right, drawn by the visualizer of mmdet or mmseg.
+"""
+import argparse
+import sys
+from pathlib import Path
+
+import mmcv
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, MODELS, VISUALIZERS, init_default_scope
+
+from mmwamim.engine import launch
+from mmwamim.engine.checkpoints import read_checkpoint
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description='Draw predictions beside the labels')
+    parser.add_argument('config', help='a detection or segmentation config')
+    parser.add_argument('checkpoint', help='a checkpoint of that config')
+    parser.add_argument('--data', metavar='FOLDER', help='the folder of its data set')
+    parser.add_argument('--out', type=Path, default=Path('predictions'), metavar='DIR')
+    parser.add_argument('--most', type=int, default=6, help='number of pictures')
+    parser.add_argument('--score', type=float, default=0.5, help='boxes of at least this score')
+    args = parser.parse_args()
+    if not Path(args.config).is_file():
+        sys.exit(f'error: there is no config {args.config!r}')
+    cfg = Config.fromfile(args.config)
+    if cfg.get('default_scope') not in ('mmdet', 'mmseg'):
+        sys.exit(f'error: {args.config} is neither of mmdet nor of mmseg')
+    init_default_scope(cfg.default_scope)
+    launch.settle_data(cfg, args.data)
+    launch.settle_processes(cfg, 'none')
+    try:
+        state = read_checkpoint(args.checkpoint)['state_dict']
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f'error: {error}')
+    cfg.model.backbone.init_cfg = None
+    model = MODELS.build(cfg.model)
+    model.load_state_dict(state)
+    model.eval()
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    visualizer = VISUALIZERS.build(dict(cfg.visualizer, vis_backends=None))
+    visualizer.dataset_meta = dataset.metainfo
+    drawn = dict(pred_score_thr=args.score) if cfg.default_scope == 'mmdet' else \
+        dict(with_labels=False)
+    args.out.mkdir(parents=True, exist_ok=True)
+    for number in range(min(args.most, len(dataset))):
+        with torch.no_grad():
+            sample = model.test_step(pseudo_collate([dataset[number]]))[0].cpu()
+        image = mmcv.imread(sample.img_path, channel_order='rgb')
+        path = args.out / f'{Path(sample.img_path).stem}.png'
+        visualizer.add_datasample(path.stem, image, sample, draw_gt=True, show=False,
+                                  out_file=str(path), **drawn)
+        print(f'\r{number + 1}/{min(args.most, len(dataset))} ', end='', file=sys.stderr)
+    print(f'\nwrote {args.out}')
+
+
+if __name__ == '__main__':
+    main()
