@@ -27,6 +27,23 @@ TIMM_SWIN = {
     (192, (2, 2, 18, 2)): 'swin_large_patch4_window7_224'}
 
 
+def run_config(checkpoint: Union[str, Path], config: Optional[str] = None) -> Config:
+    """The config of the run that made a checkpoint: the file ``config``, or what it carries.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The checkpoint carries no config.
+    """
+    if config is not None:
+        return Config.fromfile(config)
+    meta = read_checkpoint(checkpoint).get('meta', {})
+    text = meta.get('config') or meta.get('cfg')
+    if not text:
+        raise ValueError(f'{str(checkpoint)!r} does not hold the config of its run: give it with '
+                         '--config')
+    return Config.fromstring(text, '.py')
+
+
 def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None) -> nn.Module:
     """Rebuilds the encoder of a checkpoint; its forward pass without a mask gives a tuple whose
     last entry is the feature map (B, C, H / stride, W / stride) after the final norm.
@@ -39,16 +56,7 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None) -> 
         FileNotFoundError, ValueError: The checkpoint cannot be read, has no config, or does not
             belong to the config.
     """
-    if config is not None:
-        cfg = Config.fromfile(config)
-    else:
-        meta = read_checkpoint(checkpoint).get('meta', {})
-        text = meta.get('config') or meta.get('cfg')
-        if not text:
-            raise ValueError(f'{str(checkpoint)!r} does not hold the config of its run: give it '
-                             'with --config')
-        cfg = Config.fromstring(text, '.py')
-    settings = dict(cfg.model.backbone, init_cfg=None)
+    settings = dict(run_config(checkpoint, config).model.backbone, init_cfg=None)
     if settings['type'].endswith(('MaskedViT', 'VisionTransformer')):
         settings.update(out_type='featmap', out_indices=-1)
     with DefaultScope.overwrite_default_scope('mmpretrain'):

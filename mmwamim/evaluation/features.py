@@ -88,6 +88,17 @@ def effective_rank(features: Tensor) -> float:
     return float((-(shares * shares.log()).sum()).exp())
 
 
+def evaluation_pipeline(size: int) -> list:
+    """Transforms from a path to a centre crop of ``size`` px, of a short side of 8 / 7 of it."""
+    return [
+        dict(type='mmpretrain.LoadImageFromFile'),
+        dict(type='mmpretrain.ResizeEdge', scale=round(size * 8 / 7), edge='short',
+             backend='pillow', interpolation='bicubic'),
+        dict(type='mmpretrain.CenterCrop', crop_size=size),
+        dict(type='mmpretrain.PackInputs'),
+    ]
+
+
 class LabelledImages:
     """Images of one split with labels, as tensors for an encoder.
 
@@ -100,15 +111,8 @@ class LabelledImages:
 
     def __init__(self, folder: str, size: int, most: Optional[int] = None,
                  with_label: bool = True) -> None:
-        pipeline = [
-            dict(type='mmpretrain.LoadImageFromFile'),
-            dict(type='mmpretrain.ResizeEdge', scale=round(size * 8 / 7), edge='short',
-                 backend='pillow', interpolation='bicubic'),
-            dict(type='mmpretrain.CenterCrop', crop_size=size),
-            dict(type='mmpretrain.PackInputs'),
-        ]
         self.images = CustomDataset(data_root=folder, with_label=with_label, pipeline=[])
-        self.pipeline = Compose(pipeline)
+        self.pipeline = Compose(evaluation_pipeline(size))
         total = len(self.images)
         count = min(most or total, total)
         self.chosen = [position * total // count for position in range(count)]
