@@ -7,15 +7,18 @@ from pathlib import Path
 import mmengine
 from mmengine.config import Config, DictAction
 from mmengine.evaluator import DumpResults
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmwamim.engine import launch
+from mmwamim.engine.checkpoints import read_checkpoint
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Evaluate a checkpoint')
     parser.add_argument('config', help='config file with a test_dataloader')
     parser.add_argument('checkpoint', help='checkpoint of that config')
+    parser.add_argument('--data', metavar='FOLDER', help='the folder of its data set')
     parser.add_argument('--work-dir', help='where logs go')
     parser.add_argument('--out', help='file for the results, .pkl or .json')
     parser.add_argument('--out-item', choices=['metrics', 'pred'], default='pred',
@@ -41,13 +44,25 @@ def main() -> None:
     if cfg.get('test_dataloader') is None:
         sys.exit(f'error: {args.config} has no test_dataloader, so there is nothing to evaluate; '
                  'for a pre-training checkpoint see tools/analysis/show_reconstruction.py')
+    launch.settle_data(cfg, args.data)
     launch.settle_work_dir(cfg, args.config, args.work_dir)
     launch.settle_precision(cfg, amp=False)
     launch.settle_processes(cfg, args.launcher)
     if args.amp:
         cfg.test_cfg.fp16 = True
-    cfg.load_from = args.checkpoint
+    # Read here rather than by MMEngine, which runs what a checkpoint holds where it cannot be
+    # read safely, and goes on where weights are missing.
+    cfg.load_from, cfg.resume = None, False
+    try:
+        state = read_checkpoint(args.checkpoint)['state_dict']
+    except ValueError as error:
+        sys.exit(f'error: {error}')
     runner = Runner.from_cfg(cfg)
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        sys.exit(f'error: {args.checkpoint} is not a checkpoint of {args.config}: {error}')
     if args.out and args.out_item == 'pred':
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
     metrics = runner.test()
