@@ -1,24 +1,6 @@
-# A classifier on the mean of the patch tokens of a pre-trained encoder.
+# As ViT-B; ViT-S/16 is 'deit-small' in mmpretrain.
+_base_ = ['./classifier_vit_b.py']
 model = dict(
-    type='mmpretrain.ImageClassifier',
     backbone=dict(
-        type='mmpretrain.VisionTransformer',
-        arch='deit-small',
-        img_size=224,
-        patch_size=16,
-        out_type='avg_featmap',
-        final_norm=False,
-        drop_path_rate=0.1,
-        init_cfg=dict(
-            type='Pretrained', checkpoint='work_dirs/vit_s_300e/encoder.pth', prefix='backbone.')),
-    head=dict(
-        type='mmpretrain.LinearClsHead',
-        num_classes=1000,
-        in_channels=384,
-        loss=dict(
-            type='mmpretrain.LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
-        init_cfg=[dict(type='TruncNormal', layer='Linear', std=2e-5)]),
-    train_cfg=dict(augments=[
-        dict(type='mmpretrain.Mixup', alpha=0.8),
-        dict(type='mmpretrain.CutMix', alpha=1.0),
-    ]))
+        arch='deit-small', init_cfg=dict(checkpoint='work_dirs/vit_s_300e/encoder.pth')),
+    head=dict(in_channels=384))

@@ -1,21 +1,3 @@
-default_scope = 'mmpretrain'
-
-default_hooks = dict(
-    timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=100),
-    param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'),
-    sampler_seed=dict(type='DistSamplerSeedHook'))
+_base_ = ['./default.py']
 custom_hooks = [dict(type='mmwamim.EncoderArrivedHook'), dict(type='mmwamim.RunSummaryHook')]
-
-env_cfg = dict(
-    cudnn_benchmark=True,
-    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'))  # tools/train.py makes it gloo where there is no GPU
-
-vis_backends = [dict(type='LocalVisBackend')]
-visualizer = dict(type='mmpretrain.UniversalVisualizer', vis_backends=vis_backends)
-log_level = 'INFO'
-load_from = None
-resume = False
-randomness = dict(seed=0, diff_rank_seed=True)
+default_hooks = dict(checkpoint=dict(save_best='auto'))
