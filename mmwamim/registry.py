@@ -13,6 +13,9 @@ MODELS = Registry('model', parent=root.MODELS, scope=SCOPE, locations=['mmwamim.
 TRANSFORMS = Registry('transform', parent=root.TRANSFORMS, scope=SCOPE,
                       locations=['mmwamim.datasets'])
 DATASETS = Registry('dataset', parent=root.DATASETS, scope=SCOPE, locations=['mmwamim.datasets'])
+DATA_SAMPLERS = Registry('data sampler', parent=root.DATA_SAMPLERS, scope=SCOPE,
+                         locations=['mmwamim.datasets'])
+LOOPS = Registry('loop', parent=root.LOOPS, scope=SCOPE, locations=['mmwamim.engine'])
 METRICS = Registry('metric', parent=root.METRICS, scope=SCOPE, locations=['mmwamim.evaluation'])
 HOOKS = Registry('hook', parent=root.HOOKS, scope=SCOPE, locations=['mmwamim.engine'])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry('optimizer wrapper constructor',

@@ -8,6 +8,7 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from mmwamim.engine import launch
+from mmwamim.engine.resume import settle_resume
 from mmwamim.engine.weights import settle_encoder
 
 
@@ -59,9 +60,7 @@ def build_config(args: argparse.Namespace) -> Config:
         if args.batch_size < 1:
             sys.exit(f'error: --batch-size must be at least 1, not {args.batch_size}')
         cfg.train_dataloader.batch_size = args.batch_size
-    if args.resume is not None:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+    settle_resume(cfg, args.resume)
     launch.settle_data(cfg, args.data)
     settle_encoder(cfg, args.pretrained)
     launch.settle_processes(cfg, args.launcher)

@@ -1,3 +1,4 @@
 from .images import UnlabelledImages
+from .sampling import ResumableSampler
 
-__all__ = ['UnlabelledImages']
+__all__ = ['ResumableSampler', 'UnlabelledImages']

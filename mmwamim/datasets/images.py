@@ -1,10 +1,12 @@
 """Folders of images without labels."""
 from pathlib import Path
-from typing import List
+from typing import List, Union
 
 from mmpretrain.datasets import CustomDataset
 
 from mmwamim.registry import DATASETS
+
+from .sampling import Draw, seed_everything
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 
@@ -36,6 +38,14 @@ class UnlabelledImages(CustomDataset):
             root = root / 'train'
         super().__init__(data_root=str(root), with_label=False, pipeline=pipeline,
                          extensions=extensions, **dataset)
+
+    def __getitem__(self, which: Union[int, Draw]) -> dict:
+        """The image at an index; for a :class:`Draw` its augmentations are those of that epoch,
+        whatever was drawn before."""
+        if isinstance(which, Draw):
+            seed_everything(*which)
+            which = which.index
+        return super().__getitem__(which)
 
     def _find_samples(self) -> List[str]:
         try:

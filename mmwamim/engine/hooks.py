@@ -83,7 +83,9 @@ class EncoderExportHook(Hook):
         meta = dict(config=runner.cfg.pretty_text, epoch=runner.epoch, iter=runner.iter)
         torch.save(dict(meta=meta, state_dict=encoder_state(runner.model)), path)
         config = runner.cfg.filename
-        last = sorted(Path(runner.work_dir).glob('epoch_*.pth'), key=lambda p: p.stat().st_mtime)
+        last = sorted((path for pattern in ('epoch_*.pth', 'iter_*.pth')
+                       for path in Path(runner.work_dir).glob(pattern)),
+                      key=lambda path: path.stat().st_mtime)
         checkpoint = last[-1] if last else 'CHECKPOINT'
         runner.logger.info('\n'.join([
             f'The encoder alone is in {path}. Next:',

@@ -1,2 +1,9 @@
 _base_ = ['./default.py']
-custom_hooks = [dict(type='mmwamim.RunSummaryHook'), dict(type='mmwamim.EncoderExportHook')]
+# Checkpoints are written beside, flushed and renamed: a kill loses none.
+default_hooks = dict(checkpoint=dict(backend_args=dict(backend='atomic')))
+custom_hooks = [
+    dict(type='mmwamim.RunSummaryHook'),
+    dict(type='mmwamim.ResumeHook'),
+    dict(type='mmwamim.PreemptionHook', interval=10),
+    dict(type='mmwamim.EncoderExportHook'),
+]

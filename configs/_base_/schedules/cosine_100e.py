@@ -1,5 +1,5 @@
 # 100 epochs: linear warm-up over 10, then cosine to 0, both a step at a time.
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=100)
+train_cfg = dict(type='mmwamim.ResumableTrainLoop', max_epochs=100)
 param_scheduler = [
     dict(
         type='LinearLR',

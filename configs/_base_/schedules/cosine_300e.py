@@ -1,5 +1,5 @@
 # 300 epochs: linear warm-up over 30, then cosine to 0, both a step at a time.
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300)
+train_cfg = dict(type='mmwamim.ResumableTrainLoop', max_epochs=300)
 param_scheduler = [
     dict(
         type='LinearLR',

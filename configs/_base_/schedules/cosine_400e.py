@@ -1,5 +1,5 @@
 # 400 epochs: linear warm-up over 40, then cosine to 0, both a step at a time.
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=400)
+train_cfg = dict(type='mmwamim.ResumableTrainLoop', max_epochs=400)
 param_scheduler = [
     dict(
         type='LinearLR',
