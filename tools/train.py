@@ -8,6 +8,7 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from mmwamim.engine import launch
+from mmwamim.engine.config_check import check_config
 from mmwamim.engine.resume import settle_resume
 from mmwamim.engine.weights import settle_encoder
 
@@ -27,6 +28,8 @@ def parse_args() -> argparse.Namespace:
                         help='length of the run; warm-up and decay keep their proportions')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
                         help='go on from CHECKPOINT, or from the last one in the work directory')
+    parser.add_argument('--trust-checkpoint', action='store_true',
+                        help='load checkpoints that hold more than data, and may run code')
     parser.add_argument('--amp', action='store_true',
                         help='bfloat16 mixed precision on a GPU, also where the config has none')
     parser.add_argument('--auto-scale-lr', action='store_true',
@@ -49,9 +52,11 @@ def build_config(args: argparse.Namespace) -> Config:
     cfg = Config.fromfile(args.config)
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
+    check_config(cfg)
     launch.settle_work_dir(cfg, args.config, args.work_dir)
     launch.settle_precision(cfg, args.amp)
     launch.settle_length(cfg, args.epochs)
+    launch.settle_accumulation(cfg)
     if args.auto_scale_lr:
         if 'auto_scale_lr' not in cfg:
             sys.exit(f'error: --auto-scale-lr needs auto_scale_lr.base_batch_size in {args.config}')
@@ -60,7 +65,7 @@ def build_config(args: argparse.Namespace) -> Config:
         if args.batch_size < 1:
             sys.exit(f'error: --batch-size must be at least 1, not {args.batch_size}')
         cfg.train_dataloader.batch_size = args.batch_size
-    settle_resume(cfg, args.resume)
+    settle_resume(cfg, args.resume, args.trust_checkpoint)
     launch.settle_data(cfg, args.data)
     settle_encoder(cfg, args.pretrained)
     launch.settle_processes(cfg, args.launcher)

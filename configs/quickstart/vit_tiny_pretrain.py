@@ -30,7 +30,7 @@ train_dataloader = dict(
     dataset=dict(
         data_root='quickstart/images',
         pipeline=[
-            dict(type='mmpretrain.LoadImageFromFile'),
+            dict(type='mmwamim.LoadImage'),
             dict(
                 type='mmpretrain.RandomResizedCrop',
                 scale=64,

@@ -1,4 +1,4 @@
-r"""Fine-tuning of the small ViT on a tenth of CIFAR-10, from a checkpoint or from scratch.
+r"""Fine-tuning of the small ViT on a twentieth of CIFAR-10, from a checkpoint or from scratch.
 
 Run:    python tools/train.py configs/trials/cifar10_finetune.py --data CIFAR10 \
             --pretrained work_dirs/cifar10_pretrain/encoder.pth     (or --pretrained none)
@@ -25,7 +25,7 @@ train_dataloader = dict(
     num_workers=2,
     dataset=dict(
         data_root='data/cifar10',
-        indices=list(range(0, 50000, 10)),  # every tenth image: 500 of each class
+        indices=list(range(0, 50000, 20)),  # every twentieth image: 250 of each class
         pipeline=[
             dict(type='mmpretrain.LoadImageFromFile'),
             dict(type='mmpretrain.RandomCrop', crop_size=32, padding=4),
@@ -37,7 +37,11 @@ test_pipeline = [
 ]
 val_dataloader = dict(
     num_workers=2,
-    dataset=dict(data_root='data/cifar10', data_prefix='test', pipeline=test_pipeline))
+    dataset=dict(
+        data_root='data/cifar10',
+        data_prefix='test',
+        indices=list(range(0, 10000, 4)),  # 250 of each class
+        pipeline=test_pipeline))
 test_dataloader = val_dataloader
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3), paramwise_cfg=dict(layer_decay_rate=0.8))

@@ -25,7 +25,7 @@ train_dataloader = dict(
     dataset=dict(
         data_root='data/cifar10',
         pipeline=[
-            dict(type='mmpretrain.LoadImageFromFile'),
+            dict(type='mmwamim.LoadImage'),
             dict(
                 type='mmpretrain.RandomResizedCrop',
                 scale=32,

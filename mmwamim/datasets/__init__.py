@@ -1,4 +1,5 @@
 from .images import UnlabelledImages
+from .loading import LoadImage
 from .sampling import ResumableSampler
 
-__all__ = ['ResumableSampler', 'UnlabelledImages']
+__all__ = ['LoadImage', 'ResumableSampler', 'UnlabelledImages']

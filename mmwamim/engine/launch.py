@@ -170,3 +170,20 @@ def settle_length(cfg: Config, epochs: int = None) -> None:
             scheduler.milestones = [round(step * scale) for step in scheduler.milestones]
     # A warm-up that rounds to nothing is no phase at all.
     cfg.param_scheduler = [s for s in cfg.param_scheduler if s.get('end', 1) > s.get('begin', 0)]
+
+
+def settle_accumulation(cfg: Config) -> None:
+    """Makes the learning rate follow the accumulated batch, which MMEngine's scaling forgets:
+    8 x 256, 4 x 256 x 2 accumulated and 1 x 64 x 32 accumulated get the same rate.
+
+    Raises:
+        SystemExit: The number of accumulated steps is not a positive integer.
+    """
+    counts = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+    if not isinstance(counts, int) or counts < 1:
+        raise SystemExit(f'error: optim_wrapper.accumulative_counts must be a positive integer, '
+                         f'not {counts!r}')
+    scaling = cfg.get('auto_scale_lr')
+    if scaling and counts > 1:
+        # The rate is multiplied by batch x processes / base: a smaller base stands for the counts.
+        scaling.base_batch_size = scaling.base_batch_size / counts

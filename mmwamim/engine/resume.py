@@ -16,7 +16,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmwamim.datasets.sampling import ResumableSampler, seed_everything
+from mmwamim.models.finite import NonFiniteLoss
 from mmwamim.registry import HOOKS, LOOPS
+
+from .checkpoints import read_checkpoint
 
 PREEMPTED = 85  # exit code: saved, please start again with --resume
 
@@ -65,12 +68,30 @@ def latest_checkpoint(work_dir: Union[str, Path]) -> Optional[Path]:
     return None
 
 
-def settle_resume(cfg: Config, checkpoint: Optional[str]) -> None:
+def settle_resume(cfg: Config, checkpoint: Optional[str], trust: bool = False) -> None:
     """Puts ``--resume`` into the config: a file, or 'auto' for the newest of the work directory.
 
+    MMEngine unpickles without restriction what it cannot load safely. So every file that it will
+    load is read here first, where nothing in it is run, and refused if that fails.
+
+    Args:
+        cfg: The run's config.
+        checkpoint: What --resume says; None without it.
+        trust: Whether the user vouches for the file: then it is not read here.
+
     Raises:
-        SystemExit: The file is not there, or is damaged.
+        SystemExit: The file is not there, is damaged, or holds more than data.
     """
+    _find_checkpoint(cfg, checkpoint)
+    if cfg.get('load_from') and not trust:
+        try:
+            read_checkpoint(cfg.load_from)
+        except (FileNotFoundError, ValueError) as error:
+            raise SystemExit(f'error: {error}. If you know where it comes from, and let it run '
+                             'code on this machine, add --trust-checkpoint') from None
+
+
+def _find_checkpoint(cfg: Config, checkpoint: Optional[str]) -> None:
     if checkpoint is None:
         return
     if checkpoint == 'auto':
@@ -89,11 +110,25 @@ def settle_resume(cfg: Config, checkpoint: Optional[str]) -> None:
 class ResumableTrainLoop(EpochBasedTrainLoop):
     """MMEngine's loop over epochs, which can go on in the middle of one.
 
+    A step whose loss is not finite changes no weight. Such steps are skipped as long as there are
+    no more than ``max_bad_steps`` of them in a run; the next one stops it, on all processes, with
+    a message that names the step, the level, the learning rate, the files of the batch and the
+    last good checkpoint.
+
     Before each step torch is seeded with the run's seed, the step and the process, so masks,
     dropout and drop path do not depend on what was drawn before.
+
+    Args:
+        max_bad_steps: Steps that may be skipped.
+        **loop: Fields of ``EpochBasedTrainLoop``.
     """
 
     steps_when_saved: Optional[int] = None  # steps an epoch had in the run that is resumed
+
+    def __init__(self, runner: Runner, dataloader, max_epochs: int, max_bad_steps: int = 0,
+                 **loop) -> None:
+        super().__init__(runner, dataloader, max_epochs, **loop)
+        self.max_bad_steps, self.bad_steps = max_bad_steps, 0
 
     def run_epoch(self) -> None:
         self.runner.call_hook('before_train_epoch')
@@ -111,7 +146,28 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
         seed_everything(self.runner.seed, self._iter, get_rank())
-        super().run_iter(idx, data_batch)
+        try:
+            super().run_iter(idx, data_batch)
+        except NonFiniteLoss as error:
+            self.bad_steps += 1
+            message = self._describe(error, data_batch)
+            if self.bad_steps > self.max_bad_steps:
+                raise NonFiniteLoss(message) from None
+            self.runner.logger.warning(f'{message}; skipped, {self.bad_steps} of at most '
+                                       f'{self.max_bad_steps} such steps')
+            self.runner.optim_wrapper.zero_grad()
+            self.runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch,
+                                  outputs=None)
+            self._iter += 1
+
+    def _describe(self, error: NonFiniteLoss, batch: Sequence[dict]) -> str:
+        rates = sorted({rate for rates in self.runner.optim_wrapper.get_lr().values()
+                        for rate in rates})
+        files = [sample.img_path for sample in batch.get('data_samples') or []]
+        good = latest_checkpoint(self.runner.work_dir)
+        return (f'step {self._iter + 1} (epoch {self._epoch + 1}), process {get_rank()}: {error}; '
+                f'learning rate {rates[-1]:.3g}; files of the batch: {", ".join(files)}; last '
+                f'good checkpoint: {good}')
 
     def _steps_done(self) -> int:
         """Steps of the current epoch that were done before the run was interrupted."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmwamim.registry import MODELS
 
+from .finite import check_finite
 from .masking import count_visible, draw_mask
 
 
@@ -92,6 +93,11 @@ class WaMIM(BaseSelfSupervisor):
         predictions = self.neck(features, mask)
         targets = self.target_generator(inputs)
         return self.head(predictions, targets, mask)
+
+    def parse_losses(self, losses: Dict[str, Tensor]):
+        """As MMEngine's; raises :class:`NonFiniteLoss` before a bad loss changes a weight."""
+        check_finite(losses)
+        return super().parse_losses(losses)
 
     def draw_mask(self, images: Tensor) -> Tensor:
         """Draws the mask of one step for images (B, C, H, W).

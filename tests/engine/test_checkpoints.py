@@ -37,3 +37,26 @@ def test_missing_and_foreign_files_are_named(tmp_path):
     torch.save([1], tmp_path / 'list.pth')
     with pytest.raises(ValueError, match='no state_dict'):
         read_checkpoint(tmp_path / 'list.pth')
+
+
+def test_a_run_refuses_to_resume_from_what_runs_code(tmp_path):
+    import sys
+
+    from tests.tools.test_train import QUICK, run
+
+    class Malicious:
+
+        def __reduce__(self):
+            return (open, (str(tmp_path / 'executed'), 'w'))
+
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    from PIL import Image
+    for number in range(4):
+        Image.new('RGB', (80, 80)).save(folder / f'{number}.png')
+    torch.save(dict(state_dict={}, meta=Malicious()), tmp_path / 'bad.pth')
+    (tmp_path / 'executed').unlink(missing_ok=True)
+    code, log = run(sys.executable, 'tools/train.py', QUICK, '--data', folder, '--work-dir',
+                    tmp_path / 'w', '--resume', tmp_path / 'bad.pth')
+    assert code != 0 and '--trust-checkpoint' in log.splitlines()[-1], log
+    assert not (tmp_path / 'executed').exists()

@@ -7,7 +7,7 @@ data_preprocessor = dict(
     to_rgb=True)
 
 train_pipeline = [
-    dict(type='mmpretrain.LoadImageFromFile'),
+    dict(type='mmwamim.LoadImage'),
     dict(
         type='mmpretrain.RandomResizedCrop',
         scale=224,

@@ -1,0 +1,109 @@
+"""Finds misspelt fields of a config before anything is built."""
+import difflib
+import inspect
+from typing import Iterator, Optional, Set, Tuple
+
+from mmengine import registry as root
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+# Where the parts of a config are registered, tried in this order.
+REGISTRIES = (root.MODELS, root.DATASETS, root.TRANSFORMS, root.HOOKS, root.DATA_SAMPLERS,
+              root.LOOPS, root.OPTIM_WRAPPERS, root.OPTIMIZERS, root.PARAM_SCHEDULERS,
+              root.METRICS, root.VISUALIZERS, root.VISBACKENDS, root.OPTIM_WRAPPER_CONSTRUCTORS)
+# Fields that a builder takes out before the class sees them.
+BUILDERS = {'type', '_scope_', '_delete_', 'convert_to_iter_based', 'constructor',
+            'paramwise_cfg', 'init_cfg', 'use_fsdp'}
+SECTIONS = ('model', 'data_preprocessor', 'train_dataloader', 'val_dataloader', 'test_dataloader',
+            'train_cfg', 'optim_wrapper', 'param_scheduler', 'custom_hooks', 'default_hooks',
+            'visualizer', 'val_evaluator', 'test_evaluator')
+LOADER = {'batch_size', 'num_workers', 'persistent_workers', 'pin_memory', 'drop_last', 'sampler',
+          'batch_sampler', 'collate_fn', 'dataset', 'prefetch_factor', 'timeout',
+          'num_batch_per_epoch', 'worker_init_fn', 'multiprocessing_context'}
+
+
+def check_config(cfg: Config) -> None:
+    """Checks the names of all fields that go to a class of this package, and of data loaders.
+
+    Parts of other packages check their own.
+
+    Raises:
+        SystemExit: A field or a type does not exist; the message gives its place in the config
+            and the nearest right spelling.
+    """
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain'):
+        for section in SECTIONS:
+            if not cfg.get(section):
+                continue
+            if section.endswith('_dataloader'):
+                _check_names(section, cfg[section], LOADER, 'a data loader')
+            for place, part in _typed(section, cfg[section]):
+                _check_part(place, part)
+
+
+def _typed(place: str, value) -> Iterator[Tuple[str, dict]]:
+    """Every dict with a type below a place of the config."""
+    if isinstance(value, dict):
+        if isinstance(value.get('type'), str):
+            yield place, value
+        for name, below in value.items():
+            yield from _typed(f'{place}.{name}', below)
+    elif isinstance(value, (list, tuple)):
+        for index, below in enumerate(value):
+            yield from _typed(f'{place}.{index}', below)
+
+
+def _check_part(place: str, part: dict) -> None:
+    cls = _find(part['type'])
+    if cls is None:
+        if part['type'].startswith('mmwamim.'):
+            names = [f'mmwamim.{name}' for registry in REGISTRIES
+                     for child in (registry.children.get('mmwamim'), ) if child
+                     for name in child.module_dict]
+            near = _nearest(part['type'], names)
+            raise SystemExit(f'error: {place}.type: there is no {part["type"]!r}{near}')
+    if cls is None or not cls.__module__.startswith('mmwamim.'):
+        return  # its own builder will tell
+    fields = accepted_fields(cls)
+    if fields is not None:
+        _check_names(place, part, fields | BUILDERS, cls.__name__)
+
+
+def _check_names(place: str, part: dict, allowed: Set[str], owner: str) -> None:
+    for name in part:
+        if name not in allowed:
+            raise SystemExit(f'error: {place}.{name}: {owner} has no such field'
+                             f'{_nearest(name, sorted(allowed))}')
+
+
+def _nearest(name: str, allowed) -> str:
+    near = difflib.get_close_matches(name, list(allowed), n=1)
+    return f'; did you mean {near[0]!r}?' if near else f'; there are {", ".join(allowed)}'
+
+
+def _find(name: str) -> Optional[type]:
+    for registry in REGISTRIES:
+        try:
+            found = registry.get(name)
+        except (KeyError, ImportError):
+            continue
+        if found is not None:
+            return found
+    return None
+
+
+def accepted_fields(cls: type) -> Optional[Set[str]]:
+    """The names that a class's constructor takes, following ``**fields`` to its parents; None if
+    even the last of them takes anything, or if it is no class."""
+    if not inspect.isclass(cls):
+        return None
+    fields: Set[str] = set()
+    for owner in cls.__mro__:
+        if '__init__' not in vars(owner) or owner is object:
+            continue
+        parameters = inspect.signature(owner.__init__).parameters.values()
+        fields |= {p.name for p in parameters if p.kind in (
+            p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)} - {'self'}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return fields
+    return None
