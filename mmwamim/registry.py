@@ -17,7 +17,8 @@ DATA_SAMPLERS = Registry('data sampler', parent=root.DATA_SAMPLERS, scope=SCOPE,
                          locations=['mmwamim.datasets'])
 LOOPS = Registry('loop', parent=root.LOOPS, scope=SCOPE, locations=['mmwamim.engine'])
 METRICS = Registry('metric', parent=root.METRICS, scope=SCOPE, locations=['mmwamim.evaluation'])
-HOOKS = Registry('hook', parent=root.HOOKS, scope=SCOPE, locations=['mmwamim.engine'])
+HOOKS = Registry('hook', parent=root.HOOKS, scope=SCOPE,
+                 locations=['mmwamim.engine', 'mmwamim.visualization'])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry('optimizer wrapper constructor',
                                       parent=root.OPTIM_WRAPPER_CONSTRUCTORS, scope=SCOPE,
                                       locations=['mmwamim.engine'])

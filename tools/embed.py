@@ -17,8 +17,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 from mmwamim.datasets import UnlabelledImages
 from mmwamim.engine.export import load_encoder, run_config
-from mmwamim.engine.probe import image_side
-from mmwamim.evaluation.features import evaluation_pipeline, pool_features
+from mmwamim.evaluation.features import evaluation_pipeline, image_side, pool_features
 
 
 def parse_args() -> argparse.Namespace:

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from mmwamim.engine.export import load_encoder, to_onnx, to_program, to_timm
-from mmwamim.engine.probe import image_side
+from mmwamim.evaluation.features import image_side
 
 NEEDS = dict(timm=[], safetensors=['safetensors'], torch=[], onnx=['onnx', 'onnxscript'])
 SUFFIXES = dict(timm=('.safetensors', '.pth'), safetensors=('.safetensors', ), torch=('.pt2', ),

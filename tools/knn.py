@@ -13,12 +13,12 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from mmwamim.engine.probe import image_side
 from mmwamim.engine.weights import check_encoder, read_encoder
 from mmwamim.evaluation.features import (
     LabelledImages,
     effective_rank,
     extract_features,
+    image_side,
     knn_accuracy,
 )
 

@@ -1,7 +1,10 @@
 """What a run says at its start and leaves at its end."""
+import subprocess
 from pathlib import Path
 from typing import Dict
 
+import mmengine
+import mmpretrain
 import torch
 from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
@@ -10,6 +13,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mmwamim.registry import HOOKS
+from mmwamim.version import __version__
 
 PREFIX = 'backbone.'
 
@@ -49,16 +53,65 @@ class RunSummaryHook(Hook):
                       if hasattr(model, 'target_generator') else 'labels',
             'batch': f'{batch * processes * accumulated} = {batch} images x {processes} processes'
                      + (f' x {accumulated} accumulated' if accumulated > 1 else ''),
-            'learning rate': f'{peak:.3g} at its peak',
+            'learning rate': _describe_rate(runner, peak, batch * processes * accumulated),
             'length': f'{runner.max_epochs} epochs of {len(loader)} steps'
                       if runner.train_loop.__class__.__name__.startswith('Epoch')
                       else f'{runner.max_iters} steps',
             'precision': f'{precision or torch.float32} on {device}'.replace('torch.', ''),
             'seed': runner.seed,
+            'versions': f'mmwamim {__version__}{_commit()}, torch {torch.__version__}, mmengine '
+                        f'{mmengine.__version__}, mmpretrain {mmpretrain.__version__}',
             'work dir': runner.work_dir,
+            'log': runner.log_dir,
         }
         lines = [f'  {name:<14}{value}' for name, value in rows.items()]
         runner.logger.info('This run:\n' + '\n'.join(lines))
+
+
+def _describe_rate(runner: Runner, peak: float, batch: int) -> str:
+    """The effective rate, the base rate it follows from (per 256 images), and the last one."""
+    last = min((getattr(scheduler, 'eta_min', None) or 0. for scheduler in runner.param_schedulers
+                or [] if hasattr(scheduler, 'eta_min')), default=peak)
+    base = peak * 256 / batch
+    return f'{peak:.3g} at its peak = {base:.3g} x {batch} / 256, {last:.3g} at its end'
+
+
+def _commit() -> str:
+    """The commit of the source tree, if it is one of git's."""
+    done = subprocess.run(['git', '-C', str(Path(__file__).parent), 'describe', '--always',
+                           '--dirty'], capture_output=True, text=True, check=False)
+    return f' ({done.stdout.strip()})' if done.returncode == 0 else ''
+
+
+@HOOKS.register_module()
+class DataWaitHook(Hook):
+    """Warns once if the steps wait for data.
+
+    Args:
+        share: Of a step's time, from 0 to 1, that may be spent waiting.
+        interval: Steps over which it is averaged.
+    """
+
+    def __init__(self, share: float = 0.2, interval: int = 50) -> None:
+        self.share, self.interval, self.warned = share, interval, False
+        self.waited, self.spent = 0., 0.
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
+        if batch_idx == 0:
+            return  # the workers have just started
+        scalars = runner.message_hub.log_scalars
+        self.waited += scalars['train/data_time'].current()
+        self.spent += scalars['train/time'].current()
+        if not self.every_n_train_iters(runner, self.interval):
+            return
+        share = self.waited / max(self.spent, 1e-9)
+        self.waited, self.spent = 0., 0.
+        if share > self.share and not self.warned:
+            self.warned = True
+            runner.logger.warning(
+                f'{share:.0%} of the last {self.interval} steps was spent waiting for data: raise '
+                f'train_dataloader.num_workers (now {runner.train_dataloader.num_workers}), up to '
+                'the number of cores for each process, or put the images on a faster disk')
 
 
 @HOOKS.register_module()

@@ -10,6 +10,7 @@ from mmwamim.evaluation.features import (
     LabelledImages,
     effective_rank,
     extract_features,
+    image_side,
     knn_accuracy,
 )
 from mmwamim.registry import HOOKS
@@ -72,12 +73,3 @@ class FeatureProbeHook(Hook):
                                       step=runner.epoch + 1)
         runner.logger.info(f'Probe after epoch {runner.epoch + 1}: ' + '  '.join(
             f'{name} {value:.2f}' for name, value in values.items()))
-
-
-def image_side(backbone) -> int:
-    """The image side that an encoder was built for."""
-    size = getattr(backbone, 'img_size', None)
-    if size is None:
-        patch = backbone.patch_embed.projection.stride[0]
-        size = [cells * patch for cells in backbone.patch_resolution]
-    return size if isinstance(size, int) else min(size)

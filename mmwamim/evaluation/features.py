@@ -99,6 +99,15 @@ def evaluation_pipeline(size: int) -> list:
     ]
 
 
+def image_side(backbone) -> int:
+    """The image side that an encoder was built for."""
+    size = getattr(backbone, 'img_size', None)
+    if size is None:
+        patch = backbone.patch_embed.projection.stride[0]
+        size = [cells * patch for cells in backbone.patch_resolution]
+    return size if isinstance(size, int) else min(size)
+
+
 class LabelledImages:
     """Images of one split with labels, as tensors for an encoder.
 

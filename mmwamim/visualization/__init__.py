@@ -1,3 +1,13 @@
-from .pictures import draw_losses, draw_reconstructions, read_scalars
+from .hook import ReconstructionHook
+from .pictures import (
+    draw_losses,
+    draw_reconstructions,
+    pyramid_figure,
+    read_scalars,
+    reconstruction_figure,
+    save,
+    wavelet_figure,
+)
 
-__all__ = ['draw_losses', 'draw_reconstructions', 'read_scalars']
+__all__ = ['ReconstructionHook', 'draw_losses', 'draw_reconstructions', 'pyramid_figure',
+           'read_scalars', 'reconstruction_figure', 'save', 'wavelet_figure']

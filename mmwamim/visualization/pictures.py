@@ -1,13 +1,16 @@
 """Pictures of a pre-training run: loss curves and reconstructions."""
 import json
 from pathlib import Path
-from typing import Dict, List, Sequence, Union
+from typing import Dict, Iterator, List, Sequence, Union
 
 import matplotlib
+import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
+
+from mmwamim.wavelets import wavedec2
 
 Path_ = Union[str, Path]
 
@@ -25,13 +28,27 @@ def read_scalars(run: Path_) -> List[Dict[str, float]]:
     if not logs:
         raise FileNotFoundError(f'no log found in {str(run)!r}: expected a work directory with '
                                 '<time>/vis_data/scalars.json in it')
-    steps = {}
+    steps = {entry['step']: entry for entry in _entries(logs) if 'loss' in entry}
+    return [steps[step] for step in sorted(steps)]  # a resumed run wins over what it repeats
+
+
+def read_accuracies(run: Path_) -> Dict[str, Dict[int, float]]:
+    """Accuracies of a run in percent, by their name and epoch: of validation and of probes."""
+    found: Dict[str, Dict[int, float]] = {}
+    for entry in _entries(sorted(Path(run).glob('*/vis_data/scalars.json'))):
+        for name, value in entry.items():
+            if name.startswith('accuracy/') or name == 'probe/knn_top1':
+                found.setdefault(name, {})[entry['step']] = value
+    return found
+
+
+def _entries(logs: Sequence[Path]) -> Iterator[dict]:
     for log in logs:
         for line in log.read_text().splitlines():
-            entry = json.loads(line)
-            if 'loss' in entry:
-                steps[entry['step']] = entry  # a resumed run wins over what it repeats
-    return [steps[step] for step in sorted(steps)]
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                continue  # the last line of a run that was killed
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -41,7 +58,8 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def draw_losses(runs: Sequence[Path_], out: Path_) -> None:
-    """Draws total loss, loss per level and learning rate of one or more runs over each other.
+    """Draws total loss, loss per level, learning rate, steps a second and accuracies of one or
+    more runs over each other.
 
     Args:
         runs: Work directories.
@@ -51,8 +69,8 @@ def draw_losses(runs: Sequence[Path_], out: Path_) -> None:
         FileNotFoundError: A run has no log.
         ValueError: A run has not logged a loss yet.
     """
-    figure = _figure(13, 4)
-    total, levels, rate = figure.subplots(1, 3)
+    figure = _figure(20, 4)
+    total, levels, rate, speed, accuracy = figure.subplots(1, 5)
     colours = matplotlib.colormaps['tab10'].colors
     styles = ['-', '--', ':', '-.']
     for number, run in enumerate(runs):
@@ -65,24 +83,46 @@ def draw_losses(runs: Sequence[Path_], out: Path_) -> None:
                    label=name)
         rate.plot(steps, [entry.get('lr', float('nan')) for entry in entries],
                   color=colours[number % 10], label=name)
+        speed.plot(steps, [1 / entry['time'] if entry.get('time') else float('nan')
+                           for entry in entries], color=colours[number % 10], label=name)
+        for position, (measure, values) in enumerate(read_accuracies(run).items()):
+            accuracy.plot(list(values), list(values.values()), styles[position % 4],
+                          color=colours[number % 10], marker='.', label=f'{name} {measure}')
         parts = [key for key in entries[-1] if key.startswith('loss_')]
         for position, key in enumerate(parts):
             levels.plot(steps, [entry.get(key, float('nan')) for entry in entries],
                         styles[number % 4], color=colours[position % 10],
                         label=key[len('loss_'):] if number == 0 else None)
-    titles = ('loss', 'loss of each level, weighted', 'learning rate')
-    for axes, title in zip((total, levels, rate), titles):
+    titles = ('loss', 'loss of each level, weighted', 'learning rate', 'steps a second',
+              'accuracy, %')
+    for axes, title in zip((total, levels, rate, speed, accuracy), titles):
         axes.set_title(title)
-        axes.set_xlabel('step')
+        axes.set_xlabel('epoch' if axes is accuracy else 'step')
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8)
+    save(figure, out)
+
+
+def save(figure: Figure, out: Path_) -> None:
+    """Writes a figure to a picture file."""
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out)
 
 
-@torch.no_grad()
+def to_array(figure: Figure) -> np.ndarray:
+    """A figure as uint8 (H, W, 3), RGB."""
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+
+
 def draw_reconstructions(model, images: Tensor, out: Path_, seed: int = 0) -> None:
+    """Writes :func:`reconstruction_figure` to the picture file ``out``."""
+    save(reconstruction_figure(model, images, seed), out)
+
+
+@torch.no_grad()
+def reconstruction_figure(model, images: Tensor, seed: int = 0) -> Figure:
     """Draws input, masked input, prediction and target side by side, a row an image.
 
     The prediction is put together by the target's inverse transform. What it borrows from the
@@ -92,7 +132,6 @@ def draw_reconstructions(model, images: Tensor, out: Path_, seed: int = 0) -> No
         model: A WaMIM whose target has ``reconstruct``, with a data preprocessor.
         images: uint8 or float images (B, C, H, W) as the data set gives them, 0 to 255, BGR if
             the preprocessor turns them to RGB.
-        out: Picture file.
         seed: Of the masks.
 
     Raises:
@@ -101,12 +140,7 @@ def draw_reconstructions(model, images: Tensor, out: Path_, seed: int = 0) -> No
     generator = model.target_generator
     if not hasattr(generator, 'reconstruct'):
         raise ValueError(f'{type(generator).__name__} has no inverse transform to draw')
-    model.eval()
-    batch = model.data_preprocessor(dict(inputs=images, data_samples=None))['inputs']
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        mask = model.draw_mask(batch)
-    predictions, targets, _ = model.predict_targets(batch, mask)
+    batch, mask, predictions, targets = _predict(model, images, seed)
     hidden = mask.to(batch.device).expand(len(batch), -1, -1).unsqueeze(1).float()
     hidden = hidden.repeat_interleave(batch.shape[2] // mask.shape[1], 2)
     hidden = hidden.repeat_interleave(batch.shape[3] // mask.shape[2], 3)
@@ -128,8 +162,87 @@ def draw_reconstructions(model, images: Tensor, out: Path_, seed: int = 0) -> No
             if row == 0:
                 axes.set_title(title, fontsize=8)
     figure.supxlabel('\n'.join(_borrowed(generator)), fontsize=7)
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
+    return figure
+
+
+@torch.no_grad()
+def pyramid_figure(model, images: Tensor, seed: int = 0) -> Figure:
+    """Draws predicted beside true subbands of the first image, as the loss compares them.
+
+    A column a level, two rows a subband; grey is zero, colours are averaged. Nothing is borrowed
+    from the true image. Arguments as in :func:`reconstruction_figure`.
+    """
+    _, _, predictions, targets = _predict(model, images, seed)
+    generator = model.target_generator
+    bands = ('approximation', 'horizontal', 'vertical', 'diagonal')
+    figure = _figure(2 * len(targets) + 1, 16.5)
+    grid = figure.subplots(2 * len(bands), len(targets), squeeze=False)
+    for column, (name, *pair) in enumerate(zip(generator.level_names, targets, predictions)):
+        stacks = [level[0].float().cpu().unflatten(0, (-1, generator.in_channels)).mean(1)
+                  for level in pair]  # (bands, rows, cols)
+        given = bands[-len(stacks[0]):]
+        for row, band in enumerate(bands):
+            for kind, stack in enumerate(stacks):
+                axes = grid[2 * row + kind][column]
+                axes.set_xticks([])
+                axes.set_yticks([])
+                if column == 0:
+                    axes.set_ylabel(f'{band}\n{("true", "predicted")[kind]}', fontsize=8)
+                if row == 0 and kind == 0:
+                    axes.set_title(f'{name}, {stack.shape[-2]}x{stack.shape[-1]}', fontsize=8)
+                if band not in given:
+                    axes.text(0.5, 0.5, 'no target', ha='center', va='center', fontsize=7,
+                              transform=axes.transAxes)
+                    continue
+                place = given.index(band)
+                limit = float(stacks[0][place].abs().max()) or 1.
+                axes.imshow(stack[place], cmap='gray', vmin=-limit, vmax=limit,
+                            interpolation='nearest')
+    return figure
+
+
+def _predict(model, images: Tensor, seed: int) -> tuple:
+    """Normalised images, their mask for a seed, predictions and targets; training goes on after
+    it as if nothing had been drawn."""
+    was_training = model.training
+    model.eval()
+    batch = model.data_preprocessor(dict(inputs=images, data_samples=None))['inputs']
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        mask = model.draw_mask(batch)
+    predictions, targets, _ = model.predict_targets(batch, mask)
+    model.train(was_training)
+    return batch, mask, predictions, targets
+
+
+def wavelet_figure(image: Tensor, wavelet: str, level: int, mode: str = 'periodization') -> Figure:
+    """Draws the wavelet pyramid of one image: a row a level, a column a subband.
+
+    Args:
+        image: (C, H, W), any range; colours are averaged after the transform.
+        wavelet: Name of a discrete wavelet of PyWavelets.
+        level: Number of levels.
+        mode: PyWavelets' name of the extension.
+    """
+    coefficients = wavedec2(image[None].float(), wavelet, level, mode)
+    figure = _figure(8.4, 2.1 * level + 0.4)
+    grid = figure.subplots(level, 4, squeeze=False)
+    for row, subbands in enumerate(coefficients):
+        for column, (name, band) in enumerate(zip(subbands._fields, subbands)):
+            picture, axes = band[0].mean(0), grid[row][column]
+            limit = float(picture.abs().max()) or 1.
+            low = 0 if column == 0 and picture.min() >= 0 else -limit
+            axes.imshow(picture, cmap='gray', vmin=low, vmax=limit, interpolation='nearest')
+            axes.set_xticks([])
+            axes.set_yticks([])
+            if row == 0:
+                axes.set_title(name, fontsize=9)
+            if column == 0:
+                axes.set_ylabel(f'level {row + 1}\n{picture.shape[0]}x{picture.shape[1]}',
+                                fontsize=8)
+    figure.supxlabel(f'{wavelet}, {mode}; details: grey is zero, each scaled to its largest '
+                     'value', fontsize=7)
+    return figure
 
 
 def _borrowed(generator) -> List[str]:

@@ -31,7 +31,8 @@ def test_a_probed_run_learns_what_an_unprobed_one_learns(folder, tmp_path):
     config.write_text(base + (
         "custom_hooks = [dict(type='mmwamim.RunSummaryHook'),"
         " dict(type='mmwamim.EncoderExportHook'),"
-        f" dict(type='mmwamim.FeatureProbeHook', data_root='{folder}', interval=1)]\n"))
+        f" dict(type='mmwamim.FeatureProbeHook', data_root='{folder}', interval=1),"
+        f" dict(type='mmwamim.ReconstructionHook', data_root='{folder}', interval=2, most=3)]\n"))
     states = {}
     for path in (plain, config):
         work = tmp_path / path.stem
@@ -41,6 +42,13 @@ def test_a_probed_run_learns_what_an_unprobed_one_learns(folder, tmp_path):
         states[path.stem] = torch.load(work / 'encoder.pth', weights_only=True)['state_dict']
     assert log.count('Probe after epoch') == 2
     assert 'effective_rank' in log and 'knn_top1 100.00' in log
+    pictures = {path.name: Image.open(path).size
+                for path in (tmp_path / 'probed').rglob('vis_image/*.png')}
+    assert set(pictures) == {'reconstruction_2.png', 'pyramid_2.png'}
+    assert min(side for size in pictures.values() for side in size) > 400
+    code, log = run(sys.executable, 'tools/analysis/plot_log.py', tmp_path / 'plain',
+                    tmp_path / 'probed', '--out', tmp_path / 'curves.png')
+    assert code == 0 and Image.open(tmp_path / 'curves.png').size[0] > 2000, log
     for name, value in states['plain'].items():
         assert torch.equal(states['probed'][name], value), name
 

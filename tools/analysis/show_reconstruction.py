@@ -10,6 +10,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 from mmwamim.datasets import UnlabelledImages
 from mmwamim.engine.checkpoints import read_checkpoint
+from mmwamim.evaluation.features import image_side
 from mmwamim.visualization import draw_reconstructions
 
 
@@ -65,7 +66,7 @@ def main() -> None:
     parser.add_argument('--out', default='reconstruction.png', help='picture to write')
     args = parser.parse_args()
     model = load_model(args.config, args.checkpoint)
-    size = model.backbone.img_size
+    size = (image_side(model.backbone), ) * 2
     draw_reconstructions(model, read_images(args.images, size, args.most), args.out, args.seed)
     print(f'wrote {args.out}')
 

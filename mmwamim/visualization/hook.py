@@ -1,0 +1,64 @@
+"""Pictures of what a run predicts, while it goes on."""
+from pathlib import Path
+from typing import Optional
+
+import torch
+from mmcv.transforms import Compose
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmwamim.datasets import UnlabelledImages
+from mmwamim.evaluation.features import evaluation_pipeline, image_side
+from mmwamim.registry import HOOKS
+
+from .pictures import pyramid_figure, reconstruction_figure, to_array
+
+
+@HOOKS.register_module()
+class ReconstructionHook(Hook):
+    """Draws reconstructions and subbands of fixed images every few epochs.
+
+    They go to MMEngine's visualizer: files below the run's ``vis_data``, and TensorBoard where
+    ``visualizer.vis_backends`` names it. The masks are always the same, and the run's random
+    state is not touched.
+
+    Args:
+        data_root: A folder of images; the drawn ones are spread over it.
+        interval: Epochs from one picture to the next; the last epoch is always drawn.
+        most: Number of images.
+        size: Side of the images, in pixels. Default: what the encoder was built for.
+
+    Raises:
+        FileNotFoundError: ``data_root`` is not a folder, or holds no image.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self, data_root: str, interval: int = 10, most: int = 4,
+                 size: Optional[int] = None) -> None:
+        if interval < 1:
+            raise ValueError(f'ReconstructionHook: interval must be at least 1, not {interval}')
+        images = UnlabelledImages(data_root)
+        most = min(most, len(images))
+        self.paths = [images.get_data_info(i * len(images) // most)['img_path']
+                      for i in range(most)]
+        self.interval, self.size = interval, size
+
+    @master_only
+    def after_train_epoch(self, runner: Runner) -> None:
+        last = runner.epoch + 1 == runner.max_epochs
+        if not (self.every_n_epochs(runner, self.interval) or last):
+            return
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        images = self._read(self.size or image_side(model.backbone))
+        for name, figure in (('reconstruction', reconstruction_figure(model, images)),
+                             ('pyramid', pyramid_figure(model, images))):
+            runner.visualizer.add_image(name, to_array(figure), step=runner.epoch + 1)
+        runner.logger.info(f'Pictures after epoch {runner.epoch + 1} are in '
+                           f'{Path(runner.log_dir) / "vis_data/vis_image"}')
+
+    def _read(self, size: int) -> torch.Tensor:
+        pipeline = Compose(evaluation_pipeline(size))
+        return torch.stack([pipeline(dict(img_path=path))['inputs'] for path in self.paths])

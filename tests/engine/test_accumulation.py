@@ -1,0 +1,49 @@
+"""Batch size, processes and accumulation: the same learning rate and the same gradient."""
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+
+from mmwamim.engine.launch import settle_accumulation
+from tests.helpers import noise
+from tests.models.test_wamim import build, fix_masks
+from tests.tools.test_train import ROOT
+
+
+@pytest.mark.parametrize('processes, batch, counts', [(8, 512, 1), (4, 512, 2), (1, 64, 64)])
+def test_the_same_learning_rate(processes, batch, counts):
+    cfg = Config.fromfile(ROOT / 'configs/wamim/vit_b_400e.py')
+    cfg.optim_wrapper.accumulative_counts = counts
+    settle_accumulation(cfg)
+    # MMEngine: lr * (batch x processes) / base_batch_size
+    rate = cfg.optim_wrapper.optimizer.lr * batch * processes / cfg.auto_scale_lr.base_batch_size
+    assert rate == pytest.approx(2e-4 * 4096 / 256)
+
+
+def test_the_same_gradient():
+    images = noise(4, 3, 64, 64)
+    torch.manual_seed(3)
+    masks = build().draw_mask(images)
+
+    def gradients(parts):
+        model = build()
+        wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1.),
+                               accumulative_counts=len(parts))
+        wrapper.initialize_count_status(model, 0, len(parts))
+        before = {name: p.detach().clone() for name, p in model.named_parameters()}
+        for part in parts:
+            fix_masks(model, masks[part])
+            wrapper.update_params(sum(model.loss(images[part]).values()))
+        return {name: before[name] - p.detach() for name, p in model.named_parameters()
+                if p.requires_grad}
+
+    whole = gradients([slice(0, 4)])
+    for parts in ([slice(0, 2), slice(2, 4)], [slice(i, i + 1) for i in range(4)]):
+        for name, value in gradients(parts).items():
+            torch.testing.assert_close(value, whole[name], rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize('counts', [0, -1, 1.5, 'two'])
+def test_bad_counts_are_named(counts):
+    with pytest.raises(SystemExit, match='accumulative_counts must be a positive integer'):
+        settle_accumulation(Config(dict(optim_wrapper=dict(accumulative_counts=counts))))

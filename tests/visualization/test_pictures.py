@@ -1,0 +1,52 @@
+import json
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+from mmwamim.visualization import read_scalars, save, wavelet_figure
+from mmwamim.visualization.pictures import read_accuracies, to_array
+from tests.helpers import noise
+from tests.tools.test_train import run
+
+
+def write_log(folder, lines):
+    path = folder / 'vis_data/scalars.json'
+    path.parent.mkdir(parents=True)
+    path.write_text('\n'.join(lines))
+
+
+def test_logs_of_a_resumed_run(tmp_path):
+    rows = [json.dumps(row) for row in (
+        dict(step=1, loss=3.), dict(step=2, loss=2.), {'step': 1, 'probe/knn_top1': 40.})]
+    write_log(tmp_path / '1', [*rows, '{"step": 3, "lo'])  # killed while it wrote
+    write_log(tmp_path / '2', [json.dumps(dict(step=2, loss=2.5)), json.dumps(
+        {'step': 2, 'accuracy/top1': 50.})])
+    assert [(row['step'], row['loss']) for row in read_scalars(tmp_path)] == [(1, 3.), (2, 2.5)]
+    assert read_accuracies(tmp_path) == {'probe/knn_top1': {1: 40.}, 'accuracy/top1': {2: 50.}}
+    with pytest.raises(FileNotFoundError, match='no log found'):
+        read_scalars(tmp_path / 'nowhere')
+
+
+def test_a_pyramid_shows_every_subband(tmp_path):
+    figure = wavelet_figure(noise(3, 64, 96), 'db2', 3)
+    assert len(figure.axes) == 12
+    shapes = [axes.images[0].get_array().shape for axes in figure.axes[::4]]
+    assert shapes == [(32, 48), (16, 24), (8, 12)]
+    pixels = to_array(figure)
+    assert pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.std() > 10
+    save(figure, tmp_path / 'deep/x.png')
+    assert Image.open(tmp_path / 'deep/x.png').size[0] > 500
+    flat = wavelet_figure(torch.ones(1, 8, 8), 'haar', 1)
+    assert flat.axes[3].images[0].get_array().max() == 0
+
+
+def test_the_tool(tmp_path):
+    Image.new('RGB', (64, 48), (10, 200, 30)).save(tmp_path / 'x.png')
+    tool = (sys.executable, 'tools/analysis/show_targets.py', tmp_path / 'x.png', '--out',
+            tmp_path / 'targets.png')
+    code, log = run(*tool, '--level', 2)
+    assert code == 0 and Image.open(tmp_path / 'targets.png').size[0] > 500, log
+    code, log = run(*tool, '--wavelet', 'harr')
+    assert code != 0 and "unknown wavelet 'harr'" in log.splitlines()[-1]

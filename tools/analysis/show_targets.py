@@ -1,0 +1,28 @@
+"""Draws the wavelet pyramid of an image: show_targets.py IMAGE [--wavelet haar] [--level 5]."""
+import argparse
+import sys
+
+import torch
+
+from mmwamim.datasets.loading import UnreadableImage, read_rgb
+from mmwamim.visualization import save, wavelet_figure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description='Draw the wavelet pyramid of an image')
+    parser.add_argument('image')
+    parser.add_argument('--wavelet', default='haar', help='a discrete wavelet of PyWavelets')
+    parser.add_argument('--level', type=int, default=5, help='number of levels')
+    parser.add_argument('--mode', default='periodization', help='extension beyond the borders')
+    parser.add_argument('--out', default='targets.png', help='picture to write')
+    args = parser.parse_args()
+    try:
+        image = torch.from_numpy(read_rgb(args.image)).permute(2, 0, 1)
+        save(wavelet_figure(image, args.wavelet, args.level, args.mode), args.out)
+    except (UnreadableImage, ValueError) as error:
+        sys.exit(f'error: {error}')
+    print(f'wrote {args.out}')
+
+
+if __name__ == '__main__':
+    main()
