@@ -2,10 +2,19 @@ from .decoders import LevelDecoder, MultiLevelDecoder
 from .encoders import MaskedViT, SparseSwin
 from .heads import MultiLevelMIMHead
 from .necks import SimpleFeaturePyramid
-from .targets import TargetGenerator, WaveletTargetGenerator
+from .targets import (
+    FourierTargetGenerator,
+    FrequencyPassTargetGenerator,
+    HOGTargetGenerator,
+    PixelTargetGenerator,
+    TargetGenerator,
+    WaveletTargetGenerator,
+)
 from .wamim import WaMIM
 
 __all__ = [
-    'LevelDecoder', 'MaskedViT', 'MultiLevelDecoder', 'MultiLevelMIMHead', 'SimpleFeaturePyramid',
-    'SparseSwin', 'TargetGenerator', 'WaMIM', 'WaveletTargetGenerator'
+    'FourierTargetGenerator', 'FrequencyPassTargetGenerator', 'HOGTargetGenerator',
+    'LevelDecoder', 'MaskedViT', 'MultiLevelDecoder', 'MultiLevelMIMHead',
+    'PixelTargetGenerator', 'SimpleFeaturePyramid', 'SparseSwin', 'TargetGenerator', 'WaMIM',
+    'WaveletTargetGenerator'
 ]

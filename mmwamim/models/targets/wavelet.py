@@ -9,9 +9,9 @@ from mmwamim.registry import MODELS
 from mmwamim.wavelets import Subbands, wavedec2, waverec2
 
 from .base import TargetGenerator
+from .normalise import check_norm, normalise, statistics
 
 APPROXIMATION = ('coarsest', 'all', 'none')
-NORM = ('token', 'subband', 'none')
 
 
 @MODELS.register_module()
@@ -52,8 +52,9 @@ class WaveletTargetGenerator(TargetGenerator):
         if not levels or list(levels) != sorted(set(levels)) or levels[0] < 1:
             raise ValueError(f'levels must be different integers from 1, finest first, such as '
                              f'(2, 3, 4, 5), not {levels}')
+        check_norm(norm, ('token', 'subband', 'none'))
         for field, value, known in (('approximation', approximation, APPROXIMATION),
-                                    ('norm', norm, NORM), ('mode', mode, pywt.Modes.modes)):
+                                    ('mode', mode, pywt.Modes.modes)):
             if value not in known:
                 raise ValueError(f'{field} must be one of {", ".join(known)}, not {value!r}')
         self._check_wavelet(wavelet, mode)
@@ -84,7 +85,7 @@ class WaveletTargetGenerator(TargetGenerator):
         return [coefficients[level - 1] for level in self.levels]
 
     def generate(self, images: Tensor) -> List[Tensor]:
-        return [self._normalise(self._stack(subbands, level))
+        return [normalise(self._stack(subbands, level), self.norm, self.eps)
                 for subbands, level in zip(self.decompose(images), self.levels)]
 
     def reconstruct(self, predictions: Sequence[Tensor], images: Tensor) -> Tensor:
@@ -108,7 +109,7 @@ class WaveletTargetGenerator(TargetGenerator):
         for level in range(1, self.levels[-1] + 1):
             if level in predicted:
                 raw = self._stack(truth[level], level)
-                mean, std = self._statistics(raw)
+                mean, std = statistics(raw, self.norm, self.eps)
                 bands = (predicted[level].float() * std + mean).split(self.in_channels, dim=1)
                 approximation = bands[0] if len(bands) == 4 else truth[level].approximation
                 coefficients.append(Subbands(approximation, *bands[-3:]))
@@ -121,16 +122,3 @@ class WaveletTargetGenerator(TargetGenerator):
         coarsest = self.approximation == 'coarsest' and level == self.levels[-1]
         with_approximation = self.approximation == 'all' or coarsest
         return torch.cat(subbands if with_approximation else subbands[1:], dim=1)
-
-    def _statistics(self, target: Tensor):
-        if self.norm == 'none':
-            return target.new_zeros(()), target.new_ones(())
-        dims = 1 if self.norm == 'token' else (2, 3)
-        variance, mean = torch.var_mean(target, dim=dims, keepdim=True)
-        return mean, (variance + self.eps).sqrt()
-
-    def _normalise(self, target: Tensor) -> Tensor:
-        if self.norm == 'none':
-            return target
-        mean, std = self._statistics(target)
-        return (target - mean) / std

@@ -1,0 +1,120 @@
+"""Histograms of oriented gradients of several cell sizes as reconstruction targets."""
+import math
+from typing import List, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmwamim.registry import MODELS
+
+from .base import TargetGenerator
+from .normalise import check_strides
+
+# Smoothing across the direction of the difference [-1, 0, 1].
+SMOOTHING = dict(central=(0., 1., 0.), sobel=(1., 2., 1.))
+COLOURS = ('each', 'strongest')
+NORM = ('cell', 'none')
+
+
+@MODELS.register_module()
+class HOGTargetGenerator(TargetGenerator):
+    """Histograms of oriented gradients, for images of any size and several cell sizes.
+
+    The gradient of every pixel votes with its magnitude for the bin of its unsigned direction;
+    a cell's histogram is the mean over its pixels, scaled to length one. With
+    ``operator='central', colours='strongest'`` it is scikit-image's ``hog`` with blocks of one
+    cell and ``block_norm='L2'``.
+
+    Source: Dalal & Triggs, "Histograms of Oriented Gradients for Human Detection"; per colour
+    and with Sobel gradients as target: Wei et al., "Masked Feature Prediction for
+    Self-Supervised Visual Pre-Training" (MaskFeat; its Gaussian weighting is left out); on
+    several levels: Wang et al., "Masked Image Modeling with Local Multi-Scale Reconstruction"
+    (LocalMIM).
+
+    Channels of a cell: its histograms in raster order, each with all colours, each with all
+    bins.
+
+    Args:
+        grid_strides: Pixels a target cell, one entry a level, finest first, each a multiple of
+            the one before.
+        bins: Directions between 0 and 180 degrees.
+        histograms: Histograms along each side of a target cell; MaskFeat has 2 in a patch of 16.
+        colours: A histogram for 'each' colour, or one that takes the 'strongest' gradient of
+            all colours at every pixel.
+        operator: 'sobel' or 'central' differences; the image is reflected at its borders.
+        norm: 'cell': every histogram divided by its length; 'none'.
+        in_channels: Channels of the images.
+        eps: Added, squared, to the squared length.
+
+    Raises:
+        ValueError: A field has no such value, or ``histograms`` does not divide a cell.
+    """
+
+    def __init__(self,
+                 grid_strides: Sequence[int] = (4, 8, 16, 32),
+                 bins: int = 9,
+                 histograms: int = 1,
+                 colours: str = 'each',
+                 operator: str = 'sobel',
+                 norm: str = 'cell',
+                 in_channels: int = 3,
+                 eps: float = 1e-5) -> None:
+        strides = check_strides(grid_strides)
+        for field, value, known in (('colours', colours, COLOURS), ('norm', norm, NORM),
+                                    ('operator', operator, SMOOTHING)):
+            if value not in known:
+                raise ValueError(f'{field} must be one of {", ".join(known)}, not {value!r}')
+        if bins < 2:
+            raise ValueError(f'bins must be at least 2, not {bins}')
+        if histograms < 1 or any(stride % histograms for stride in strides):
+            raise ValueError(f'histograms {histograms} must divide every cell of grid_strides '
+                             f'{strides}')
+        planes = in_channels if colours == 'each' else 1
+        super().__init__(in_channels, strides,
+                         [planes * bins * histograms**2] * len(strides))
+        self.bins = bins
+        self.histograms = histograms
+        self.colours = colours
+        self.operator = operator
+        self.norm = norm
+        self.eps = eps
+
+    def generate(self, images: Tensor) -> List[Tensor]:
+        magnitude, direction = self._gradients(images)
+        bins = (direction * (self.bins / math.pi)).floor().long() % self.bins
+        # One bin after the other: a full-size map for each bin at once would be bins times as
+        # large as the images.
+        finest = self.grid_strides[0] // self.histograms
+        votes = torch.stack([F.avg_pool2d(magnitude * (bins == k), finest)
+                             for k in range(self.bins)], dim=2)  # (B, colours, bins, rows, cols)
+        votes = votes.flatten(1, 2)
+        # Averages of averages are the averages of the larger cells.
+        return [self._level(F.avg_pool2d(votes, stride // self.grid_strides[0]))
+                for stride in self.grid_strides]
+
+    def _gradients(self, images: Tensor):
+        """Magnitude >= 0 and direction in [0, pi), (B, colours, H, W) each."""
+        channels = images.shape[1]
+        difference = images.new_tensor([-1., 0., 1.])
+        smooth = images.new_tensor(SMOOTHING[self.operator])
+        padded = F.pad(images, (1, 1, 1, 1), mode='reflect')
+        along_rows, along_cols = (
+            F.conv2d(padded, kernel.expand(channels, 1, 3, 3), groups=channels)
+            for kernel in (difference[:, None] * smooth, smooth[:, None] * difference))
+        magnitude = torch.hypot(along_rows, along_cols)
+        direction = torch.atan2(along_rows, along_cols).remainder(math.pi)
+        if self.colours == 'strongest':
+            magnitude, which = magnitude.max(dim=1, keepdim=True)
+            direction = direction.gather(1, which)
+        return magnitude, direction
+
+    def _level(self, votes: Tensor) -> Tensor:
+        """(B, colours * bins, rows, cols) of histograms -> one level of the target."""
+        if self.norm == 'cell':
+            votes = votes.unflatten(1, (-1, self.bins))
+            length = (votes.square().sum(2, keepdim=True) + self.eps**2).sqrt()
+            votes = (votes / length).flatten(1, 2)
+        side = self.histograms
+        cells = F.pixel_unshuffle(votes, side)
+        return torch.cat([cells[:, i::side * side] for i in range(side * side)], dim=1)

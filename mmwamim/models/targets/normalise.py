@@ -1,0 +1,48 @@
+"""Zero mean and unit variance, in the ways that targets use; and back."""
+from typing import Tuple
+
+from torch import Tensor, var_mean
+
+
+def statistics(target: Tensor, norm: str, eps: float) -> Tuple[Tensor, Tensor]:
+    """Mean and standard deviation that a target (B, C, rows, cols) is normalised by.
+
+    Args:
+        target: The raw target.
+        norm: 'token': over the channels of each position; 'subband': over the positions of each
+            image and channel; 'none': zero and one.
+        eps: Added to the (unbiased) variance.
+    """
+    if norm == 'none':
+        return target.new_zeros(()), target.new_ones(())
+    variance, mean = var_mean(target, dim=1 if norm == 'token' else (2, 3), keepdim=True)
+    return mean, (variance + eps).sqrt()
+
+
+def normalise(target: Tensor, norm: str, eps: float) -> Tensor:
+    """The target (B, C, rows, cols), normalised."""
+    if norm == 'none':
+        return target
+    mean, std = statistics(target, norm, eps)
+    return (target - mean) / std
+
+
+def check_norm(norm: str, known: Tuple[str, ...]) -> None:
+    """Raises ValueError if ``norm`` is none of the known."""
+    if norm not in known:
+        raise ValueError(f'norm must be one of {", ".join(known)}, not {norm!r}')
+
+
+def check_strides(grid_strides) -> Tuple[int, ...]:
+    """The strides as a tuple.
+
+    Raises:
+        ValueError: They are not different positive integers, finest first, each dividing the
+            next.
+    """
+    strides = tuple(grid_strides)
+    if not strides or strides[0] < 1 or any(
+            b <= a or b % a for a, b in zip(strides, strides[1:])):
+        raise ValueError('grid_strides must be positive and rising, each a multiple of the one '
+                         f'before, such as (4, 8, 16, 32), not {strides}')
+    return strides
