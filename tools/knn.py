@@ -1,8 +1,9 @@
-"""k-NN accuracy and effective rank of a pre-trained encoder, without any training.
+"""k-NN accuracy, effective rank and linear accuracy of a frozen pre-trained encoder.
 
     python tools/knn.py configs/wamim/vit_b_400e.py work_dirs/vit_b_400e/encoder.pth --data FOLDER
 
-FOLDER holds train/<class>/* and val/<class>/* (or test/<class>/*).
+FOLDER holds train/<class>/* and val/<class>/* (or test/<class>/*). `--linear` fits logistic
+regression as well; ImageNet's usual linear probing is in configs/classification.
 """
 import argparse
 import json
@@ -20,6 +21,7 @@ from mmwamim.evaluation.features import (
     extract_features,
     image_side,
     knn_accuracy,
+    linear_accuracy,
 )
 
 
@@ -30,6 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--data', required=True, metavar='FOLDER',
                         help='holds train/<class>/* and val/<class>/*')
     parser.add_argument('--k', type=int, nargs='+', default=[10, 20], help='neighbours')
+    parser.add_argument('--linear', action='store_true', help='fit logistic regression as well')
     parser.add_argument('--most', type=int, help='at most as many images of each split')
     parser.add_argument('--batch-size', type=int, default=64)
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
@@ -64,6 +67,8 @@ def main() -> None:
                   effective_rank=round(effective_rank(known), 2))
     for k in args.k:
         result[f'knn_top1_k{k}'] = round(knn_accuracy(known, labels, queries, truth, k), 2)
+    if args.linear:
+        result['linear_top1'] = round(linear_accuracy(known, labels, queries, truth), 2)
     print(file=sys.stderr)
     print(json.dumps(result, indent=2))
     if args.out:

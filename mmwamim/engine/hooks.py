@@ -10,6 +10,7 @@ from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmpretrain.models import BaseSelfSupervisor
 from torch import Tensor
 
 from mmwamim.registry import HOOKS
@@ -48,9 +49,7 @@ class RunSummaryHook(Hook):
                        f'{sum(p.numel() for p in model.backbone.parameters()) / 1e6:.1f} M '
                        'parameters',
             'model': type(model).__name__,
-            'target': f'{type(model.target_generator).__name__}, levels '
-                      f'{", ".join(model.target_generator.level_names)}'
-                      if hasattr(model, 'target_generator') else 'labels',
+            'target': _describe_target(model),
             'batch': f'{batch * processes * accumulated} = {batch} images x {processes} processes'
                      + (f' x {accumulated} accumulated' if accumulated > 1 else ''),
             'learning rate': _describe_rate(runner, peak, batch * processes * accumulated),
@@ -66,6 +65,15 @@ class RunSummaryHook(Hook):
         }
         lines = [f'  {name:<14}{value}' for name, value in rows.items()]
         runner.logger.info('This run:\n' + '\n'.join(lines))
+
+
+def _describe_target(model: torch.nn.Module) -> str:
+    target = getattr(model, 'target_generator', None)
+    if hasattr(target, 'level_names'):
+        return f'{type(target).__name__}, levels {", ".join(target.level_names)}'
+    if target is not None:
+        return type(target).__name__
+    return 'its own' if isinstance(model, BaseSelfSupervisor) else 'labels'
 
 
 def _describe_rate(runner: Runner, peak: float, batch: int) -> str:

@@ -1,0 +1,3 @@
+"""Details alone."""
+_base_ = ['../wamim.py']
+model = dict(target_generator=dict(approximation='none'))

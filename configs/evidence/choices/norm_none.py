@@ -1,0 +1,3 @@
+"""Coefficients as they are."""
+_base_ = ['../wamim.py']
+model = dict(target_generator=dict(norm='none'))

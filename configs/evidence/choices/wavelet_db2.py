@@ -1,0 +1,3 @@
+"""Daubechies wavelets with four taps."""
+_base_ = ['../wamim.py']
+model = dict(target_generator=dict(wavelet='db2'))

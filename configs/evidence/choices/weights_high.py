@@ -1,0 +1,3 @@
+"""High frequencies weigh more."""
+_base_ = ['../wamim.py']
+model = dict(head=dict(loss_weights=(1.2, 1.1, 0.9, 0.8)))

@@ -1,0 +1,3 @@
+"""Low frequencies weigh much more."""
+_base_ = ['../wamim.py']
+model = dict(head=dict(loss_weights=(0.4, 0.8, 1.2, 1.6)))
