@@ -30,6 +30,7 @@ MAY_BE_MISSING = (
 MAY_BE_LEFT_OVER = (
     r'ln1\.(weight|bias)',  # ViT: the final norm, which pre-training does not reach
     r'norm[0-2]\.(weight|bias)',  # Swin: norms of stages that a classifier does not use
+    r'mask_token',  # of mmpretrain's encoders that put it in at the start
 )
 # Interpolated where sizes differ.
 MAY_BE_RESIZED = (

@@ -1,3 +1,4 @@
+from .baselines import IBOT, MFM, FrequencyHead, SelfDistillationHead
 from .decoders import LevelDecoder, MultiLevelDecoder
 from .encoders import MaskedViT, SparseSwin
 from .heads import MultiLevelMIMHead
@@ -13,8 +14,8 @@ from .targets import (
 from .wamim import WaMIM
 
 __all__ = [
-    'FourierTargetGenerator', 'FrequencyPassTargetGenerator', 'HOGTargetGenerator',
-    'LevelDecoder', 'MaskedViT', 'MultiLevelDecoder', 'MultiLevelMIMHead',
-    'PixelTargetGenerator', 'SimpleFeaturePyramid', 'SparseSwin', 'TargetGenerator', 'WaMIM',
-    'WaveletTargetGenerator'
+    'FourierTargetGenerator', 'FrequencyHead', 'FrequencyPassTargetGenerator',
+    'HOGTargetGenerator', 'IBOT', 'LevelDecoder', 'MFM', 'MaskedViT', 'MultiLevelDecoder',
+    'MultiLevelMIMHead', 'PixelTargetGenerator', 'SelfDistillationHead', 'SimpleFeaturePyramid',
+    'SparseSwin', 'TargetGenerator', 'WaMIM', 'WaveletTargetGenerator'
 ]

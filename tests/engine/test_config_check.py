@@ -6,7 +6,7 @@ from mmwamim.engine.config_check import accepted_fields, check_config
 from mmwamim.models import MaskedViT, SparseSwin
 from tests.tools.test_train import ROOT
 
-ALL = sorted(str(p.relative_to(ROOT)) for p in (ROOT / 'configs').glob('[!_]*/*.py'))
+ALL = sorted(str(p.relative_to(ROOT)) for p in (ROOT / 'configs').glob('[!_]*/**/*.py'))
 PARTS = [  # places of the config whose fields are checked
     'model', 'model.backbone', 'model.neck', 'model.target_generator', 'model.head',
     'train_dataloader', 'train_dataloader.dataset', 'train_dataloader.sampler', 'train_cfg']

@@ -1,0 +1,204 @@
+"""iBOT: the teacher of a self-distillation is the tokenizer of the masked patches."""
+from typing import Dict, List, Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_reduce
+from mmengine.logging import MessageHub
+from mmengine.model import BaseModule
+from mmpretrain.models.selfsup import BaseSelfSupervisor
+from mmpretrain.models.utils import CosineEMA
+from torch import Tensor, nn
+
+from mmwamim.registry import MODELS
+
+from ..masking import to_device
+
+
+@MODELS.register_module()
+class SelfDistillationHead(BaseModule):
+    """Tokens to scores of prototypes: three linear layers, then cosines with the prototypes.
+
+    Class token and patches share it.
+
+    Source: Zhou et al., "iBOT: Image BERT Pre-Training with Online Tokenizer", ICLR 2022.
+
+    Args:
+        in_channels: Width of the tokens.
+        out_channels: Prototypes.
+        hidden_channels: Width of the hidden layers.
+        bottleneck_channels: Width in which cosines are taken.
+        init_cfg: MMEngine's initialisation config.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int = 8192, hidden_channels: int = 2048,
+                 bottleneck_channels: int = 256, init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        self.layers = nn.Sequential(
+            nn.Linear(in_channels, hidden_channels), nn.GELU(),
+            nn.Linear(hidden_channels, hidden_channels), nn.GELU(),
+            nn.Linear(hidden_channels, bottleneck_channels))
+        self.prototypes = nn.Parameter(torch.empty(out_channels, bottleneck_channels))
+        nn.init.normal_(self.prototypes, std=bottleneck_channels**-0.5)
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        for layer in self.layers:
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(..., in_channels) -> cosines (..., out_channels)."""
+        return F.linear(F.normalize(self.layers(tokens), dim=-1),
+                        F.normalize(self.prototypes, dim=-1))
+
+
+@MODELS.register_module()
+class IBOT(BaseSelfSupervisor):
+    """Self-distillation of the class token across views, and of masked patches within a view.
+
+    The student sees two global views with masked patches and any number of smaller local views;
+    the teacher, a moving average of the student, sees the global views whole.
+
+    Source: Zhou et al., "iBOT: Image BERT Pre-Training with Online Tokenizer", ICLR 2022; class
+    token: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers" (DINO).
+
+    Args:
+        backbone: ViT that maps (images, bool mask (B, N)) to (B, 1 + N, C), and images with mask
+            None to a tuple that ends with the same, such as ``mmpretrain.MaskFeatViT``.
+        head: Maps tokens to scores of prototypes, such as ``SelfDistillationHead``.
+        mask_ratio: Lowest and highest share of masked patches of a masked view.
+        masked_views: Share of global views that are masked.
+        momentum: Of the teacher at the start: it takes this share of the student at each step,
+            going to 0 by a cosine.
+        student_temperature: Divides the student's scores.
+        teacher_temperature: At the start and, after ``warmup_epochs``, to the end.
+        warmup_epochs: Of the teacher's temperature.
+        center_momentum: Of the teacher's mean scores, which are subtracted.
+        data_preprocessor: As in mmpretrain; default ``SelfSupDataPreprocessor``.
+        init_cfg: MMEngine's initialisation config.
+
+    Raises:
+        ValueError: A share lies outside [0, 1], or ``mask_ratio`` is not rising.
+    """
+
+    def __init__(self,
+                 backbone: dict,
+                 head: dict,
+                 mask_ratio: Tuple[float, float] = (0.1, 0.5),
+                 masked_views: float = 0.5,
+                 momentum: float = 0.004,
+                 student_temperature: float = 0.1,
+                 teacher_temperature: Tuple[float, float] = (0.04, 0.07),
+                 warmup_epochs: int = 30,
+                 center_momentum: float = 0.9,
+                 data_preprocessor: Optional[dict] = None,
+                 init_cfg: Optional[dict] = None) -> None:
+        for field, value in (('masked_views', masked_views), ('momentum', momentum),
+                             ('center_momentum', center_momentum)):
+            if not 0 <= value <= 1:
+                raise ValueError(f'{field} must lie in [0, 1], not {value}')
+        if not 0 < mask_ratio[0] <= mask_ratio[1] < 1:
+            raise ValueError(f'mask_ratio must be two rising shares between 0 and 1, not '
+                             f'{tuple(mask_ratio)}')
+        super().__init__(backbone=backbone, head=head, data_preprocessor=data_preprocessor,
+                         init_cfg=init_cfg)
+        self.mask_ratio = tuple(mask_ratio)
+        self.masked_views = masked_views
+        self.student_temperature = student_temperature
+        self.teacher_temperature = tuple(teacher_temperature)
+        self.warmup_epochs = warmup_epochs
+        self.center_momentum = center_momentum
+        self.teacher = CosineEMA(nn.ModuleList([self.backbone, self.head]), momentum=momentum)
+        prototypes = self.head.prototypes.shape[0]
+        self.register_buffer('class_center', torch.zeros(prototypes))
+        self.register_buffer('patch_center', torch.zeros(prototypes))
+
+    def init_weights(self) -> None:
+        """The student's; the teacher begins as its copy."""
+        super().init_weights()
+        self.teacher.module.load_state_dict(
+            nn.ModuleList([self.backbone, self.head]).state_dict())
+
+    def loss(self, inputs: List[Tensor], data_samples: Optional[list] = None) -> Dict[str, Tensor]:
+        """The whole method.
+
+        Args:
+            inputs: Views: two global ones (B, C, H, W), then local ones, each a tensor.
+            data_samples: Not used; part of mmpretrain's interface.
+
+        Raises:
+            ValueError: There are fewer than two views.
+        """
+        if not isinstance(inputs, (list, tuple)) or len(inputs) < 2:
+            raise ValueError('IBOT needs at least two views of every image: see MultiView in '
+                             'configs/baselines/ibot_vit_b_400e.py')
+        images, local = torch.cat(inputs[:2]), inputs[2:]
+        mask = self.draw_masks(images)
+        where, weights = self._masked_patches(mask, images.device)
+
+        with torch.no_grad():
+            self.teacher.update_parameters(nn.ModuleList([self.backbone, self.head]))
+            backbone, head = self.teacher.module
+            tokens = backbone(images, None)[-1]
+            teacher_classes = head(tokens[:, 0]).float()
+            teacher_patches = head(tokens[:, 1:].flatten(0, 1)[where]).float()
+        tokens = self.backbone(images, to_device(mask, images.device))
+        classes = [self.head(tokens[:, 0])]
+        patches = self.head(tokens[:, 1:].flatten(0, 1)[where])
+        if local:
+            classes.append(self.head(self.backbone(torch.cat(list(local)), None)[-1][:, 0]))
+
+        losses = dict(
+            loss_class=self._class_loss(torch.cat(classes).float(), teacher_classes,
+                                        len(inputs)),
+            loss_patch=(self._cross_entropy(patches.float(), teacher_patches, self.patch_center)
+                        * weights).sum())
+        self._move_center(self.class_center, teacher_classes)
+        self._move_center(self.patch_center, teacher_patches)
+        return losses
+
+    def draw_masks(self, images: Tensor) -> Tensor:
+        """Draws the masked patches of global views: bool (B, N) on the CPU, True = masked."""
+        rows, cols = self.backbone.patch_resolution
+        batch, count = images.shape[0], rows * cols
+        low, high = self.mask_ratio
+        ratio = low + (high - low) * torch.rand(batch)
+        ratio = torch.where(torch.rand(batch) < self.masked_views, ratio, 0.)
+        ratio[0] = ratio[0].clamp_min(low)  # at least one view is masked, or there is no loss
+        rank = torch.rand(batch, count).argsort(1).argsort(1)
+        return rank < (ratio * count).ceil().unsqueeze(1)
+
+    @staticmethod
+    def _masked_patches(mask: Tensor, device: torch.device) -> Tuple[Tensor, Tensor]:
+        """Places of masked patches among all, and weights: every masked view counts the same."""
+        counts = mask.sum(1)
+        weights = (1 / counts.clamp_min(1)).repeat_interleave(counts) / (counts > 0).sum()
+        return (to_device(mask.flatten().nonzero().squeeze(1), device),
+                to_device(weights, device))
+
+    def _class_loss(self, student: Tensor, teacher: Tensor, views: int) -> Tensor:
+        """Mean over all pairs of a teacher's global view and another view of the student."""
+        student, teacher = student.chunk(views), teacher.chunk(2)
+        pairs = [self._cross_entropy(ours, theirs, self.class_center).mean()
+                 for j, theirs in enumerate(teacher) for i, ours in enumerate(student) if i != j]
+        return torch.stack(pairs).mean()
+
+    def _cross_entropy(self, student: Tensor, teacher: Tensor, center: Tensor) -> Tensor:
+        """(M, prototypes) each -> (M,)."""
+        wanted = ((teacher - center) / self._temperature()).softmax(-1)
+        return -(wanted * (student / self.student_temperature).log_softmax(-1)).sum(-1)
+
+    def _temperature(self) -> float:
+        epoch = MessageHub.get_current_instance().runtime_info.get('epoch', 0)
+        start, end = self.teacher_temperature
+        return start + (end - start) * min(1., epoch / max(self.warmup_epochs, 1))
+
+    @torch.no_grad()
+    def _move_center(self, center: Tensor, scores: Tensor) -> None:
+        mean = scores.sum(0)
+        count = mean.new_tensor(float(len(scores)))
+        all_reduce(mean)
+        all_reduce(count)
+        center.lerp_(mean / count, 1 - self.center_momentum)
