@@ -5,93 +5,48 @@
     python tools/benchmark/step.py --memory --batch 64        # peak memory, a process each
     python tools/benchmark/step.py --device cuda --amp --batch 256
 
-A step is forward and backward on random images, no data loading, no optimizer. "Encoder" is our
-encoder alone on the visible patches, "dense encoder" its mmpretrain parent on all of them. For
-Swin the time on the CPU that planning the attention groups of a step takes is printed as well.
+A step is forward and backward on noise, no data loading, no optimizer. "Encoder" is our encoder
+alone on the visible patches, "dense encoder" its mmpretrain parent on all of them. Utilisation is
+the FLOPs of a step a second, as a share of this machine's own matrix product. For Swin the time
+on the CPU that planning the attention groups of a step takes is printed as well. tools/compare.py
+does the same for any list of configs.
 """
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Callable, Dict, Tuple
+from typing import Dict
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
-from mmpretrain.structures import DataSample
+
+from mmwamim.engine.measure import (
+    Step,
+    build_step,
+    count_flops,
+    matrix_rate,
+    peak_memory,
+    run_step,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = dict(vit_b='configs/wamim/vit_b_400e.py', vit_s='configs/wamim/vit_s_300e.py',
                swin_b='configs/wamim/swin_b_400e.py')
-PEERS = dict(vit_b='MAE', vit_s='MAE', swin_b='SimMIM-192')
-ARCHS = dict(vit_b=('base', 768), vit_s=('deit-small', 384))
+PEERS = dict(vit_b=('MAE', 'configs/baselines/mae_vit_b_1600e.py'),
+             vit_s=('MAE', 'configs/baselines/mae_vit_s_300e.py'),
+             swin_b=('SimMIM-192', 'configs/baselines/simmim_swin_b_192_800e.py'))
 
 
-def build_peer(encoder: str) -> torch.nn.Module:
-    """mmpretrain's MAE with its 8 x 512 decoder, or its SimMIM Swin-B at 192 px, window 6."""
-    if encoder == 'swin_b':
-        return MODELS.build(dict(
-            type='SimMIM',
-            backbone=dict(type='SimMIMSwinTransformer', arch='base', img_size=192,
-                          stage_cfgs=dict(block_cfgs=dict(window_size=6)), drop_path_rate=0.),
-            neck=dict(type='SimMIMLinearDecoder', in_channels=8 * 128, encoder_stride=32),
-            head=dict(type='SimMIMHead', patch_size=4,
-                      loss=dict(type='PixelReconstructionLoss', criterion='L1', channel=3))))
-    arch, width = ARCHS[encoder]
-    return MODELS.build(dict(
-        type='MAE',
-        backbone=dict(type='MAEViT', arch=arch, patch_size=16, mask_ratio=0.75),
-        neck=dict(type='MAEPretrainDecoder', patch_size=16, in_chans=3, embed_dim=width,
-                  decoder_embed_dim=512, decoder_depth=8, decoder_num_heads=16, mlp_ratio=4.),
-        head=dict(type='MAEPretrainHead', norm_pix=True, patch_size=16,
-                  loss=dict(type='PixelReconstructionLoss', criterion='L2'))))
-
-
-def prepare(name: str, encoder: str, batch: int, device: str) -> Tuple[torch.nn.Module, Callable]:
-    """The model, and a function that does the forward pass of one step and returns its loss."""
-    peer = name == PEERS[encoder]
-    model = build_peer(encoder) if peer else MODELS.build(Config.fromfile(
-        ROOT / CONFIGS[encoder]).model)
-    model = model.to(device).train()
-    size = 192 if name == 'SimMIM-192' else 224
-    images = torch.randn(batch, 3, size, size, device=device)
-    if name == 'SimMIM-192':
-        units = torch.rand(batch, 36, device=device).argsort(1).view(batch, 6, 6) < 22  # 0.6
-        mask = units.int().repeat_interleave(8, 1).repeat_interleave(8, 2)
-        samples = [DataSample() for _ in mask]
-        for sample, one in zip(samples, mask):
-            sample.set_field(one, 'mask')
-        return model, lambda: sum(model.loss(images, samples).values())
-    if peer or name == 'WaMIM':
-        return model, lambda: sum(model.loss(images, None).values())
-
-    def encode() -> torch.Tensor:
-        mask = None if name == 'dense encoder' else model.draw_mask(images)
-        return sum(level.float().mean() for level in model.backbone(images, mask))
-
-    return model.backbone, encode
-
-
-def step(model: torch.nn.Module, forward: Callable[[], torch.Tensor], device: str,
-         amp: bool) -> float:
-    """Forward and backward; its seconds."""
-    def wait() -> None:
-        if device.startswith('cuda'):
-            torch.cuda.synchronize()
-
-    wait()
-    started = time.perf_counter()
-    with torch.autocast(device.split(':')[0], dtype=torch.bfloat16, enabled=amp):
-        loss = forward()
-    loss.backward()
-    wait()
-    seconds = time.perf_counter() - started
-    model.zero_grad(set_to_none=True)
-    return seconds
+def prepare(name: str, encoder: str, batch: int, device: str) -> Step:
+    """The step of WaMIM, of its peer, or of the encoder alone."""
+    peer, config = PEERS[encoder]
+    if name == peer:
+        return build_step(Config.fromfile(ROOT / config), batch, device)
+    part = 'model' if name == 'WaMIM' else name
+    return build_step(Config.fromfile(ROOT / CONFIGS[encoder]), batch, device, part)
 
 
 def measure_grouping(model: torch.nn.Module, rounds: int = 100) -> float:
@@ -106,50 +61,47 @@ def measure_grouping(model: torch.nn.Module, rounds: int = 100) -> float:
 
 
 def measure_time(args: argparse.Namespace) -> None:
-    peer = PEERS[args.encoder]
+    peer = PEERS[args.encoder][0]
     names = ['WaMIM', peer, 'encoder', 'dense encoder']
+    flops = {name: count_flops(prepare(name, args.encoder, 2, 'cpu')) for name in names}
     contestants = {name: prepare(name, args.encoder, args.batch, args.device) for name in names}
     times: Dict[str, list] = {name: [] for name in names}
     started = time.time()
     for turn in range(args.warmup + args.rounds):
-        for name, (model, forward) in contestants.items():
-            seconds = step(model, forward, args.device, args.amp)
+        for name, step in contestants.items():
+            seconds = run_step(step, args.device, args.amp)
             if turn >= args.warmup:
                 times[name].append(seconds)
         left = (time.time() - started) / (turn + 1) * (args.warmup + args.rounds - turn - 1)
         print(f'\rround {turn + 1}/{args.warmup + args.rounds}, {left:.0f} s left ', end='',
               file=sys.stderr, flush=True)
     print(file=sys.stderr)
+    rate = matrix_rate(args.device, torch.bfloat16 if args.amp else torch.float32)
     median = {name: statistics.median(values) for name, values in times.items()}
     print(f'{args.encoder}, batch {args.batch}, {args.device}, '
           f'{"bfloat16" if args.amp else "float32"}, {torch.get_num_threads()} threads, '
-          f'torch {torch.__version__}, median of {args.rounds} rounds in turn')
+          f'torch {torch.__version__}, median of {args.rounds} rounds in turn; matrix product '
+          f'{rate / 1e9:.0f} GFLOP/s')
     for name in names:
         spread = f'{min(times[name]):.3f} to {max(times[name]):.3f}'
-        print(f'  {name:<13} {median[name]:8.3f} s a step ({spread})'
-              f' {args.batch / median[name]:10.1f} images/s')
+        speed = args.batch / median[name]
+        print(f'  {name:<13} {median[name]:8.3f} s a step ({spread}) {speed:10.1f} images/s'
+              f' {flops[name] / 1e9:8.1f} GFLOPs an image, utilisation '
+              f'{100 * flops[name] * speed / rate:.0f} %')
     # Other work on the machine only ever adds time: the fastest steps are the second opinion.
     for ours, theirs in (('WaMIM', peer), ('WaMIM', 'encoder'), ('encoder', 'dense encoder')):
         print(f'  {ours} / {theirs} {median[ours] / median[theirs]:.3f} '
-              f'(of the fastest steps {min(times[ours]) / min(times[theirs]):.3f})')
+              f'(of the fastest steps {min(times[ours]) / min(times[theirs]):.3f}, '
+              f'of the FLOPs {flops[ours] / flops[theirs]:.3f})')
     if args.encoder == 'swin_b':
-        print(f'  grouping {measure_grouping(contestants["WaMIM"][0]):.3f} ms a step')
-
-
-def peak_memory(name: str, args: argparse.Namespace) -> None:
-    """Runs two steps and prints the peak in MiB: allocated on a GPU, resident on the CPU."""
-    model, forward = prepare(name, args.encoder, args.batch, args.device)
-    for _ in range(2):
-        step(model, forward, args.device, args.amp)
-    peak = torch.cuda.max_memory_allocated() / 2**20 if args.device.startswith('cuda') else \
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    print(json.dumps(dict(peak=peak)))
+        model = prepare('WaMIM', args.encoder, 2, 'cpu').model
+        print(f'  grouping {measure_grouping(model):.3f} ms a step')
 
 
 def measure_memory(args: argparse.Namespace) -> None:
     command = [sys.executable, '-W', 'ignore', __file__, '--device', args.device, '--encoder',
                args.encoder, '--batch', str(args.batch)] + ['--amp'] * args.amp
-    peaks, peer = {}, PEERS[args.encoder]
+    peaks, peer = {}, PEERS[args.encoder][0]
     for name in ('WaMIM', peer):
         print(f'measuring {name} in a process of its own', file=sys.stderr, flush=True)
         output = subprocess.run([*command, '--one', name], check=True, stdout=subprocess.PIPE,
@@ -172,10 +124,10 @@ def main() -> None:
     parser.add_argument('--memory', action='store_true', help='peak memory instead of time')
     parser.add_argument('--one', help=argparse.SUPPRESS)
     args = parser.parse_args()
-    init_default_scope('mmpretrain')
     torch.manual_seed(0)
     if args.one:
-        peak_memory(args.one, args)
+        step = prepare(args.one, args.encoder, args.batch, args.device)
+        print(json.dumps(dict(peak=peak_memory(step, args.device, args.amp))))
     elif args.memory:
         measure_memory(args)
     else:

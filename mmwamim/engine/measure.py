@@ -1,0 +1,138 @@
+"""Measures pre-training steps: time, memory, parameters, FLOPs, share of the matrix rate."""
+import tempfile
+import time
+from pathlib import Path
+from typing import Callable, NamedTuple, Tuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import default_collate
+from mmengine.logging import MessageHub
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+
+class Step(NamedTuple):
+    """A model on its device, and a function that does one forward pass and returns its loss."""
+    model: nn.Module
+    forward: Callable[[], Tensor]
+    images: int
+    """Images of the batch; views of the same image count once."""
+
+
+def build_step(cfg: Config, batch: int, device: str = 'cpu', part: str = 'model') -> Step:
+    """The training step of a pre-training config on noise that went through its own pipeline.
+
+    Args:
+        cfg: A pre-training config. Weights that it would download are left random: they do not
+            change the time.
+        batch: Images a step.
+        device: 'cpu', 'cuda', ...
+        part: 'model' for the whole step, 'encoder' for the encoder alone on visible patches,
+            'dense encoder' for the encoder on all patches.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    cfg = Config(cfg._cfg_dict.to_dict())
+    for name in ('backbone', 'target_generator'):
+        init_cfg = (cfg.model.get(name) or {}).get('init_cfg')
+        if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
+            cfg.model[name].init_cfg = None
+    MessageHub.get_current_instance().update_info('max_iters', 10**6)  # moving averages ask for it
+    model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    model = model.to(device).train()
+    data = model.data_preprocessor(_noise(cfg, batch), training=True)
+    inputs, samples = data['inputs'], data.get('data_samples')
+    if part == 'model':
+        def forward() -> Tensor:
+            losses = model.loss(inputs, samples)
+            return sum(loss for name, loss in losses.items() if 'loss' in name)
+        return Step(model, forward, batch)
+
+    def encode() -> Tensor:
+        mask = None if part == 'dense encoder' else model.draw_mask(inputs)
+        features = model.backbone(inputs, mask)
+        return sum(level.float().mean() for level in features)
+    return Step(model.backbone, encode, batch)
+
+
+def _noise(cfg: Config, batch: int) -> dict:
+    """A batch of smooth noise through the config's own training pipeline."""
+    with tempfile.TemporaryDirectory() as folder:
+        rng = np.random.default_rng(0)
+        for i in range(2):
+            pixels = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).resize((320, 240), Image.BICUBIC).save(Path(folder, f'{i}.jpg'))
+        dataset = {key: value for key, value in cfg.train_dataloader.dataset.items()
+                   if key != 'indices'}
+        images = DATASETS.build(dict(dataset, data_root=folder))
+        return default_collate([images[i % 2] for i in range(batch)])
+
+
+def run_step(step: Step, device: str = 'cpu', amp: bool = False) -> float:
+    """Forward and backward, no optimizer; its seconds."""
+    wait = torch.cuda.synchronize if device.startswith('cuda') else lambda: None
+    wait()
+    started = time.perf_counter()
+    with torch.autocast(device.split(':')[0], dtype=torch.bfloat16, enabled=amp):
+        loss = step.forward()
+    loss.backward()
+    wait()
+    seconds = time.perf_counter() - started
+    step.model.zero_grad(set_to_none=True)
+    return seconds
+
+
+def count_flops(step: Step) -> float:
+    """Floating-point operations of forward and backward, an image.
+
+    A multiplication with its addition counts two. Matrix products, convolutions and attention
+    count; what is done element by element does not.
+    """
+    # Only the plain attention is made of products that the counter sees on every device.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        step.forward().backward()
+    step.model.zero_grad(set_to_none=True)
+    return counter.get_total_flops() / step.images
+
+
+def matrix_rate(device: str = 'cpu', dtype: torch.dtype = torch.float32, size: int = 0,
+                rounds: int = 5) -> float:
+    """Floating-point operations a second of the best of several products of square matrices."""
+    size = size or (8192 if device.startswith('cuda') else 2048)
+    a = torch.randn(size, size, device=device, dtype=dtype)
+    times = []
+    for turn in range(rounds + 1):
+        if device.startswith('cuda'):
+            torch.cuda.synchronize()
+        started = time.perf_counter()
+        a @ a
+        if device.startswith('cuda'):
+            torch.cuda.synchronize()
+        if turn:
+            times.append(time.perf_counter() - started)
+    return 2 * size**3 / min(times)
+
+
+def count_parameters(model: nn.Module) -> Tuple[float, float]:
+    """Millions of parameters: of the encoder, and of everything that is trained with it."""
+    encoder = getattr(model, 'backbone', model)
+    return (sum(p.numel() for p in encoder.parameters()) / 1e6,
+            sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6)
+
+
+def peak_memory(step: Step, device: str = 'cpu', amp: bool = False) -> float:
+    """MiB after two steps: allocated on a GPU, resident on the CPU.
+
+    On the CPU (Linux) it is the peak of the whole process, so measure one model a process.
+    """
+    for _ in range(2):
+        run_step(step, device, amp)
+    if device.startswith('cuda'):
+        return torch.cuda.max_memory_allocated() / 2**20
+    # Not getrusage: its peak is inherited from the process that started this one.
+    status = Path('/proc/self/status').read_text()
+    return int(status.split('VmHWM:')[1].split()[0]) / 2**10

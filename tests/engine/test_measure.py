@@ -1,0 +1,56 @@
+import time
+
+import pytest
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from mmwamim.engine.measure import (
+    Step,
+    build_step,
+    count_flops,
+    count_parameters,
+    matrix_rate,
+    peak_memory,
+    run_step,
+)
+from tests.tools.test_train import ROOT
+
+
+def test_flops_of_a_linear_layer_by_hand():
+    layer, x = nn.Linear(32, 64), torch.randn(10, 32)
+    step = Step(layer, lambda: layer(x).sum(), 10)
+    # forward and the weight's gradient; the input takes none
+    assert count_flops(step) == 2 * (2 * 32 * 64)
+    x.requires_grad_()
+    assert count_flops(step) == 3 * (2 * 32 * 64)
+
+
+def test_flops_of_the_methods_table():
+    """The figures of docs/method.md for full-size steps, in 10^9 an image."""
+    for config, part, wanted in (('wamim/vit_s_300e', 'encoder', 6.7),
+                                 ('wamim/vit_s_300e', 'model', 11.5),
+                                 ('wamim/swin_b_400e', 'encoder', 22.7),
+                                 ('wamim/swin_b_400e', 'model', 25.3)):
+        step = build_step(Config.fromfile(ROOT / f'configs/{config}.py'), 2, part=part)
+        assert count_flops(step) / 1e9 == pytest.approx(wanted, rel=0.03)
+
+
+@pytest.mark.parametrize('name', ['wamim', 'mae'])
+def test_steps_leave_no_gradient_and_take_time(name):
+    step = build_step(Config.fromfile(ROOT / f'configs/evidence/{name}.py'), 4)
+    assert 0 < run_step(step) < 60
+    assert all(p.grad is None for p in step.model.parameters())
+    encoder, trained = count_parameters(step.model)
+    assert encoder == pytest.approx(0.906, abs=0.001) and trained > encoder
+    assert peak_memory(step) > 100
+
+
+def test_matrix_rate_is_that_of_the_product():
+    a = torch.randn(512, 512)
+    rate = matrix_rate(size=512, rounds=20)
+    started = time.perf_counter()
+    for _ in range(20):
+        a @ a
+    plain = 20 * 2 * 512**3 / (time.perf_counter() - started)
+    assert plain / 5 < rate < plain * 5

@@ -1,0 +1,146 @@
+r"""Compares the pre-training steps of several configs on this machine, as the paper's Table 1 does.
+
+    python tools/compare.py configs/wamim/vit_b_400e.py configs/baselines/mae_vit_b_1600e.py \
+        configs/baselines/localmim_vit_b_100e.py --relative-to mae_vit_b_1600e
+    python tools/compare.py configs/wamim/*_b_400e.py configs/baselines/*_b_*.py --batch 8 --memory
+    python tools/compare.py ... --device cuda --amp --batch 256
+
+Steps are forward and backward on noise that went through each config's own data pipeline, in turn
+within one run, after a warm-up; medians are printed. Time is compared by image, so configs may
+differ in batch (`CONFIG:BATCH`). FLOPs are those of a training step, multiply and add counted as
+two; utilisation is FLOPs a second as a share of this machine's own matrix product.
+"""
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import List, Tuple
+
+import torch
+from mmengine.config import Config
+
+from mmwamim.engine.measure import (
+    build_step,
+    count_flops,
+    count_parameters,
+    matrix_rate,
+    peak_memory,
+    run_step,
+)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Compare pre-training steps')
+    parser.add_argument('configs', nargs='+', metavar='CONFIG[:BATCH]')
+    parser.add_argument('--relative-to', metavar='NAME',
+                        help='file name of the config that ratios refer to (default: the last)')
+    parser.add_argument('--batch', type=int, default=16)
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--warmup', type=int, default=1)
+    parser.add_argument('--memory', action='store_true',
+                        help='peak memory too, in a process of its own for each config')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--amp', action='store_true', help='bfloat16 networks')
+    parser.add_argument('--out', type=Path, help='file for the figures, .json')
+    parser.add_argument('--one', action='store_true', help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    args.todo = [_split(config, args.batch) for config in args.configs]
+    names = [path.stem for path, _ in args.todo]
+    for path, _ in args.todo:
+        if not path.is_file():
+            sys.exit(f'error: there is no config {str(path)!r}')
+    args.relative_to = args.relative_to or names[-1]
+    if args.relative_to not in names:
+        sys.exit(f'error: --relative-to {args.relative_to!r} is none of {", ".join(names)}')
+    return args
+
+
+def _split(config: str, batch: int) -> Tuple[Path, int]:
+    path, _, own = config.partition(':')
+    return Path(path), int(own or batch)
+
+
+def measure_memory(path: Path, batch: int, args: argparse.Namespace) -> float:
+    command = [sys.executable, '-W', 'ignore', __file__, f'{path}:{batch}', '--one', '--device',
+               args.device] + ['--amp'] * args.amp
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(output.splitlines()[-1])
+
+
+def measure(args: argparse.Namespace) -> List[dict]:
+    """All figures of all configs."""
+    rows, steps = [], []
+    for path, batch in args.todo:
+        print(f'building {path.stem}', file=sys.stderr, flush=True)
+        cfg = Config.fromfile(path)
+        small = build_step(cfg, 2)  # an image's FLOPs do not depend on the batch
+        encoder, trained = count_parameters(small.model)
+        rows.append(dict(name=path.stem, config=str(path), batch=batch, encoder_parameters=encoder,
+                         trained_parameters=trained, flops=count_flops(small), times=[]))
+        del small
+        steps.append(build_step(cfg, batch, args.device))
+    started, turns = time.time(), args.warmup + args.rounds
+    for turn in range(turns):
+        for row, step in zip(rows, steps):
+            seconds = run_step(step, args.device, args.amp)
+            if turn >= args.warmup:
+                row['times'].append(seconds)
+        left = (time.time() - started) / (turn + 1) * (turns - turn - 1)
+        print(f'\rround {turn + 1}/{turns}, {left:.0f} s left ', end='', file=sys.stderr,
+              flush=True)
+    print(file=sys.stderr)
+    rate = matrix_rate(args.device, torch.bfloat16 if args.amp else torch.float32)
+    for row in rows:
+        row['seconds'] = statistics.median(row['times'])
+        row['images_per_second'] = row['batch'] / row['seconds']
+        row['utilisation'] = row['flops'] * row['images_per_second'] / rate
+    if args.memory:
+        for row, (path, batch) in zip(rows, args.todo):
+            print(f'memory of {row["name"]} in a process of its own', file=sys.stderr, flush=True)
+            row['memory'] = measure_memory(path, batch, args)
+    return rows
+
+
+def to_markdown(rows: List[dict], relative_to: str) -> str:
+    """The table, times, FLOPs and memory also as ratios to a row."""
+    base = next(row for row in rows if row['name'] == relative_to)
+    memory = 'memory' in base
+    lines = ['| config | batch | encoder, M | trained, M | GFLOPs an image | s a step | images/s | '
+             f'time an image / {relative_to} | FLOPs / | utilisation |'
+             + (' memory, MiB | memory / |' if memory else ''),
+             '|---' * (12 if memory else 10) + '|']
+    for row in rows:
+        cells = [
+            row['name'], row['batch'], f'{row["encoder_parameters"]:.1f}',
+            f'{row["trained_parameters"]:.1f}', f'{row["flops"] / 1e9:.1f}',
+            f'{row["seconds"]:.3f} ({min(row["times"]):.3f} to {max(row["times"]):.3f})',
+            f'{row["images_per_second"]:.1f}',
+            f'{base["images_per_second"] / row["images_per_second"]:.3f}',
+            f'{row["flops"] / base["flops"]:.3f}', f'{100 * row["utilisation"]:.0f} %']
+        if memory:
+            cells += [f'{row["memory"]:.0f}', f'{row["memory"] / base["memory"]:.3f}']
+        lines.append('| ' + ' | '.join(str(cell) for cell in cells) + ' |')
+    return '\n'.join(lines)
+
+
+def main() -> None:
+    args = parse_args()
+    torch.manual_seed(0)
+    if args.one:
+        (path, batch), = args.todo
+        print(json.dumps(peak_memory(build_step(Config.fromfile(path), batch, args.device),
+                                     args.device, args.amp)))
+        return
+    rows = measure(args)
+    print(f'{args.device}, {"bfloat16" if args.amp else "float32"}, {torch.get_num_threads()} '
+          f'threads, torch {torch.__version__}, median of {args.rounds} rounds in turn\n')
+    print(to_markdown(rows, args.relative_to))
+    if args.out:
+        args.out.write_text(json.dumps(rows, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    main()
