@@ -1,5 +1,6 @@
+from .crop import RandomCropToTensor
 from .images import UnlabelledImages
 from .loading import LoadImage
 from .sampling import ResumableSampler
 
-__all__ = ['LoadImage', 'ResumableSampler', 'UnlabelledImages']
+__all__ = ['LoadImage', 'RandomCropToTensor', 'ResumableSampler', 'UnlabelledImages']

@@ -89,6 +89,9 @@ def settle_data(cfg: Config, folder: str = None) -> None:
     if folder is not None and not Path(folder).is_dir():
         raise SystemExit(f'error: data_root {folder!r} is not a folder')
     loader = cfg.get('train_dataloader')
+    if loader is not None and not loader.get('num_workers'):
+        for field in ('persistent_workers', 'prefetch_factor'):  # torch refuses them without
+            loader.pop(field, None)
     if loader is not None and loader.dataset.type.endswith(DATA_FORM):
         _settle_unlabelled(loader, folder)
         return

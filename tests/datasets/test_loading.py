@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmwamim.datasets import LoadImage, UnlabelledImages
+from mmwamim.datasets import LoadImage, UnlabelledImages, loading
 from mmwamim.datasets.loading import UnreadableImage, read_rgb
 from tests.faults.damaged_images import DAMAGED, encode
 from tests.tools.test_train import QUICK, run
@@ -119,3 +119,34 @@ def test_a_run_and_the_checking_tool(tmp_path):
     assert len(skipped) == 12 and all('bad_' in line for line in skipped)
     code, log = run(*common, tmp_path / 'v')
     assert code != 0 and 'cannot be read, more than max_unreadable = 0.01' in log
+
+
+@pytest.mark.parametrize('mode', ['RGB', 'L'])
+@pytest.mark.parametrize('options', [dict(quality=90), dict(quality=70, progressive=True),
+                                     dict(quality=95, subsampling=0)])
+def test_the_fast_decoder_gives_pillows_values(tmp_path, monkeypatch, mode, options):
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 256, (9, 13, 3), dtype=np.uint8))
+    small.resize((131, 90), Image.BICUBIC).convert(mode).save(tmp_path / 'x.jpg', **options)
+    assert loading._read_plain_jpeg(tmp_path / 'x.jpg', 10**6, 'RGB') is not None
+    fast = read_rgb(tmp_path / 'x.jpg')
+    bgr = LoadImage().transform(dict(img_path=str(tmp_path / 'x.jpg')))['img']
+    monkeypatch.setattr(loading, 'simplejpeg', None)
+    slow = read_rgb(tmp_path / 'x.jpg')
+    assert np.array_equal(fast, slow) and np.array_equal(bgr, slow[..., ::-1])
+
+
+def test_what_the_fast_decoder_leaves_to_pillow(tmp_path):
+    image = two_halves().resize((64, 32))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    image.save(tmp_path / 'turned.jpg', exif=exif)
+    image.convert('CMYK').save(tmp_path / 'cmyk.jpg')
+    image.save(tmp_path / 'x.png')
+    image.save(tmp_path / 'whole.jpg')
+    (tmp_path / 'cut.jpg').write_bytes((tmp_path / 'whole.jpg').read_bytes()[:400])
+    (tmp_path / 'head.jpg').write_bytes(b'\xff\xd8\xff')
+    for name in ('turned.jpg', 'cmyk.jpg', 'x.png', 'cut.jpg', 'head.jpg', 'missing.jpg'):
+        assert loading._read_plain_jpeg(tmp_path / name, 10**6, 'RGB') is None, name
+    assert read_rgb(tmp_path / 'turned.jpg').shape == (64, 32, 3)
+    assert loading._read_plain_jpeg(tmp_path / 'whole.jpg', 100, 'RGB') is None  # too large

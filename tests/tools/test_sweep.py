@@ -31,8 +31,8 @@ def sweep(pictures, out, *more, configs=('wamim', 'mae')):
         [sys.executable, '-W', 'ignore', 'tools/sweep.py',
          *[f'configs/evidence/{name}.py' for name in configs], '--data', str(pictures), '--out',
          str(out), '--epochs', '1', *more, '--cfg-options', 'train_dataloader.dataset.indices=16',
-         'train_dataloader.batch_size=8', 'train_dataloader.num_workers=0',
-         'train_dataloader.persistent_workers=False'], cwd=ROOT, capture_output=True, text=True)
+         'train_dataloader.batch_size=8', 'train_dataloader.num_workers=0'],
+        cwd=ROOT, capture_output=True, text=True)
 
 
 def test_table_of_all_runs_and_nothing_is_done_twice(pictures, tmp_path):

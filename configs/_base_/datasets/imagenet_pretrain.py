@@ -6,16 +6,11 @@ data_preprocessor = dict(
     std=[58.395, 57.12, 57.375],
     to_rgb=True)
 
+# Decoding, crop, flip and packing without a copy in between; resized bicubically, antialiased.
+# Images go to the device as uint8 and are normalised there.
 train_pipeline = [
     dict(type='mmwamim.LoadImage'),
-    dict(
-        type='mmpretrain.RandomResizedCrop',
-        scale=224,
-        crop_ratio_range=(0.2, 1.0),
-        backend='pillow',
-        interpolation='bicubic'),
-    dict(type='mmpretrain.RandomFlip', prob=0.5),
-    dict(type='mmpretrain.PackInputs'),
+    dict(type='mmwamim.RandomCropToTensor', size=224, scale=(0.2, 1.0), flip=0.5),
 ]
 
 train_dataloader = dict(

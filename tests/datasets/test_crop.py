@@ -1,0 +1,100 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mmwamim.datasets import RandomCropToTensor
+from mmwamim.datasets.sampling import seed_everything
+
+
+def picture(height=120, width=160, seed=0):
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 256, (15, 20, 3), dtype=np.uint8))
+    return np.asarray(small.resize((width, height), Image.BICUBIC))
+
+
+@pytest.mark.parametrize('size', [32, 64, 200])  # shrinks much, shrinks, enlarges
+@pytest.mark.parametrize('interpolation', ['bicubic', 'bilinear'])
+def test_equals_pillow_on_the_same_crop(size, interpolation):
+    image = picture()
+    crop = RandomCropToTensor(size, flip=0., interpolation=interpolation)
+    method = getattr(Image, interpolation.upper())
+    for seed in range(5):
+        random.seed(seed)
+        top, left, height, width = crop.draw_crop(120, 160)
+        random.seed(seed)
+        ours = crop.transform(dict(img=image, img_path='x.jpg'))['inputs']
+        part = Image.fromarray(image[top:top + height, left:left + width])
+        theirs = np.asarray(part.resize((size, size), method)).transpose(2, 0, 1)
+        assert ours.dtype == torch.uint8 and ours.shape == (3, size, size)
+        difference = abs(ours.numpy().astype(int) - theirs)
+        assert difference.max() <= 2 and difference.mean() < 0.2  # rounded after each axis
+
+
+def test_shrinking_is_antialiased():
+    stripes = np.zeros((128, 128, 3), np.uint8)
+    stripes[:, ::2] = 255
+    ours = RandomCropToTensor(32, (1., 1.), (1., 1.), flip=0.).transform(dict(img=stripes))
+    assert abs(ours['inputs'].float() - 127.5).max() < 20  # grey, not stripes or black
+
+
+def test_flips_with_its_probability():
+    image = picture(32, 32)
+    plain = RandomCropToTensor(32, (1., 1.), (1., 1.), flip=0.).transform(dict(img=image))
+    flips = []
+    random.seed(0)
+    crop = RandomCropToTensor(32, (1., 1.), (1., 1.), flip=0.25)
+    for _ in range(400):
+        ours = crop.transform(dict(img=image))['inputs']
+        flips.append(torch.equal(ours, plain['inputs'].flip(2)))
+        assert flips[-1] or torch.equal(ours, plain['inputs'])
+    assert 0.18 < np.mean(flips) < 0.32
+
+
+def test_crops_are_distributed_as_torchvisions():
+    """Area, shape and place against the recipe that everybody cites."""
+    from torchvision.transforms import RandomResizedCrop
+    crop = RandomCropToTensor(8, (0.2, 1.))
+    random.seed(0)
+    torch.manual_seed(0)
+    ours = np.array([crop.draw_crop(120, 160) for _ in range(4000)], float)
+    image = torch.zeros(3, 120, 160)
+    theirs = np.array([RandomResizedCrop.get_params(image, [0.2, 1.], [3 / 4, 4 / 3])
+                       for _ in range(4000)], float)
+    for found in (ours, theirs):
+        found[:, 2:] = np.stack([found[:, 2] * found[:, 3] / (120 * 160),
+                                 np.log(found[:, 3] / found[:, 2])], 1)
+    scale = np.array([120, 160, 1, 1])
+    np.testing.assert_allclose(ours.mean(0) / scale, theirs.mean(0) / scale, atol=0.02)
+    np.testing.assert_allclose(ours.std(0) / scale, theirs.std(0) / scale, atol=0.02)
+
+
+@pytest.mark.parametrize('size', [(10, 400), (400, 10), (1, 1)])
+def test_extreme_shapes_fall_back_to_the_middle(size):
+    top, left, height, width = RandomCropToTensor(8, (1., 1.)).draw_crop(*size)
+    assert 0 <= top <= size[0] - height and 0 <= left <= size[1] - width
+    if size != (1, 1):
+        assert max(height, width) / min(height, width) <= 4 / 3 + 0.1
+        assert abs(2 * top + height - size[0]) <= 1 and abs(2 * left + width - size[1]) <= 1
+
+
+def test_draws_follow_the_seed_and_the_path_is_kept():
+    crop = RandomCropToTensor(16)
+    results = []
+    for parts in ((0, 1, 2), (0, 1, 2), (0, 1, 3)):
+        seed_everything(*parts)
+        results.append(crop.transform(dict(img=picture(), img_path='a/b.jpg')))
+    assert torch.equal(results[0]['inputs'], results[1]['inputs'])
+    assert not torch.equal(results[0]['inputs'], results[2]['inputs'])
+    assert results[0]['data_samples'].img_path == 'a/b.jpg'
+
+
+@pytest.mark.parametrize('fields, message', [
+    (dict(size=0), 'size'), (dict(scale=(0.5, 0.2)), 'scale'), (dict(scale=(0, 1)), 'scale'),
+    (dict(ratio=(2, 1)), 'ratio'), (dict(flip=2), 'flip'),
+    (dict(interpolation='nearest'), "interpolation must be .* not 'nearest'")])
+def test_bad_fields_are_named(fields, message):
+    with pytest.raises(ValueError, match=message):
+        RandomCropToTensor(**{'size': 8, **fields})
