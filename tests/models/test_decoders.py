@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mmwamim.models import LevelDecoder, MultiLevelDecoder
-from mmwamim.models.masking import draw_mask, visible_indices
+from mmwamim.models.masking import draw_mask, rescale_mask, visible_indices
 from tests.helpers import loop_decode, noise, shake
 
 GRID = (4, 6)
@@ -81,7 +81,7 @@ def fields(**other):
 
 def test_every_level_has_its_own_decoder():
     torch.manual_seed(0)
-    neck = shake(MultiLevelDecoder(**fields()))
+    neck = shake(MultiLevelDecoder(**fields())).eval()
     tokens, mask = inputs()
     features = [tokens, noise(*tokens.shape, seed=1)]
     outputs = neck(features, mask)
@@ -96,7 +96,7 @@ def test_mask_units_of_several_tokens_are_repeated():
     torch.manual_seed(0)
     neck = shake(MultiLevelDecoder(**fields(
         in_channels=(24, 24, 24), feature_strides=(8, 16, 32), out_channels=(9, 9, 12),
-        target_strides=(8, 16, 32), mask_unit=32, num_extra_tokens=0)))
+        target_strides=(8, 16, 32), mask_unit=32, num_extra_tokens=0))).eval()
     mask = draw_mask(2, (2, 3), 0.5)
     masks = [mask.repeat_interleave(n, 1).repeat_interleave(n, 2) for n in (4, 2, 1)]
     features = [noise(2, visible_indices(m).shape[1], 24, seed=i) for i, m in enumerate(masks)]
@@ -104,6 +104,36 @@ def test_mask_units_of_several_tokens_are_repeated():
                                                   masks, (8, 16, 32), strict=True):
         torch.testing.assert_close(output, loop_decode(level, tokens, own, stride), rtol=0,
                                    atol=1e-4)
+
+
+@pytest.mark.parametrize('shared', [False, True])
+@pytest.mark.parametrize('target_strides', [(4, 16), (8, 32), (2, 8)])
+def test_training_computes_masked_tokens_alone_with_the_same_loss(target_strides, shared):
+    torch.manual_seed(0)
+    neck = shake(MultiLevelDecoder(**fields(target_strides=target_strides))).double()
+    tokens, mask = inputs(shared=shared)
+    features = [tokens.double(), noise(*tokens.shape, seed=1).double()]
+    found = []
+    for training in (True, False):
+        outputs = neck.train(training)(features, mask)
+        targets = [noise(*output.shape, seed=2).double() for output in outputs]
+        weights = [rescale_mask(mask, output.shape[2:])[:, None] for output in outputs]
+        loss = sum(((output - target).square() * weight).sum() for output, target, weight in zip(
+            outputs, targets, weights, strict=True))
+        neck.zero_grad()
+        loss.backward()
+        found.append((outputs, loss, [p.grad.clone() for p in neck.parameters()]))
+    (trained, loss, gradients), (full, expected, others) = found
+    torch.testing.assert_close(loss, expected)
+    for ours, theirs in zip(gradients, others, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    for level, stride in enumerate(target_strides):
+        if stride > 16:  # a cell covers masked and visible tokens
+            torch.testing.assert_close(trained[level], full[level])
+            continue
+        masked = rescale_mask(mask, full[level].shape[2:]).bool()[:, None]
+        torch.testing.assert_close(trained[level], full[level] * masked)
+        assert (full[level] * ~masked).abs().sum() > 0
 
 
 @pytest.mark.parametrize('other, message', [
