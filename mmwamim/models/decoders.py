@@ -1,5 +1,5 @@
 """One light decoder a level: from an encoder's visible tokens to a dense prediction."""
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmwamim.registry import MODELS
 
-from .masking import rescale_mask, scatter_visible, to_device, visible_indices
+from .masking import rescale_mask, to_device, visible_indices
 from .positions import sincos_positions
 
 
@@ -96,65 +96,64 @@ class LevelDecoder(BaseModule):
         Returns:
             (B, out_channels, rows * feature_stride / target_stride, ...).
         """
-        batch, grid = tokens.shape[0], tuple(mask.shape[1:])
-        x = self._fill_in(tokens, mask)
-        if self.target_stride > self.feature_stride:
-            x = self.out_norm(self._attend(x, None))
-            # (B, rows * cols, D) -> (B, D, rows, cols)
-            x = x.transpose(1, 2).reshape(batch, self.embed_dims, *grid)
-            return self.predict(self.resize(x))
-        wanted = to_device(visible_indices(~mask), x.device).expand(batch, -1) \
-            if masked_only else None
-        cells = self._predict_cells(self.out_norm(self._attend(x, wanted)))
-        if wanted is not None:
-            everywhere = cells.new_zeros(batch, grid[0] * grid[1], *cells.shape[2:])
-            index = wanted[..., None, None, None].expand_as(cells)
-            cells = everywhere.scatter(1, index, cells)
-        # (B, rows * cols, f, f, C) -> (B, C, rows, f, cols, f) -> (B, C, rows * f, cols * f)
-        cells = cells.unflatten(1, grid).permute(0, 5, 1, 3, 2, 4)
-        return cells.flatten(4, 5).flatten(2, 3)
-
-    def _fill_in(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Visible tokens at their places among mask tokens, with positions:
-        (B, extra + visible, in_channels) -> (B, extra + rows * cols, D)."""
         grid = tuple(mask.shape[1:])
-        x = self.embed(self.norm(tokens))
-        extra, visible = x.split(
-            [self.num_extra_tokens, x.shape[1] - self.num_extra_tokens], dim=1)
-        indices = to_device(visible_indices(mask), tokens.device)
-        x = scatter_visible(visible, indices, self.mask_token, grid[0] * grid[1])
-        x = x + to_device(sincos_positions(grid, self.embed_dims), x.device)
-        return torch.cat([extra, x], dim=1) if self.num_extra_tokens else x
+        visible, masked = (to_device(visible_indices(m), tokens.device) for m in (mask, ~mask))
+        local = self.target_stride <= self.feature_stride
+        masked_only = masked_only and local
+        x = self.out_norm(self._attend(tokens, grid, visible, masked, masked_only))
+        places = masked if masked_only else torch.cat([visible, masked], dim=1)
+        if local:
+            cells = _to_raster(self._predict_cells(x), places, grid[0] * grid[1])
+            # (B, rows * cols, f, f, C) -> (B, C, rows, f, cols, f) -> (B, C, rows * f, cols * f)
+            cells = cells.unflatten(1, grid).permute(0, 5, 1, 3, 2, 4)
+            return cells.flatten(4, 5).flatten(2, 3)
+        x = _to_raster(x, places, grid[0] * grid[1])
+        # (B, rows * cols, D) -> (B, D, rows, cols)
+        return self.predict(self.resize(x.transpose(1, 2).unflatten(2, grid)))
 
-    def _attend(self, x: Tensor, wanted: Optional[Tensor]) -> Tensor:
-        """The transformer block, for patches alone, or only the ``wanted`` ones of them.
+    def _attend(self, tokens: Tensor, grid: Tuple[int, int], visible: Tensor, masked: Tensor,
+                masked_only: bool) -> Tensor:
+        """From the encoder's tokens to the output of the transformer block.
 
-        Every token is a key and a value, but what is thrown away afterwards need not ask: the
-        class token, and visible patches. It has the parameters of mmpretrain's block, and its
-        results.
+        It has the parameters of mmpretrain's block and its results, with less work. A masked
+        token is the mask token at its position, the same in every image: its query, key and
+        value are computed once for each position. And what is thrown away afterwards need not
+        ask: the class token, and visible tokens if ``masked_only``.
 
         Args:
-            x: (B, extra + N, D).
-            wanted: int64 (B, M) of patches, or None for all.
+            tokens: (B, extra + V, in_channels).
+            grid: Rows and columns of tokens.
+            visible: int64 (B or 1, V), where the visible tokens belong.
+            masked: int64 (B or 1, M), the other places.
+            masked_only: Whether visible tokens are thrown away.
 
         Returns:
-            (B, M or N, D).
+            (B, M, D) if ``masked_only``, else (B, V + M, D), visible ones first.
         """
-        attn, dims = self.block.attn, self.embed_dims
-        normed = self.block.ln1(x)
-        asking, residual = normed[:, self.num_extra_tokens:], x[:, self.num_extra_tokens:]
-        if wanted is not None:
-            index = wanted.unsqueeze(-1).expand(-1, -1, dims)
-            asking, residual = asking.gather(1, index), residual.gather(1, index)
-        weight, bias = attn.qkv.weight, attn.qkv.bias
-        query = F.linear(asking, weight[:dims], bias[:dims])
-        key, value = F.linear(normed, weight[dims:], bias[dims:]).chunk(2, dim=-1)
+        batch, dims, extra = tokens.shape[0], self.embed_dims, self.num_extra_tokens
+        block, attn = self.block, self.block.attn
+        positions = to_device(sincos_positions(grid, dims), tokens.device)[0]
+        x = self.embed(self.norm(tokens))
+        x = torch.cat([x[:, :extra], x[:, extra:] + positions[visible]], dim=1)
+        everywhere = (self.mask_token[0] + positions).to(x.dtype)  # (rows * cols, D)
+        table = torch.cat([everywhere, attn.qkv(block.ln1(everywhere)).to(x.dtype)], dim=1)
+        # (B, M, 4 D): the masked tokens themselves, their queries, keys and values
+        of_masked = F.embedding(masked, table).expand(batch, -1, -1)
+        residual, query, key, value = of_masked.split(dims, dim=-1)
+
+        normed, weight, bias = block.ln1(x), attn.qkv.weight, attn.qkv.bias
+        visible_key, visible_value = F.linear(normed, weight[dims:], bias[dims:]).chunk(2, dim=-1)
+        key, value = torch.cat([visible_key, key], dim=1), torch.cat([visible_value, value], dim=1)
+        if not masked_only:
+            asking = F.linear(normed[:, extra:], weight[:dims], bias[:dims])
+            query = torch.cat([asking, query], dim=1)
+            residual = torch.cat([x[:, extra:], residual], dim=1)
         # (B, tokens, D) -> (B, heads, tokens, D / heads)
         query, key, value = (t.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2)
                              for t in (query, key, value))
         x = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         x = residual + attn.proj(x)
-        return self.block.ffn(self.block.ln2(x), identity=x)
+        return block.ffn(block.ln2(x), identity=x)
 
     def _predict_cells(self, x: Tensor) -> Tensor:
         """Resizes up and predicts, a token at a time: (B, M, D) -> (B, M, f, f, out_channels).
@@ -176,6 +175,12 @@ class LevelDecoder(BaseModule):
                 x = layer(x)
         weight = torch.einsum('cdij,od->coij', last.weight, predict[0])
         return _double(x, weight, F.linear(last.bias, *predict))
+
+
+def _to_raster(x: Tensor, places: Tensor, length: int) -> Tensor:
+    """Puts tokens (B, M, ...) at their places, int64 (B or 1, M), among zeros: (B, length, ...)."""
+    index = places.view(*places.shape, *[1] * (x.dim() - 2)).expand_as(x)
+    return x.new_zeros(x.shape[0], length, *x.shape[2:]).scatter(1, index, x)
 
 
 def _double(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -72,23 +72,6 @@ def visible_indices(mask: Tensor) -> Tensor:
     return visible.nonzero()[:, 1].view(mask.shape[0], -1)
 
 
-def scatter_visible(tokens: Tensor, indices: Tensor, fill: Tensor, length: int) -> Tensor:
-    """Puts visible tokens back in their places and ``fill`` everywhere else.
-
-    Args:
-        tokens: (B, visible, C).
-        indices: int64 (B or 1, visible), where each of them belongs.
-        fill: The mask token, (C,) or (1, 1, C).
-        length: Number of tokens of the full grid.
-
-    Returns:
-        (B, length, C).
-    """
-    batch, _, channels = tokens.shape
-    full = fill.to(tokens.dtype).expand(batch, length, channels)
-    return full.scatter(1, indices.unsqueeze(-1).expand(*tokens.shape), tokens)
-
-
 def rescale_mask(mask: Tensor, grid: Tuple[int, int]) -> Tensor:
     """Brings a mask to another grid: repeated up, area-averaged down.
 

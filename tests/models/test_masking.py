@@ -5,7 +5,6 @@ from mmwamim.models.masking import (
     count_visible,
     draw_mask,
     rescale_mask,
-    scatter_visible,
     to_device,
     visible_indices,
 )
@@ -65,24 +64,6 @@ def test_visible_indices_are_in_raster_order():
 def test_different_numbers_of_visible_units_are_refused():
     with pytest.raises(ValueError, match=r'same number of visible units.*\[1, 2\]'):
         visible_indices(torch.tensor([[[True, False]], [[False, False]]]))
-
-
-@pytest.mark.parametrize('shared', [False, True])
-def test_scatter_against_a_loop(shared):
-    tokens, fill = torch.randn(2, 2, 5), torch.randn(5)
-    indices = torch.tensor([[3, 0]] if shared else [[0, 3], [1, 2]])
-    for given in (fill, fill.view(1, 1, 5)):
-        full = scatter_visible(tokens, indices, given, 4)
-        assert full.shape == (2, 4, 5)
-        for b, where in enumerate(indices.expand(2, -1).tolist()):
-            for place in range(4):
-                expected = tokens[b, where.index(place)] if place in where else fill
-                assert torch.equal(full[b, place], expected)
-
-
-def test_scatter_takes_the_number_type_of_the_tokens():
-    full = scatter_visible(torch.ones(1, 1, 2).bfloat16(), torch.tensor([[1]]), torch.zeros(2), 2)
-    assert full.dtype == torch.bfloat16
 
 
 def test_rescaled_mask_by_hand():
