@@ -38,3 +38,23 @@ def read_checkpoint(path: Union[str, Path]) -> dict:
     if not isinstance(checkpoint, dict) or 'state_dict' not in checkpoint:
         raise ValueError(f'{str(path)!r} has no state_dict: give epoch_N.pth or encoder.pth')
     return checkpoint
+
+
+def check_safe(path: str, place: str) -> None:
+    """Raises unless a file of weights, of any layout, can be loaded without running anything.
+
+    Args:
+        path: The file.
+        place: The field of the config that names it, for the message.
+
+    Raises:
+        FileNotFoundError: There is no such file; an address is not a file.
+        ValueError: The file holds more than data.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{place}.checkpoint: there is no file {path!r}'
+                                + ('; download it first' if '://' in path else ''))
+    try:
+        torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:
+        raise ValueError(f'{place}.checkpoint: {path!r} cannot be read safely: {error}') from error

@@ -6,7 +6,7 @@ import tempfile
 import zipfile
 from io import BytesIO
 from pathlib import Path
-from typing import Optional, Sequence, Union
+from typing import Iterator, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.config import Config
@@ -19,7 +19,7 @@ from mmwamim.datasets.sampling import ResumableSampler, seed_everything
 from mmwamim.models.finite import NonFiniteLoss
 from mmwamim.registry import HOOKS, LOOPS
 
-from .checkpoints import read_checkpoint
+from .checkpoints import check_safe, read_checkpoint
 
 PREEMPTED = 85  # exit code: saved, please start again with --resume
 
@@ -83,12 +83,30 @@ def settle_resume(cfg: Config, checkpoint: Optional[str], trust: bool = False) -
         SystemExit: The file is not there, is damaged, or holds more than data.
     """
     _find_checkpoint(cfg, checkpoint)
-    if cfg.get('load_from') and not trust:
-        try:
+    if trust:
+        return
+    try:
+        if cfg.get('load_from'):
             read_checkpoint(cfg.load_from)
-        except (FileNotFoundError, ValueError) as error:
-            raise SystemExit(f'error: {error}. If you know where it comes from, and let it run '
-                             'code on this machine, add --trust-checkpoint') from None
+        backbone = cfg.model.get('backbone')  # settle_encoder reads its own
+        for place, path in _pretrained('model', cfg.model):
+            if place != 'model.backbone.init_cfg' or not isinstance(backbone, dict):
+                check_safe(path, place)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f'error: {error}. If you know where it comes from, and let it run '
+                         'code on this machine, add --trust-checkpoint') from None
+
+
+def _pretrained(place: str, value) -> Iterator[Tuple[str, str]]:
+    """Place and path of every checkpoint that parts of a config name for their own weights."""
+    if isinstance(value, dict):
+        if value.get('type') == 'Pretrained' and 'checkpoint' in value:
+            yield place, value['checkpoint']
+        for name, below in value.items():
+            yield from _pretrained(f'{place}.{name}', below)
+    elif isinstance(value, (list, tuple)):
+        for index, below in enumerate(value):
+            yield from _pretrained(f'{place}.{index}', below)
 
 
 def _find_checkpoint(cfg: Config, checkpoint: Optional[str]) -> None:

@@ -60,3 +60,31 @@ def test_a_run_refuses_to_resume_from_what_runs_code(tmp_path):
                     tmp_path / 'w', '--resume', tmp_path / 'bad.pth')
     assert code != 0 and '--trust-checkpoint' in log.splitlines()[-1], log
     assert not (tmp_path / 'executed').exists()
+
+
+@pytest.mark.parametrize('place', ['target_generator', 'head'])
+def test_weights_of_other_parts_are_read_safely_or_not_at_all(tmp_path, place):
+    from mmengine.config import Config
+
+    from mmwamim.engine.resume import settle_resume
+
+    class Malicious:
+
+        def __reduce__(self):
+            return (open, (str(tmp_path / 'executed'), 'w'))
+
+    def settle(path, trust=False):
+        part = dict(init_cfg=dict(type='Pretrained', checkpoint=str(path)))
+        settle_resume(Config(dict(model={'backbone': {}, place: part}, work_dir=str(tmp_path))),
+                      None, trust)
+
+    torch.save(dict(weights=torch.zeros(2)), tmp_path / 'good.pth')
+    settle(tmp_path / 'good.pth')
+    torch.save(Malicious(), tmp_path / 'bad.pth')
+    (tmp_path / 'executed').unlink(missing_ok=True)
+    for path, reason in ((tmp_path / 'bad.pth', 'safely'), ('https://host/x.pth', 'download it'),
+                         (tmp_path / 'none.pth', 'no file')):
+        with pytest.raises(SystemExit, match=f'model.{place}.init_cfg.checkpoint.*{reason}'):
+            settle(path)
+    assert not (tmp_path / 'executed').exists()
+    settle(tmp_path / 'bad.pth', trust=True)  # left to MMEngine, as the user asked
