@@ -29,14 +29,25 @@ def group_attention(attention: WindowMSA, tokens: Tensor, groups: WindowGroups) 
     query, key, value = qkv.view(batch, number, slots, 3, heads, channels // heads).permute(
         3, 0, 1, 4, 2, 5).flatten(2, 3)
     bias = pair_bias(attention.relative_position_bias_table, groups.bias_index)
-    out = F.scaled_dot_product_attention(
-        query, key, value, attn_mask=bias.flatten(0, 1)[None].to(query.dtype),
-        dropout_p=attention.attn_drop.p if attention.training else 0., scale=attention.scale)
+    out = _attend(query, key, value, bias.flatten(0, 1)[None].to(query.dtype), attention.scale,
+                  attention.attn_drop.p if attention.training else 0.)
     # (B, G * heads, S, C / heads) -> (B, G * S, C)
     out = out.unflatten(1, (number, heads)).transpose(2, 3).reshape(batch, number * slots, channels)
     if groups.slot_of_token is not None:
         out = reorder(out, groups.slot_of_token, groups.token_of_slot)
     return attention.proj_drop(attention.proj(out))
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: float,
+            dropout: float) -> Tensor:
+    """Attention with a bias that is learnt."""
+    if query.is_cuda:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout,
+                                              scale=scale)
+    # For a learnt bias torch has no fused kernel on the CPU, and looks through all scores for
+    # rows that attend to nothing, of which there are none.
+    scores = (query * scale) @ key.transpose(-2, -1)
+    return F.dropout(scores.add_(bias).softmax(-1), dropout) @ value
 
 
 def pair_bias(table: Tensor, index: Tensor) -> Tensor:
