@@ -1,4 +1,4 @@
-"""Masks: draw, index, scatter back, rescale. Pure functions.
+"""Masks: draw, index, rescale. Pure functions.
 
 One convention everywhere: a mask is a bool tensor (B or 1, rows, cols) of mask units, True means
 masked. Masks are drawn and turned into indices on the CPU, where counting and indexing cost
