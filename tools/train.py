@@ -32,6 +32,9 @@ def parse_args() -> argparse.Namespace:
                         help='load checkpoints that hold more than data, and may run code')
     parser.add_argument('--amp', action='store_true',
                         help='bfloat16 mixed precision on a GPU, also where the config has none')
+    parser.add_argument('--compile', action='store_true',
+                        help='compile the layers of a ViT and the decoders: minutes at the first '
+                        'step, faster ones afterwards')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate to the batch (the pre-training configs '
                         'always do)')
@@ -57,6 +60,8 @@ def build_config(args: argparse.Namespace) -> Config:
     launch.settle_precision(cfg, args.amp)
     launch.settle_length(cfg, args.epochs)
     launch.settle_accumulation(cfg)
+    if args.compile:
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='mmwamim.CompileHook')]
     if args.auto_scale_lr:
         if 'auto_scale_lr' not in cfg:
             sys.exit(f'error: --auto-scale-lr needs auto_scale_lr.base_batch_size in {args.config}')

@@ -1,9 +1,10 @@
+from .compile import CompileHook
 from .hooks import DataWaitHook, EncoderExportHook, RunSummaryHook
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .probe import FeatureProbeHook
 from .resume import PreemptionHook, ResumableTrainLoop, ResumeHook
 from .weights import EncoderArrivedHook
 
-__all__ = ['DataWaitHook', 'EncoderArrivedHook', 'EncoderExportHook', 'FeatureProbeHook',
-           'LayerDecayOptimWrapperConstructor', 'PreemptionHook', 'ResumableTrainLoop',
-           'ResumeHook', 'RunSummaryHook']
+__all__ = ['CompileHook', 'DataWaitHook', 'EncoderArrivedHook', 'EncoderExportHook',
+           'FeatureProbeHook', 'LayerDecayOptimWrapperConstructor', 'PreemptionHook',
+           'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook']

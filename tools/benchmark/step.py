@@ -23,6 +23,7 @@ from typing import Dict
 import torch
 from mmengine.config import Config
 
+from mmwamim.engine.compile import compile_parts
 from mmwamim.engine.measure import (
     Step,
     build_step,
@@ -65,6 +66,9 @@ def measure_time(args: argparse.Namespace) -> None:
     names = ['WaMIM', peer, 'encoder', 'dense encoder']
     flops = {name: count_flops(prepare(name, args.encoder, 2, 'cpu')) for name in names}
     contestants = {name: prepare(name, args.encoder, args.batch, args.device) for name in names}
+    if args.compile:
+        for name in ('WaMIM', 'encoder'):
+            compile_parts(contestants[name].model)
     times: Dict[str, list] = {name: [] for name in names}
     started = time.time()
     for turn in range(args.warmup + args.rounds):
@@ -122,6 +126,7 @@ def main() -> None:
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--amp', action='store_true', help='bfloat16 networks')
     parser.add_argument('--memory', action='store_true', help='peak memory instead of time')
+    parser.add_argument('--compile', action='store_true', help='compile our layers and decoders')
     parser.add_argument('--one', help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.manual_seed(0)
