@@ -136,10 +136,10 @@ class LevelDecoder(BaseModule):
         x = self.embed(self.norm(tokens))
         x = torch.cat([x[:, :extra], x[:, extra:] + positions[visible]], dim=1)
         everywhere = (self.mask_token[0] + positions).to(x.dtype)  # (rows * cols, D)
-        table = torch.cat([everywhere, attn.qkv(block.ln1(everywhere)).to(x.dtype)], dim=1)
-        # (B, M, 4 D): the masked tokens themselves, their queries, keys and values
-        of_masked = F.embedding(masked, table).expand(batch, -1, -1)
-        residual, query, key, value = of_masked.split(dims, dim=-1)
+        # Two tables, since under autocast residuals stay float32 and the rest does not.
+        residual = F.embedding(masked, everywhere).expand(batch, -1, -1)  # (B, M, D)
+        of_masked = F.embedding(masked, attn.qkv(block.ln1(everywhere))).expand(batch, -1, -1)
+        query, key, value = of_masked.split(dims, dim=-1)
 
         normed, weight, bias = block.ln1(x), attn.qkv.weight, attn.qkv.bias
         visible_key, visible_value = F.linear(normed, weight[dims:], bias[dims:]).chunk(2, dim=-1)
