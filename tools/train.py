@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from mmwamim.engine import launch
 from mmwamim.engine.config_check import check_config
 from mmwamim.engine.resume import settle_resume
+from mmwamim.engine.sharding import ShardedRunner
 from mmwamim.engine.weights import settle_encoder
 
 
@@ -35,6 +36,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--compile', action='store_true',
                         help='compile the layers of a ViT and the decoders: minutes at the first '
                         'step, faster ones afterwards')
+    parser.add_argument('--fsdp', action='store_true',
+                        help='share out weights, gradients and optimizer state among the '
+                        'processes, for networks that do not fit a GPU')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate to the batch (the pre-training configs '
                         'always do)')
@@ -62,6 +66,8 @@ def build_config(args: argparse.Namespace) -> Config:
     launch.settle_accumulation(cfg)
     if args.compile:
         cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='mmwamim.CompileHook')]
+    if args.fsdp:
+        launch.settle_sharding(cfg, args.launcher)
     if args.auto_scale_lr:
         if 'auto_scale_lr' not in cfg:
             sys.exit(f'error: --auto-scale-lr needs auto_scale_lr.base_batch_size in {args.config}')
@@ -78,7 +84,10 @@ def build_config(args: argparse.Namespace) -> Config:
 
 
 def main() -> None:
-    Runner.from_cfg(build_config(parse_args())).train()
+    args = parse_args()
+    runner = ShardedRunner if args.fsdp else Runner
+    runner.from_cfg(build_config(args)).train()
+    launch.part_processes()
 
 
 if __name__ == '__main__':

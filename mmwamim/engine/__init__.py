@@ -3,8 +3,9 @@ from .hooks import DataWaitHook, EncoderExportHook, RunSummaryHook
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .probe import FeatureProbeHook
 from .resume import PreemptionHook, ResumableTrainLoop, ResumeHook
+from .sharding import ShardedRunner, ShardingHook
 from .weights import EncoderArrivedHook
 
 __all__ = ['CompileHook', 'DataWaitHook', 'EncoderArrivedHook', 'EncoderExportHook',
            'FeatureProbeHook', 'LayerDecayOptimWrapperConstructor', 'PreemptionHook',
-           'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook']
+           'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook', 'ShardedRunner', 'ShardingHook']

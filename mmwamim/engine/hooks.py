@@ -6,7 +6,7 @@ from typing import Dict
 import mmengine
 import mmpretrain
 import torch
-from mmengine.dist import get_world_size, master_only
+from mmengine.dist import get_world_size, is_main_process, master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -16,14 +16,19 @@ from torch import Tensor
 from mmwamim.registry import HOOKS
 from mmwamim.version import __version__
 
+from .sharding import gather
+
 PREFIX = 'backbone.'
 
 
 def encoder_state(model: torch.nn.Module) -> Dict[str, Tensor]:
-    """The encoder's part of a model's state dict, on the CPU, keys with prefix ``backbone.``."""
+    """The encoder's part of a model's state dict, on the CPU, keys with prefix ``backbone.``.
+
+    Every process must call it: the weights may be shared out among them.
+    """
     model = model.module if is_model_wrapper(model) else model
-    return {name: value.detach().cpu() for name, value in model.state_dict().items()
-            if name.startswith(PREFIX)}
+    return gather({name: value for name, value in model.state_dict().items()
+                   if name.startswith(PREFIX)})
 
 
 @HOOKS.register_module()
@@ -138,11 +143,13 @@ class EncoderExportHook(Hook):
     def __init__(self, filename: str = 'encoder.pth') -> None:
         self.filename = filename
 
-    @master_only
     def after_train(self, runner: Runner) -> None:
+        state = encoder_state(runner.model)
+        if not is_main_process():
+            return
         path = Path(runner.work_dir) / self.filename
         meta = dict(config=runner.cfg.pretty_text, epoch=runner.epoch, iter=runner.iter)
-        torch.save(dict(meta=meta, state_dict=encoder_state(runner.model)), path)
+        torch.save(dict(meta=meta, state_dict=state), path)
         config = runner.cfg.filename
         last = sorted((path for pattern in ('epoch_*.pth', 'iter_*.pth')
                        for path in Path(runner.work_dir).glob(pattern)),

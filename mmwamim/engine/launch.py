@@ -70,6 +70,25 @@ def settle_processes(cfg: Config, launcher: str) -> None:
         find_unused_parameters=cfg.get('find_unused_parameters', False))
 
 
+def part_processes() -> None:
+    """Ends the process group when all have come here: one that leaves early breaks the others."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
+def settle_sharding(cfg: Config, launcher: str) -> None:
+    """What ``--fsdp`` needs besides its runner.
+
+    Raises:
+        SystemExit: There is one process alone.
+    """
+    if launcher == 'none':
+        raise SystemExit('error: --fsdp shares out a model among processes: start several with '
+                         'tools/dist_train.sh or tools/slurm_train.sh')
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='mmwamim.ShardingHook')]
+
+
 def _replace_type(config, old: str, new: str) -> None:
     """Replaces a ``type`` everywhere in a nested config, in place."""
     for value in config.values() if isinstance(config, dict) else config:

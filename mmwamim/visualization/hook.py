@@ -4,7 +4,7 @@ from typing import Optional
 
 import torch
 from mmcv.transforms import Compose
-from mmengine.dist import master_only
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -46,15 +46,18 @@ class ReconstructionHook(Hook):
                       for i in range(most)]
         self.interval, self.size = interval, size
 
-    @master_only
     def after_train_epoch(self, runner: Runner) -> None:
         last = runner.epoch + 1 == runner.max_epochs
         if not (self.every_n_epochs(runner, self.interval) or last):
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         images = self._read(self.size or image_side(model.backbone))
-        for name, figure in (('reconstruction', reconstruction_figure(model, images)),
-                             ('pyramid', pyramid_figure(model, images))):
+        # All processes predict, since weights may be shared out among them; one keeps the pictures.
+        figures = dict(reconstruction=reconstruction_figure(model, images),
+                       pyramid=pyramid_figure(model, images))
+        if not is_main_process():
+            return
+        for name, figure in figures.items():
             runner.visualizer.add_image(name, to_array(figure), step=runner.epoch + 1)
         runner.logger.info(f'Pictures after epoch {runner.epoch + 1} are in '
                            f'{Path(runner.log_dir) / "vis_data/vis_image"}')

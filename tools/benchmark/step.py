@@ -3,6 +3,7 @@
     python tools/benchmark/step.py                            # ViT-B and MAE, batch 16, CPU
     python tools/benchmark/step.py --encoder swin_b --batch 8 # Swin-B and SimMIM at 192 px
     python tools/benchmark/step.py --memory --batch 64        # peak memory, a process each
+    python tools/benchmark/step.py --cfg-options model.backbone.with_cp=True  # ours, changed
     python tools/benchmark/step.py --device cuda --amp --batch 256
 
 A step is forward and backward on noise, no data loading, no optimizer. "Encoder" is our encoder
@@ -18,10 +19,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Optional
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 
 from mmwamim.engine.compile import compile_parts
 from mmwamim.engine.measure import (
@@ -41,13 +42,16 @@ PEERS = dict(vit_b=('MAE', 'configs/baselines/mae_vit_b_1600e.py'),
              swin_b=('SimMIM-192', 'configs/baselines/simmim_swin_b_192_800e.py'))
 
 
-def prepare(name: str, encoder: str, batch: int, device: str) -> Step:
+def prepare(name: str, encoder: str, batch: int, device: str,
+            options: Optional[dict] = None) -> Step:
     """The step of WaMIM, of its peer, or of the encoder alone."""
     peer, config = PEERS[encoder]
     if name == peer:
         return build_step(Config.fromfile(ROOT / config), batch, device)
     part = 'model' if name == 'WaMIM' else name
-    return build_step(Config.fromfile(ROOT / CONFIGS[encoder]), batch, device, part)
+    cfg = Config.fromfile(ROOT / CONFIGS[encoder])
+    cfg.merge_from_dict(options or {})
+    return build_step(cfg, batch, device, part)
 
 
 def measure_grouping(model: torch.nn.Module, rounds: int = 100) -> float:
@@ -65,7 +69,8 @@ def measure_time(args: argparse.Namespace) -> None:
     peer = PEERS[args.encoder][0]
     names = ['WaMIM', peer, 'encoder', 'dense encoder']
     flops = {name: count_flops(prepare(name, args.encoder, 2, 'cpu')) for name in names}
-    contestants = {name: prepare(name, args.encoder, args.batch, args.device) for name in names}
+    contestants = {name: prepare(name, args.encoder, args.batch, args.device, args.cfg_options)
+                   for name in names}
     if args.compile:
         for name in ('WaMIM', 'encoder'):
             compile_parts(contestants[name].model)
@@ -105,6 +110,8 @@ def measure_time(args: argparse.Namespace) -> None:
 def measure_memory(args: argparse.Namespace) -> None:
     command = [sys.executable, '-W', 'ignore', __file__, '--device', args.device, '--encoder',
                args.encoder, '--batch', str(args.batch)] + ['--amp'] * args.amp
+    if args.cfg_options:
+        command += ['--cfg-options', *(f'{key}={value}' for key, value in args.cfg_options.items())]
     peaks, peer = {}, PEERS[args.encoder][0]
     for name in ('WaMIM', peer):
         print(f'measuring {name} in a process of its own', file=sys.stderr, flush=True)
@@ -127,11 +134,13 @@ def main() -> None:
     parser.add_argument('--amp', action='store_true', help='bfloat16 networks')
     parser.add_argument('--memory', action='store_true', help='peak memory instead of time')
     parser.add_argument('--compile', action='store_true', help='compile our layers and decoders')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help="override fields of WaMIM's config")
     parser.add_argument('--one', help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.manual_seed(0)
     if args.one:
-        step = prepare(args.one, args.encoder, args.batch, args.device)
+        step = prepare(args.one, args.encoder, args.batch, args.device, args.cfg_options)
         print(json.dumps(dict(peak=peak_memory(step, args.device, args.amp))))
     elif args.memory:
         measure_memory(args)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from mmpretrain.models import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mmwamim.registry import MODELS
 
@@ -33,6 +34,8 @@ class MaskedViT(VisionTransformer):
         out_indices: Layers (from 0; negative ones count from the end) whose outputs are
             returned, shallow to deep, one for each level of the target. Default: a quarter,
             half, three quarters and the end of 12 layers.
+        with_cp: Keeps the input of every layer alone and computes the layer again in the backward
+            pass: less memory, more time, the same gradients. Without a mask it has no effect.
         **parent: ``arch``, ``img_size``, ``patch_size``, ``in_channels``, ``drop_path_rate``,
             ``out_type`` and so on of ``mmpretrain.VisionTransformer``. ViT-S/16 is
             ``arch='deit-small'`` there; its own 'small' is another network.
@@ -48,7 +51,8 @@ class MaskedViT(VisionTransformer):
         TypeError: ``parent`` has a field that ``VisionTransformer`` does not know.
     """
 
-    def __init__(self, out_indices: Union[int, Sequence[int]] = (2, 5, 8, 11), **parent) -> None:
+    def __init__(self, out_indices: Union[int, Sequence[int]] = (2, 5, 8, 11),
+                 with_cp: bool = False, **parent) -> None:
         if 'patch_cfg' in parent or 'frozen_stages' in parent:
             raise TypeError('MaskedViT does not support patch_cfg or frozen_stages: the stock '
                             'mmpretrain.VisionTransformer does')
@@ -61,6 +65,7 @@ class MaskedViT(VisionTransformer):
             raise ValueError(f'out_indices {tuple(wanted)} must be different layers in rising '
                              f'order from 0 to {self.num_layers - 1}')
         self.out_indices = indices
+        self.with_cp = with_cp
 
         kernel = self.patch_embed.projection.kernel_size
         if kernel[0] != kernel[1]:
@@ -120,7 +125,10 @@ class MaskedViT(VisionTransformer):
         tokens = self._embed_visible(images, mask)
         features = []
         for index, layer in enumerate(self.layers[:self.out_indices[-1] + 1]):
-            tokens = layer(tokens)
+            if self.with_cp and self.training:
+                tokens = checkpoint(layer, tokens, use_reentrant=False)
+            else:
+                tokens = layer(tokens)
             if index in self.out_indices:
                 features.append(tokens)
         return features

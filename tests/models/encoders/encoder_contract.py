@@ -144,3 +144,21 @@ class EncoderContract(ABC):
             encoder(images, mask[:1].expand(3, -1, -1))
         with pytest.raises(ValueError, match=f'divisible by .*{encoder.mask_unit}'):
             encoder(images[..., 1:], mask)
+
+    def test_checkpointed_layers_give_the_same_gradients_from_less_memory(self):
+        images, found = noise(2, 3, *self.size), {}
+        for with_cp in (False, True):
+            encoder = self.encoder(with_cp=with_cp, drop_path_rate=0.3)
+            mask, kept = self.mask(encoder), []
+            torch.manual_seed(7)  # of drop path, drawn again in the backward pass
+            with torch.autograd.graph.saved_tensors_hooks(
+                    lambda t, kept=kept: kept.append(t.numel()) or t, lambda t: t):
+                features = encoder(images, mask)
+            sum(level.square().sum() for level in features).backward()
+            found[with_cp] = features, {name: p.grad for name, p in encoder.named_parameters()}, \
+                sum(kept)
+        for ours, theirs in zip(found[True][0], found[False][0], strict=True):
+            torch.testing.assert_close(ours, theirs)
+        for name, expected in found[False][1].items():
+            torch.testing.assert_close(found[True][1][name], expected, msg=name)
+        assert found[True][2] < 0.5 * found[False][2]
