@@ -19,10 +19,10 @@ print(f'cp{sys.version_info[0]}{sys.version_info[1]}-torch{torch.__version__}-{c
 PY
 )
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/mmwamim/wheels/$key"
-wheel=$(find "$cache" -name "onedl_mmcv-$version-*.whl" 2>/dev/null | head -n 1)
+mkdir -p "$cache"
+wheel=$(find "$cache" -name "onedl_mmcv-$version-*.whl" | head -n 1)
 if [ -z "$wheel" ]; then
     echo "Compiling the mmcv ops (about 10 minutes on 2 cores, once; kept in $cache)"
-    mkdir -p "$cache"
     build=$(mktemp -d "$cache/build.XXXXXX")
     trap 'rm -rf "$build"' EXIT
     PATH="$(cd "$(dirname "$python")" && pwd):$PATH" MMCV_WITH_OPS=1 MAX_JOBS="${MAX_JOBS:-$(nproc)}" \
