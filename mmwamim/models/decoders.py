@@ -133,13 +133,14 @@ class LevelDecoder(BaseModule):
         batch, dims, extra = tokens.shape[0], self.embed_dims, self.num_extra_tokens
         block, attn = self.block, self.block.attn
         positions = to_device(sincos_positions(grid, dims), tokens.device)[0]
-        x = self.embed(self.norm(tokens))
-        x = torch.cat([x[:, :extra], x[:, extra:] + positions[visible]], dim=1)
+        ahead, patches = self.embed(self.norm(tokens)).split(
+            [extra, tokens.shape[1] - extra], dim=1)
+        x = torch.cat([ahead, patches + positions[visible]], dim=1)
         everywhere = (self.mask_token[0] + positions).to(x.dtype)  # (rows * cols, D)
-        # Two tables, since under autocast residuals stay float32 and the rest does not.
+        # Tables of their own, since under autocast residuals stay float32 and the rest does not.
         residual = F.embedding(masked, everywhere).expand(batch, -1, -1)  # (B, M, D)
-        of_masked = F.embedding(masked, attn.qkv(block.ln1(everywhere))).expand(batch, -1, -1)
-        query, key, value = of_masked.split(dims, dim=-1)
+        query, key, value = (F.embedding(masked, table).expand(batch, -1, -1)
+                             for table in attn.qkv(block.ln1(everywhere)).chunk(3, dim=-1))
 
         normed, weight, bias = block.ln1(x), attn.qkv.weight, attn.qkv.bias
         visible_key, visible_value = F.linear(normed, weight[dims:], bias[dims:]).chunk(2, dim=-1)

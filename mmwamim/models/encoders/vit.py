@@ -4,7 +4,7 @@ from typing import List, Optional, Sequence, Union
 import torch
 import torch.nn.functional as F
 from mmpretrain.models import VisionTransformer
-from mmpretrain.models.utils import resize_pos_embed
+from mmpretrain.models.utils import MultiheadAttention, resize_pos_embed
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -13,6 +13,24 @@ from mmwamim.registry import MODELS
 from ..masking import to_device, visible_indices
 from ..positions import sincos_positions
 from .initialization import loads_checkpoint
+
+
+class SelfAttention(MultiheadAttention):
+    """mmpretrain's attention, whose backward pass writes the gradient of qkv once.
+
+    There query, key and value are taken by three indices, whose gradients are three tensors of
+    the size of qkv, mostly zeros, that are then added up.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        # (B, N, 3 * C) -> 3 of (B, heads, N, C / heads)
+        query, key, value = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(
+            2, 0, 3, 1, 4).unbind()
+        x = self.scaled_dot_product_attention(query, key, value,
+                                              dropout_p=self.attn_drop if self.training else 0.)
+        x = self.proj(x.transpose(1, 2).flatten(2))
+        return self.out_drop(self.gamma1(self.proj_drop(x)))
 
 
 @MODELS.register_module()
@@ -66,6 +84,8 @@ class MaskedViT(VisionTransformer):
                              f'order from 0 to {self.num_layers - 1}')
         self.out_indices = indices
         self.with_cp = with_cp
+        for layer in self.layers:
+            layer.attn.__class__ = SelfAttention
 
         kernel = self.patch_embed.projection.kernel_size
         if kernel[0] != kernel[1]:

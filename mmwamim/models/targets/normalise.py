@@ -1,7 +1,8 @@
 """Zero mean and unit variance, in the ways that targets use; and back."""
+import math
 from typing import Tuple
 
-from torch import Tensor, var_mean
+from torch import Tensor
 
 
 def statistics(target: Tensor, norm: str, eps: float) -> Tuple[Tensor, Tensor]:
@@ -15,7 +16,11 @@ def statistics(target: Tensor, norm: str, eps: float) -> Tuple[Tensor, Tensor]:
     """
     if norm == 'none':
         return target.new_zeros(()), target.new_ones(())
-    variance, mean = var_mean(target, dim=1 if norm == 'token' else (2, 3), keepdim=True)
+    dims = (1,) if norm == 'token' else (2, 3)
+    mean = target.mean(dims, keepdim=True)
+    # Sums over the channels, not torch's var: on the CPU that is ten times slower along dim 1.
+    count = math.prod(target.shape[dim] for dim in dims)
+    variance = (target - mean).square().sum(dims, keepdim=True) / (count - 1)
     return mean, (variance + eps).sqrt()
 
 

@@ -88,6 +88,19 @@ def test_nothing_masked_is_the_parents_forward_pass(size):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize('fields', [dict(), dict(layer_scale_init_value=0.1, qkv_bias=False)])
+def test_nothing_masked_gives_the_parents_gradients(fields):
+    encoder = build(final_norm=False, out_type='raw', **fields).double()
+    dense = stock(encoder, final_norm=False, out_type='raw', out_indices=[0, 1, 2, 3], **fields)
+    images, mask = noise(2, 3, 64, 64).double(), torch.zeros(1, 4, 4).bool()
+    for features in (encoder(images, mask), dense(images)):
+        sum((level**2).sum() for level in features).backward()
+    theirs = dict(dense.named_parameters())
+    for name, ours in encoder.named_parameters():
+        if ours.requires_grad:
+            torch.testing.assert_close(ours.grad, theirs[name].grad, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize('out_type', ['raw', 'cls_token', 'featmap', 'avg_featmap'])
 def test_without_a_mask_it_is_its_parent(out_type):
     encoder = build(out_type=out_type).eval()
