@@ -1,4 +1,5 @@
 from .compile import CompileHook
+from .fast_linear import FastLinearHook
 from .hooks import DataWaitHook, EncoderExportHook, RunSummaryHook
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .probe import FeatureProbeHook
@@ -7,5 +8,6 @@ from .sharding import ShardedRunner, ShardingHook
 from .weights import EncoderArrivedHook
 
 __all__ = ['CompileHook', 'DataWaitHook', 'EncoderArrivedHook', 'EncoderExportHook',
-           'FeatureProbeHook', 'LayerDecayOptimWrapperConstructor', 'PreemptionHook',
-           'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook', 'ShardedRunner', 'ShardingHook']
+           'FastLinearHook', 'FeatureProbeHook', 'LayerDecayOptimWrapperConstructor',
+           'PreemptionHook', 'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook',
+           'ShardedRunner', 'ShardingHook']

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmwamim.models.linear import linear, use_fast_linear
+
 
 class Step(NamedTuple):
     """A model on its device, and a function that does one forward pass and returns its loss."""
@@ -24,7 +26,8 @@ class Step(NamedTuple):
     """Images of the batch; views of the same image count once."""
 
 
-def build_step(cfg: Config, batch: int, device: str = 'cpu', part: str = 'model') -> Step:
+def build_step(cfg: Config, batch: int, device: str = 'cpu', part: str = 'model',
+               plain: bool = False) -> Step:
     """The training step of a pre-training config on noise that went through its own pipeline.
 
     Args:
@@ -34,6 +37,8 @@ def build_step(cfg: Config, batch: int, device: str = 'cpu', part: str = 'model'
         device: 'cpu', 'cuda', ...
         part: 'model' for the whole step, 'encoder' for the encoder alone on visible patches,
             'dense encoder' for the encoder on all patches.
+        plain: On the CPU leaves linear layers to PyTorch where the model does, instead of taking
+            the faster ones that ``tools/train.py`` takes for every model.
     """
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     cfg = Config(cfg._cfg_dict.to_dict())
@@ -44,6 +49,8 @@ def build_step(cfg: Config, batch: int, device: str = 'cpu', part: str = 'model'
     MessageHub.get_current_instance().update_info('max_iters', 10**6)  # moving averages ask for it
     model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
     model = model.to(device).train()
+    if not plain:
+        use_fast_linear(model)
     data = model.data_preprocessor(_noise(cfg, batch), training=True)
     inputs, samples = data['inputs'], data.get('data_samples')
     if part == 'model':
@@ -101,19 +108,20 @@ def count_flops(step: Step) -> float:
 
 def matrix_rate(device: str = 'cpu', dtype: torch.dtype = torch.float32, size: int = 0,
                 rounds: int = 5) -> float:
-    """Floating-point operations a second of the best of several products of square matrices."""
+    """Floating-point operations a second of the best of several products of square matrices,
+    by PyTorch's product and by that of our linear layers."""
     size = size or (8192 if device.startswith('cuda') else 2048)
     a = torch.randn(size, size, device=device, dtype=dtype)
+    wait = torch.cuda.synchronize if device.startswith('cuda') else lambda: None
     times = []
     for turn in range(rounds + 1):
-        if device.startswith('cuda'):
-            torch.cuda.synchronize()
-        started = time.perf_counter()
-        a @ a
-        if device.startswith('cuda'):
-            torch.cuda.synchronize()
-        if turn:
-            times.append(time.perf_counter() - started)
+        for product in (torch.matmul, linear):
+            wait()
+            started = time.perf_counter()
+            product(a, a)
+            wait()
+            if turn:
+                times.append(time.perf_counter() - started)
     return 2 * size**3 / min(times)
 
 

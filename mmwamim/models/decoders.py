@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmwamim.registry import MODELS
 
+from .linear import linear, use_fast_linear
 from .masking import rescale_mask, to_device, visible_indices
 from .positions import sincos_positions
 
@@ -57,6 +58,7 @@ class LevelDecoder(BaseModule):
         self.out_norm = build_norm_layer(norm_cfg, embed_dims)
         self.resize, channels = self._build_resize(embed_dims, feature_stride, target_stride)
         self.predict = nn.Conv2d(channels, out_channels, 1)
+        use_fast_linear(self)
 
     @staticmethod
     def _build_resize(channels: int, feature_stride: int, target_stride: int
@@ -143,10 +145,10 @@ class LevelDecoder(BaseModule):
                              for table in attn.qkv(block.ln1(everywhere)).chunk(3, dim=-1))
 
         normed, weight, bias = block.ln1(x), attn.qkv.weight, attn.qkv.bias
-        visible_key, visible_value = F.linear(normed, weight[dims:], bias[dims:]).chunk(2, dim=-1)
+        visible_key, visible_value = linear(normed, weight[dims:], bias[dims:]).chunk(2, dim=-1)
         key, value = torch.cat([visible_key, key], dim=1), torch.cat([visible_value, value], dim=1)
         if not masked_only:
-            asking = F.linear(normed[:, extra:], weight[:dims], bias[:dims])
+            asking = linear(normed[:, extra:], weight[:dims], bias[:dims])
             query = torch.cat([asking, query], dim=1)
             residual = torch.cat([x[:, extra:], residual], dim=1)
         # (B, tokens, D) -> (B, heads, tokens, D / heads)
@@ -165,7 +167,7 @@ class LevelDecoder(BaseModule):
         x = x[:, :, None, None]
         predict = self.predict.weight.flatten(1), self.predict.bias
         if not isinstance(self.resize, nn.Sequential):
-            return F.linear(x, *predict)
+            return linear(x, *predict)
         *inner, last = self.resize
         for layer in inner:
             if isinstance(layer, nn.ConvTranspose2d):
@@ -175,7 +177,7 @@ class LevelDecoder(BaseModule):
             else:
                 x = layer(x)
         weight = torch.einsum('cdij,od->coij', last.weight, predict[0])
-        return _double(x, weight, F.linear(last.bias, *predict))
+        return _double(x, weight, linear(last.bias, *predict))
 
 
 def _to_raster(x: Tensor, places: Tensor, length: int) -> Tensor:
@@ -196,7 +198,7 @@ def _double(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         (B, M, 2 f, 2 f, D).
     """
     # (C, D, 2, 2) -> (2, 2, D, C) -> (4 D, C)
-    x = F.linear(x, weight.permute(2, 3, 1, 0).flatten(0, 2)).unflatten(-1, (2, 2, -1))
+    x = linear(x, weight.permute(2, 3, 1, 0).flatten(0, 2)).unflatten(-1, (2, 2, -1))
     # (B, M, f, f, 2, 2, D) -> (B, M, f, 2, f, 2, D)
     x = x.transpose(3, 4)
     return x.flatten(4, 5).flatten(2, 3) + bias

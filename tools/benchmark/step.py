@@ -7,13 +7,16 @@
     python tools/benchmark/step.py --device cuda --amp --batch 256
 
 A step is forward and backward on noise, no data loading, no optimizer. "Encoder" is our encoder
-alone on the visible patches, "dense encoder" its mmpretrain parent on all of them. Utilisation is
-the FLOPs of a step a second, as a share of this machine's own matrix product. For Swin the time
+alone on the visible patches, "dense encoder" its mmpretrain parent on all of them. The peer runs as
+mmpretrain has it and, where our linear layers are another library's (mmwamim/models/linear.py),
+once more with those. Utilisation is the FLOPs of a step a second, as a share of this machine's
+own matrix product. For Swin the time
 on the CPU that planning the attention groups of a step takes is printed as well. tools/compare.py
 does the same for any list of configs.
 """
 import argparse
 import json
+import operator
 import statistics
 import subprocess
 import sys
@@ -33,6 +36,7 @@ from mmwamim.engine.measure import (
     peak_memory,
     run_step,
 )
+from mmwamim.models.linear import onednn_is_faster
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = dict(vit_b='configs/wamim/vit_b_400e.py', vit_s='configs/wamim/vit_s_300e.py',
@@ -40,14 +44,15 @@ CONFIGS = dict(vit_b='configs/wamim/vit_b_400e.py', vit_s='configs/wamim/vit_s_3
 PEERS = dict(vit_b=('MAE', 'configs/baselines/mae_vit_b_1600e.py'),
              vit_s=('MAE', 'configs/baselines/mae_vit_s_300e.py'),
              swin_b=('SimMIM-192', 'configs/baselines/simmim_swin_b_192_800e.py'))
+SAME = ', our linear'  # the peer with our linear layers
 
 
 def prepare(name: str, encoder: str, batch: int, device: str,
             options: Optional[dict] = None) -> Step:
     """The step of WaMIM, of its peer, or of the encoder alone."""
     peer, config = PEERS[encoder]
-    if name == peer:
-        return build_step(Config.fromfile(ROOT / config), batch, device)
+    if name in (peer, peer + SAME):
+        return build_step(Config.fromfile(ROOT / config), batch, device, plain=name == peer)
     part = 'model' if name == 'WaMIM' else name
     cfg = Config.fromfile(ROOT / CONFIGS[encoder])
     cfg.merge_from_dict(options or {})
@@ -68,6 +73,8 @@ def measure_grouping(model: torch.nn.Module, rounds: int = 100) -> float:
 def measure_time(args: argparse.Namespace) -> None:
     peer = PEERS[args.encoder][0]
     names = ['WaMIM', peer, 'encoder', 'dense encoder']
+    if args.device == 'cpu' and onednn_is_faster():
+        names.insert(2, peer + SAME)
     flops = {name: count_flops(prepare(name, args.encoder, 2, 'cpu')) for name in names}
     contestants = {name: prepare(name, args.encoder, args.batch, args.device, args.cfg_options)
                    for name in names}
@@ -94,13 +101,17 @@ def measure_time(args: argparse.Namespace) -> None:
     for name in names:
         spread = f'{min(times[name]):.3f} to {max(times[name]):.3f}'
         speed = args.batch / median[name]
-        print(f'  {name:<13} {median[name]:8.3f} s a step ({spread}) {speed:10.1f} images/s'
+        print(f'  {name:<22} {median[name]:8.3f} s a step ({spread}) {speed:10.1f} images/s'
               f' {flops[name] / 1e9:8.1f} GFLOPs an image, utilisation '
               f'{100 * flops[name] * speed / rate:.0f} %')
-    # Other work on the machine only ever adds time: the fastest steps are the second opinion.
-    for ours, theirs in (('WaMIM', peer), ('WaMIM', 'encoder'), ('encoder', 'dense encoder')):
+    # Other work on the machine only ever adds time: the fastest steps are the second opinion, and
+    # steps of the same round, which met the machine in the same state, the third.
+    for ours, theirs in [*(('WaMIM', name) for name in names if name.startswith(peer)),
+                         ('WaMIM', 'encoder'), ('encoder', 'dense encoder')]:
+        pairs = statistics.median(map(operator.truediv, times[ours], times[theirs]))
         print(f'  {ours} / {theirs} {median[ours] / median[theirs]:.3f} '
-              f'(of the fastest steps {min(times[ours]) / min(times[theirs]):.3f}, '
+              f'(round by round {pairs:.3f}, '
+              f'of the fastest steps {min(times[ours]) / min(times[theirs]):.3f}, '
               f'of the FLOPs {flops[ours] / flops[theirs]:.3f})')
     if args.encoder == 'swin_b':
         model = prepare('WaMIM', args.encoder, 2, 'cpu').model

@@ -2,7 +2,6 @@
 from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
-import torch.nn.functional as F
 import torch.utils.checkpoint
 from mmpretrain.models import SwinTransformer
 from mmpretrain.models.utils import WindowMSA, resize_pos_embed
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from mmwamim.registry import MODELS
 
+from ..linear import linear, use_fast_linear
 from ..masking import to_device
 from .initialization import loads_checkpoint
 from .window_attention import group_attention, merge_patches, reorder
@@ -96,6 +96,7 @@ class SparseSwin(SwinTransformer):
                          drop_path_rate=drop_path_rate, **parent)
         self.stage_windows = tuple(stage.blocks[0].attn.window_size for stage in self.stages)
         self._check_parts()
+        use_fast_linear(self)
 
         # Strides of the stages' tokens, and of what comes out after merging.
         strides = [patch_size << stage for stage in range(stages)]
@@ -237,7 +238,7 @@ class SparseSwin(SwinTransformer):
         cells = images.unflatten(3, (-1, patch)).unflatten(2, (-1, patch)).permute(0, 2, 4, 1, 3, 5)
         visible = cells[:, rows, columns].flatten(2)
         projection = self.patch_embed.projection
-        tokens = F.linear(visible, projection.weight.flatten(1), projection.bias)
+        tokens = linear(visible, projection.weight.flatten(1), projection.bias)
         if self.patch_embed.norm is not None:
             tokens = self.patch_embed.norm(tokens)
         if self.use_abs_pos_embed:

@@ -2,7 +2,6 @@
 from typing import List, Optional, Sequence, Union
 
 import torch
-import torch.nn.functional as F
 from mmpretrain.models import VisionTransformer
 from mmpretrain.models.utils import MultiheadAttention, resize_pos_embed
 from torch import Tensor, nn
@@ -10,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmwamim.registry import MODELS
 
+from ..linear import linear, use_fast_linear
 from ..masking import to_device, visible_indices
 from ..positions import sincos_positions
 from .initialization import loads_checkpoint
@@ -86,6 +86,7 @@ class MaskedViT(VisionTransformer):
         self.with_cp = with_cp
         for layer in self.layers:
             layer.attn.__class__ = SelfAttention
+        use_fast_linear(self)
 
         kernel = self.patch_embed.projection.kernel_size
         if kernel[0] != kernel[1]:
@@ -173,7 +174,7 @@ class MaskedViT(VisionTransformer):
         which = torch.arange(batch, device=images.device).unsqueeze(1)
         visible = cells[which, indices // grid[1], indices % grid[1]].flatten(2)
         projection = self.patch_embed.projection
-        tokens = F.linear(visible, projection.weight.flatten(1), projection.bias)
+        tokens = linear(visible, projection.weight.flatten(1), projection.bias)
 
         positions = resize_pos_embed(self.pos_embed, self.patch_resolution, grid,
                                      mode=self.interpolate_mode,
