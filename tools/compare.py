@@ -22,6 +22,7 @@ from typing import List, Tuple
 import torch
 from mmengine.config import Config
 
+from mmwamim.engine.cpu import keep_memory
 from mmwamim.engine.measure import (
     build_step,
     count_flops,
@@ -134,6 +135,8 @@ def main() -> None:
         print(json.dumps(peak_memory(build_step(Config.fromfile(path), batch, args.device),
                                      args.device, args.amp)))
         return
+    if args.device == 'cpu':
+        keep_memory()  # as tools/train.py does
     rows = measure(args)
     print(f'{args.device}, {"bfloat16" if args.amp else "float32"}, {torch.get_num_threads()} '
           f'threads, torch {torch.__version__}, median of {args.rounds} rounds in turn\n')

@@ -1,5 +1,5 @@
 from .compile import CompileHook
-from .fast_linear import FastLinearHook
+from .cpu import CPUHook
 from .hooks import DataWaitHook, EncoderExportHook, RunSummaryHook
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .probe import FeatureProbeHook
@@ -7,7 +7,6 @@ from .resume import PreemptionHook, ResumableTrainLoop, ResumeHook
 from .sharding import ShardedRunner, ShardingHook
 from .weights import EncoderArrivedHook
 
-__all__ = ['CompileHook', 'DataWaitHook', 'EncoderArrivedHook', 'EncoderExportHook',
-           'FastLinearHook', 'FeatureProbeHook', 'LayerDecayOptimWrapperConstructor',
-           'PreemptionHook', 'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook',
-           'ShardedRunner', 'ShardingHook']
+__all__ = ['CPUHook', 'CompileHook', 'DataWaitHook', 'EncoderArrivedHook', 'EncoderExportHook',
+           'FeatureProbeHook', 'LayerDecayOptimWrapperConstructor', 'PreemptionHook',
+           'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook', 'ShardedRunner', 'ShardingHook']

@@ -33,8 +33,8 @@ def settle_precision(cfg: Config, amp: bool) -> None:
 
 
 def settle_processes(cfg: Config, launcher: str) -> None:
-    """NCCL with GPUs; gloo, and the CPU's faster linear layers, without. Starts the process group itself where there is no GPU, which
-    MMEngine cannot (it sets a CUDA device first).
+    """NCCL with GPUs; gloo, and what makes a CPU faster, without. Starts the process group itself
+    where there is no GPU, which MMEngine cannot (it sets a CUDA device first).
 
     Raises:
         SystemExit: This machine has fewer GPUs than processes.
@@ -51,7 +51,7 @@ def settle_processes(cfg: Config, launcher: str) -> None:
                              f'{torch.cuda.device_count()} GPUs')
         return
     cfg.env_cfg.dist_cfg = dict(backend='gloo')
-    cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='mmwamim.FastLinearHook')]
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='mmwamim.CPUHook')]
     _replace_type(cfg.model, 'SyncBN', 'BN')  # there is none for the CPU
     for name in LOADERS:
         if cfg.get(name):

@@ -29,9 +29,9 @@ def linear(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
     Returns:
         (..., out), equal to ``F.linear`` up to the order of summation.
     """
-    if not (x.device.type == 'cpu' and x.dtype == weight.dtype == torch.float32
-            and x.numel() >= SMALLEST and onednn_is_faster() and torch.backends.mkldnn.enabled
-            and not torch.is_autocast_enabled('cpu') and not _records()):
+    # What is compiled, exported or traced runs elsewhere; asked first, so that a compiler sees
+    # nothing of the rest.
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or not _faster(x, weight):
         return F.linear(x, weight, bias)
     # (..., in) -> (1, in, 1, tokens) in channels-last order, which moves nothing. A kernel of one
     # pixel is the same with any dilation; with one, PyTorch takes oneDNN on a single thread too.
@@ -40,9 +40,10 @@ def linear(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
     return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
 
 
-def _records() -> bool:
-    """Whether what runs is written down, to be run elsewhere."""
-    return torch.jit.is_tracing() or torch.compiler.is_compiling()
+def _faster(x: Tensor, weight: Tensor) -> bool:
+    return (x.device.type == 'cpu' and x.dtype == weight.dtype == torch.float32
+            and x.numel() >= SMALLEST and onednn_is_faster() and torch.backends.mkldnn.enabled
+            and not torch.is_autocast_enabled('cpu'))
 
 
 @lru_cache(maxsize=1)

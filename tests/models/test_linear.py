@@ -67,6 +67,8 @@ def test_everything_else_is_the_plain_layer(onednn):
     assert any('linear' in str(node.target) for node in program.graph.nodes)
     traced = torch.jit.trace(layer, x, check_trace=False)
     assert 'aten::linear' in str(traced.inlined_graph)
+    explained = torch._dynamo.explain(layer)(x)
+    assert explained.graph_count == 1 and explained.graph_break_count == 0
     with torch.backends.mkldnn.flags(enabled=False):
         linear(x, weight)
     assert not onednn

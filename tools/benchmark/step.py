@@ -9,7 +9,8 @@
 A step is forward and backward on noise, no data loading, no optimizer. "Encoder" is our encoder
 alone on the visible patches, "dense encoder" its mmpretrain parent on all of them. The peer runs as
 mmpretrain has it and, where our linear layers are another library's (mmwamim/models/linear.py),
-once more with those. Utilisation is the FLOPs of a step a second, as a share of this machine's
+once more with those. On the CPU the process keeps the memory that it frees, for all alike, as
+tools/train.py does. Utilisation is the FLOPs of a step a second, as a share of this machine's
 own matrix product. For Swin the time
 on the CPU that planning the attention groups of a step takes is printed as well. tools/compare.py
 does the same for any list of configs.
@@ -28,6 +29,7 @@ import torch
 from mmengine.config import Config, DictAction
 
 from mmwamim.engine.compile import compile_parts
+from mmwamim.engine.cpu import keep_memory
 from mmwamim.engine.measure import (
     Step,
     build_step,
@@ -150,6 +152,8 @@ def main() -> None:
     parser.add_argument('--one', help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.manual_seed(0)
+    if args.device == 'cpu' and not (args.memory or args.one):
+        keep_memory()
     if args.one:
         step = prepare(args.one, args.encoder, args.batch, args.device, args.cfg_options)
         print(json.dumps(dict(peak=peak_memory(step, args.device, args.amp))))
