@@ -6,7 +6,8 @@ optim_wrapper = dict(
     dtype='bfloat16',
     loss_scale=dict(enabled=False),
     optimizer=dict(
-        type='AdamW', lr=2e-4 * 2048 / 256, betas=(0.9, 0.95), weight_decay=0.05),
+        type='AdamW', lr=2e-4 * 2048 / 256, betas=(0.9, 0.95), weight_decay=0.05,
+        fused=True),
     # Nothing is clipped, but the norm is logged.
     clip_grad=dict(max_norm=1e9),
     # No decay on norms, biases, positions and tokens.

@@ -5,7 +5,8 @@ optim_wrapper = dict(
     dtype='bfloat16',
     loss_scale=dict(enabled=False),
     optimizer=dict(
-        type='AdamW', lr=4e-4 * 2048 / 256, betas=(0.9, 0.999), weight_decay=0.05),
+        type='AdamW', lr=4e-4 * 2048 / 256, betas=(0.9, 0.999), weight_decay=0.05,
+        fused=True),
     constructor='mmwamim.LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(
         layer_decay_rate=0.75,
