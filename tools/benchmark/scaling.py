@@ -29,6 +29,7 @@ from mmengine.config import Config
 from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
+from mmwamim.engine.cpu import keep_memory
 from mmwamim.engine.measure import build_step
 from mmwamim.engine.sharding import shard_model
 from mmwamim.registry import MODELS
@@ -114,7 +115,7 @@ def measure_parts(size: int, rounds: int) -> Dict[str, float]:
         'reduce-scatter': median_seconds(lambda: dist.reduce_scatter_tensor(part, whole), rounds)}
     for name, numbers in (('optimizer', flat), ('optimizer of half', part)):
         numbers.grad = torch.ones_like(numbers)
-        optimizer = torch.optim.AdamW([numbers.requires_grad_()])
+        optimizer = torch.optim.AdamW([numbers.requires_grad_()], fused=True)
         seconds[name] = median_seconds(optimizer.step, rounds)
     return seconds
 
@@ -122,6 +123,7 @@ def measure_parts(size: int, rounds: int) -> Dict[str, float]:
 def check_process(rank: int, args: argparse.Namespace, results) -> None:
     """One of two processes: measures the parts, then the whole."""
     torch.set_num_threads(1)
+    keep_memory()  # as tools/train.py does
     os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(args.port))
     dist.init_process_group('gloo', rank=rank, world_size=2)
     torch.manual_seed(0)
@@ -158,7 +160,7 @@ def training_step(model: torch.nn.Module, cfg: Config, batch: int) -> Callable[[
     """Forward, backward and AdamW on noise; enters the model, which may be wrapped, by forward."""
     side = cfg.model.backbone.img_size
     images = torch.randn(batch, 3, side, side)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
     def whole() -> None:
         sum(model(images, None, mode='loss').values()).backward()
