@@ -2,8 +2,9 @@
 
 For processors that are not Intel's, the MKL in PyTorch's wheels has no AVX-512 kernels, while
 oneDNN, which the wheels hold as well, has them for all: its float32 products were twice as fast
-on AMD's Zen 5 (docs/benchmarks.md). PyTorch takes oneDNN for convolutions, and a convolution with a kernel of 1x1
-is a linear layer. On GPUs, on Intel's processors and in other precisions everything is as it was.
+on AMD's Zen 5 (docs/benchmarks.md). PyTorch takes oneDNN for convolutions, and a convolution with
+a kernel of 1x1 is a linear layer. On GPUs, on Intel's processors and in other precisions
+everything is as it was.
 """
 from functools import lru_cache
 from pathlib import Path
