@@ -25,6 +25,16 @@ def noise(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def level_losses(results):
+    """What a model's ``loss`` returns without its reports, in order."""
+    return [value for name, value in results.items() if 'loss' in name]
+
+
+def total_loss(results):
+    """The loss as MMEngine sums it up."""
+    return sum(level_losses(results))
+
+
 def build_wamim(*, size=64, patch=8, channels=3, levels=(1, 2, 3, 4), backbone=(), neck=(),
                 head=(), target=(), seed=0, **fields):
     """A tiny WaMIM of four levels."""
@@ -174,7 +184,10 @@ def loop_loss(predictions, targets, mask, weights=LOSS_WEIGHTS, distance='l2'):
                 for c in range(cols):
                     if share[b, r, c]:
                         error = prediction[b, :, r, c] - target[b, :, r, c]
-                        error = error.abs() if distance == 'l1' else error * error
+                        if distance == 'smooth_l1':
+                            error = torch.where(error.abs() < 1, error**2 / 2, error.abs() - 0.5)
+                        else:
+                            error = error.abs() if distance == 'l1' else error * error
                         total = total + share[b, r, c] * error.sum() / channels
                         norm = norm + share[b, r, c]
         losses.append(weight * total / norm)

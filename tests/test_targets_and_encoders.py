@@ -4,7 +4,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from tests.helpers import noise
+from tests.helpers import noise, total_loss
 from tests.tools.test_train import ROOT
 
 ENCODERS = dict(vit='configs/evidence/wamim.py', swin='configs/evidence/swin/swin_wamim.py')
@@ -41,7 +41,7 @@ def test_steps(encoder, target, levels):
     model.init_weights()
     losses = model.loss(noise(2, 3, 32, 32))
     assert len(losses) == len(strides)
-    sum(losses.values()).backward()
+    total_loss(losses).backward()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None and parameter.grad.isfinite().all(), name

@@ -14,11 +14,13 @@ def check_finite(losses: Dict[str, Tensor]) -> None:
     """Raises on all processes together if a loss of any of them is not finite.
 
     Args:
-        losses: Scalars by name.
+        losses: Scalars by name; those whose name does not hold ``loss`` are reports, not part of
+            the sum, and not looked at.
 
     Raises:
         NonFiniteLoss: Names the losses; the same step on every process.
     """
+    losses = {name: value for name, value in losses.items() if 'loss' in name}
     values = torch.stack([loss.detach().float().mean() for loss in losses.values()])
     finite = values.isfinite()
     everywhere = finite.all().float()

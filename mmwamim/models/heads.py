@@ -1,6 +1,7 @@
-"""The weighted multi-level reconstruction loss."""
+"""The weighted multi-level reconstruction loss, and how much of each target it explains."""
 from typing import Dict, Sequence
 
+import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
@@ -9,7 +10,7 @@ from mmwamim.registry import MODELS
 
 from .masking import rescale_mask, to_device
 
-DISTANCES = dict(l2=F.mse_loss, l1=F.l1_loss)
+DISTANCES = dict(l2=F.mse_loss, l1=F.l1_loss, smooth_l1=F.smooth_l1_loss)
 
 
 @MODELS.register_module()
@@ -21,11 +22,19 @@ class MultiLevelMIMHead(BaseModule):
     where :math:`d_i(p)` is the distance at position p, averaged over channels, and :math:`m_i`
     the mask rescaled to the level's grid. Source: WaMIM, Eq. 7.
 
+    Beside its loss every level reports the share of its target that is explained,
+
+    .. math:: R_i^2 = 1 - \frac{\sum_p m_i(p) \, \lVert \hat t_i(p) - t_i(p) \rVert^2}
+                             {\sum_p m_i(p) \, \lVert t_i(p) - \bar t_i \rVert^2}
+
+    with the mean :math:`\bar t_i` of each channel over the masked positions of the batch: 0 for
+    who predicts the mean, 1 for who knows everything, whatever the target's scale.
+
     Args:
         loss_weights: The weights :math:`w_i`, finest level first.
         level_names: What each level is called in the log; filled in by ``WaMIM`` from the
             target.
-        distance: 'l2' (squared error) or 'l1'.
+        distance: 'l2' (squared error), 'l1' or 'smooth_l1' (squared up to 1, linear beyond).
         init_cfg: MMEngine's initialisation config.
 
     Raises:
@@ -61,29 +70,52 @@ class MultiLevelMIMHead(BaseModule):
 
         Returns:
             ``loss_<level name>`` for each level, already weighted, scalars; their sum is the
-            loss.
+            loss. ``explained_<level name>`` for each level, at most 1, scalars without gradient;
+            0 where the target does not vary.
 
         Raises:
             ValueError: Shapes differ, or nothing is masked.
         """
-        losses = {}
+        results = {}
         for name, weight, prediction, target in zip(self.level_names, self.loss_weights,
                                                     predictions, targets, strict=True):
-            losses[f'loss_{name}'] = weight * self._level_loss(name, prediction, target, mask)
-        return losses
+            if prediction.shape != target.shape:
+                raise ValueError(f'{name}: prediction {tuple(prediction.shape)} and target '
+                                 f'{tuple(target.shape)} differ in shape')
+            shares = self._shares(mask, target)
+            loss = DISTANCES[self.distance](prediction.float(), target.float(), reduction='none')
+            results[f'loss_{name}'] = weight * (loss.mean(dim=1) * shares).sum()
+            results[f'explained_{name}'] = explained_share(prediction, target, shares)
+        return results
 
     loss = forward
 
-    def _level_loss(self, name: str, prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-        if prediction.shape != target.shape:
-            raise ValueError(f'{name}: prediction {tuple(prediction.shape)} and target '
-                             f'{tuple(target.shape)} differ in shape')
+    @staticmethod
+    def _shares(mask: Tensor, target: Tensor) -> Tensor:
+        """How much each position of a target counts: (B, rows, cols), of sum one."""
         # The weights depend on the mask alone: summed to one on the CPU, then copied over.
         weights = rescale_mask(mask.cpu(), target.shape[-2:])
         weights = weights.expand(target.shape[0], -1, -1)
         total = weights.sum()
         if total == 0:
             raise ValueError('nothing is masked, so there is nothing to predict')
-        weights = to_device(weights / total, target.device)
-        distance = DISTANCES[self.distance](prediction.float(), target.float(), reduction='none')
-        return (distance.mean(dim=1) * weights).sum()
+        return to_device(weights / total, target.device)
+
+
+@torch.no_grad()
+def explained_share(prediction: Tensor, target: Tensor, shares: Tensor) -> Tensor:
+    """1 - squared error / variance of the target about its mean, both over masked positions.
+
+    Args:
+        prediction: (B, channels, rows, cols).
+        target: The same shape.
+        shares: (B, rows, cols), how much each position counts, of sum one.
+
+    Returns:
+        A float32 scalar, at most 1; 0 where the target does not vary.
+    """
+    prediction, target, shares = prediction.float(), target.float(), shares[:, None]
+    error = ((prediction - target).square() * shares).sum()
+    mean = (target * shares).sum((0, 2, 3), keepdim=True)
+    variance = ((target - mean).square() * shares).sum()
+    return torch.where(variance > 0, 1 - error / variance, torch.zeros_like(variance))

@@ -86,7 +86,8 @@ class WaMIM(BaseSelfSupervisor):
             data_samples: Not used; part of mmpretrain's interface.
 
         Returns:
-            A weighted loss for each level, scalars; their sum is the loss.
+            ``loss_<level>``, a weighted loss for each level, and ``explained_<level>``, the share
+            of its target's variance that is predicted; scalars. The sum of the losses is the loss.
         """
         mask = self.draw_mask(inputs)
         features = self.backbone(inputs, mask)

@@ -14,12 +14,14 @@ from mmwamim.registry import MODELS
 from tests.helpers import (
     LOSS_WEIGHTS,
     build_wamim,
+    level_losses,
     loop_decode,
     loop_encode,
     loop_loss,
     loop_targets,
     noise,
     shake,
+    total_loss,
 )
 
 FORMS = [  # what is built, and the images it is given
@@ -55,11 +57,11 @@ def test_loss_and_gradients_equal_a_slow_composition(form, shape):
                    zip(model.neck.levels, features, levels, strict=True)]
     targets = [torch.from_numpy(t).float() for t in loop_targets(images, levels=levels)]
     expected = loop_loss(predictions, targets, mask, LOSS_WEIGHTS)
-    for ours, theirs in zip(losses.values(), expected, strict=True):
+    for ours, theirs in zip(level_losses(losses), expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=2e-5, atol=0)
 
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    ours = torch.autograd.grad(sum(losses.values()), list(trained.values()))
+    ours = torch.autograd.grad(total_loss(losses), list(trained.values()))
     theirs = torch.autograd.grad(sum(expected), list(trained.values()))
     for name, mine, other in zip(trained, ours, theirs, strict=True):
         error = (mine - other).norm() / other.norm()
@@ -69,7 +71,7 @@ def test_loss_and_gradients_equal_a_slow_composition(form, shape):
 @pytest.mark.parametrize('form, shape', FORMS)
 def test_every_trained_parameter_gets_a_gradient(form, shape):
     model = build(**form)
-    sum(model(noise(*shape), mode='loss').values()).backward()
+    total_loss(model(noise(*shape), mode='loss')).backward()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
@@ -92,11 +94,11 @@ def test_predict_targets_are_what_the_loss_compares():
 def test_under_autocast_the_loss_is_float32():
     model, images = build(), noise(2, 3, 64, 64)
     fix_masks(model, model.draw_mask(images))
-    plain = sum(model.loss(images).values())
+    plain = total_loss(model.loss(images))
     with torch.autocast('cpu', dtype=torch.bfloat16):
         losses = model.loss(images)
     assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses.values())
-    total = sum(losses.values())
+    total = total_loss(losses)
     assert total.item() == pytest.approx(plain.item(), rel=0.02)
     total.backward()
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
@@ -141,7 +143,7 @@ def test_loss_falls_on_photographs():
     history = []
     for step in range(50):
         batch = photographs[step % 4::4]
-        loss = sum(model(batch, mode='loss').values())
+        loss = total_loss(model(batch, mode='loss'))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -197,7 +199,7 @@ def test_parts_may_be_given_built_and_are_found_by_name():
 
 def gradients(model, images, masks):
     model.zero_grad()
-    sum(fix_masks(model, masks).loss(images).values()).backward()
+    total_loss(fix_masks(model, masks).loss(images)).backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
 
 
@@ -221,7 +223,7 @@ half = slice(2 * rank, 2 * rank + 2)
 parallel = DistributedDataParallel(fix_masks(model, masks[half]))
 for _ in range(2):  # a parameter without gradient is noticed on the second step
     model.zero_grad()
-    sum(parallel(images[half], mode='loss').values()).backward()
+    total_loss(parallel(images[half], mode='loss')).backward()
 if rank == 0:
     save({name: p.grad for name, p in model.named_parameters() if p.requires_grad}, out)
 dist.barrier()
