@@ -42,12 +42,12 @@ def check_strides(grid_strides) -> Tuple[int, ...]:
     """The strides as a tuple.
 
     Raises:
-        ValueError: They are not different positive integers, finest first, each dividing the
-            next.
+        ValueError: They are not positive integers, finest first, each dividing the next or equal
+            to it.
     """
     strides = tuple(grid_strides)
     if not strides or strides[0] < 1 or any(
-            b <= a or b % a for a, b in zip(strides, strides[1:])):
-        raise ValueError('grid_strides must be positive and rising, each a multiple of the one '
-                         f'before, such as (4, 8, 16, 32), not {strides}')
+            b < a or b % a for a, b in zip(strides, strides[1:])):
+        raise ValueError('grid_strides must be positive and not falling, each a multiple of the '
+                         f'one before, such as (4, 8, 16, 32), not {strides}')
     return strides

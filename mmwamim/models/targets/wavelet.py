@@ -1,5 +1,5 @@
 """Wavelet coefficients of several levels as reconstruction targets."""
-from typing import List, Sequence
+from typing import List, Optional, Sequence
 
 import pywt
 import torch
@@ -9,14 +9,17 @@ from mmwamim.registry import MODELS
 from mmwamim.wavelets import Subbands, wavedec2, waverec2
 
 from .base import TargetGenerator
-from .normalise import check_norm, normalise, statistics
+from .coefficients import APPROXIMATION_NORMS, NORMS, CoefficientNorm
 
 APPROXIMATION = ('coarsest', 'all', 'none')
+# Rows: what a grey picture consists of, red against blue, green against both; orthonormal.
+OPPONENT = torch.tensor([[1., 1., 1.], [1., 0., -1.], [1., -2., 1.]])
+OPPONENT /= OPPONENT.norm(dim=1, keepdim=True)
 
 
 @MODELS.register_module()
 class WaveletTargetGenerator(TargetGenerator):
-    """The subbands of selected levels of a discrete wavelet transform.
+    r"""The subbands of selected levels of a discrete wavelet transform.
 
     Source: WaMIM, Eq. 6. What the paper's text leaves open (which subbands, which normalisation)
     is a field here, with the assumptions listed in docs/method.md.
@@ -26,15 +29,36 @@ class WaveletTargetGenerator(TargetGenerator):
 
     Args:
         wavelet: Discrete wavelet of PyWavelets.
-        levels: Selected levels, finest first; level k has cells of 2^k pixels.
+        levels: Selected levels, finest first; level k has cells of 2^k pixels. A level may be
+            named twice, for two layers to predict.
         approximation: Which levels carry their approximation: the 'coarsest', 'all', or 'none'.
-        norm: 'token': zero mean and unit (unbiased) variance over the channels of each position,
-            as MAE does for the pixels of a patch; 'subband': the same over the positions of each
-            image and channel; 'none'.
+        norm: What the coefficients are divided by.
+
+            - 'token': zero mean and unit (unbiased) variance over the channels of each position,
+              as MAE does for the pixels of a patch;
+            - 'subband': the same over the positions of each image and channel;
+            - 'unit': the root mean square of the details, all subbands together, in the window
+              (see ``window``) that holds the position; of cells larger than a window, in the cell;
+            - 'neighbourhood': the same in a window around each position;
+            - 'band': one constant for each subband and colour, its root mean square over the
+              data: a running estimate, kept in buffers and so in checkpoints;
+            - 'none'.
+        approximation_norm: The same of approximations: 'same' as the details' (with them, for
+            'token'; not for 'unit' and 'neighbourhood'), 'colour': divided by 2^level, which
+            leaves the mean colour of the cell in the images' units, or 'image': zero mean and
+            unit variance over the positions of each image and channel.
+        colours: 'rgb', as they come, or 'opponent': rotated to luma and two chroma channels
+            first, whose details 'unit' and 'neighbourhood' normalise apart.
+        window: Side in pixels of the region that 'unit' and 'neighbourhood' look at; the unit of
+            the mask is the natural choice.
+        compand: Bends the heavy tails of what is normalised, sign(x) log(1 + \|x\| / compand).
+        band_weights: What the squared error of approximation, horizontal, vertical and diagonal
+            details counts, by scaling the targets with the square root.
         in_channels: Channels of the images.
         mode: Signal extension. Only 'periodization' gives exactly H / 2^k cells for every
             wavelet; for Haar all modes are the same.
-        eps: Added to the variance.
+        eps: Added to the variance or mean square that is divided by, in the images' units. Keeps
+            the noise of flat regions small: 0.05, three grey levels, squared is 2.5e-3.
 
     Raises:
         ValueError: A field has no such value, or a wavelet and mode give other grid sizes.
@@ -45,31 +69,59 @@ class WaveletTargetGenerator(TargetGenerator):
                  levels: Sequence[int] = (2, 3, 4, 5),
                  approximation: str = 'coarsest',
                  norm: str = 'token',
+                 approximation_norm: str = 'same',
+                 colours: str = 'rgb',
+                 window: int = 16,
+                 compand: Optional[float] = None,
+                 band_weights: Sequence[float] = (1., 1., 1., 1.),
                  in_channels: int = 3,
                  mode: str = 'periodization',
                  eps: float = 1e-6) -> None:
         levels = tuple(levels)
-        if not levels or list(levels) != sorted(set(levels)) or levels[0] < 1:
-            raise ValueError(f'levels must be different integers from 1, finest first, such as '
+        if not levels or list(levels) != sorted(levels) or levels[0] < 1:
+            raise ValueError(f'levels must be integers from 1, finest first, such as '
                              f'(2, 3, 4, 5), not {levels}')
-        check_norm(norm, ('token', 'subband', 'none'))
         for field, value, known in (('approximation', approximation, APPROXIMATION),
+                                    ('norm', norm, NORMS),
+                                    ('approximation_norm', approximation_norm,
+                                     APPROXIMATION_NORMS),
+                                    ('colours', colours, ('rgb', 'opponent')),
                                     ('mode', mode, pywt.Modes.modes)):
             if value not in known:
                 raise ValueError(f'{field} must be one of {", ".join(known)}, not {value!r}')
+        if (norm in ('unit', 'neighbourhood') and approximation != 'none'
+                and approximation_norm == 'same'):
+            raise ValueError(f"norm {norm!r} is for details: approximation_norm must be 'colour' "
+                             "or 'image', not 'same'")
+        if colours == 'opponent' and in_channels != 3:
+            raise ValueError(f"colours='opponent' needs in_channels = 3, not {in_channels}")
+        if window < 1 or window & (window - 1):
+            raise ValueError(f'window must be a power of two of pixels, not {window}')
+        if compand is not None and not compand > 0:
+            raise ValueError(f'compand must be positive or None, not {compand}')
+        if len(band_weights) != 4 or not all(weight > 0 for weight in band_weights):
+            raise ValueError('band_weights must be four positive numbers, for approximation, '
+                             f'horizontal, vertical and diagonal, not {tuple(band_weights)}')
         self._check_wavelet(wavelet, mode)
         bands = [4 if approximation == 'all' or (approximation == 'coarsest' and k == levels[-1])
                  else 3 for k in levels]
         super().__init__(in_channels,
                          grid_strides=[2**k for k in levels],
                          channels=[in_channels * count for count in bands],
-                         level_names=[f'level{k}' for k in levels])
+                         level_names=_names(levels))
         self.wavelet = wavelet
         self.levels = levels
+        self.bands = tuple(bands)
         self.approximation = approximation
         self.norm = norm
+        self.colours = colours
         self.mode = mode
-        self.eps = eps
+        self.coefficient_norm = CoefficientNorm(
+            levels, bands, in_channels, norm, approximation_norm,
+            (1, 2) if colours == 'opponent' else (in_channels, ), window, compand, eps)
+        self.register_buffer('rotation', OPPONENT.clone(), persistent=False)
+        self.register_buffer('band_scale', torch.tensor(band_weights).sqrt()[:, None, None, None],
+                             persistent=False)
 
     @staticmethod
     def _check_wavelet(wavelet: str, mode: str) -> None:
@@ -85,15 +137,23 @@ class WaveletTargetGenerator(TargetGenerator):
         return [coefficients[level - 1] for level in self.levels]
 
     def generate(self, images: Tensor) -> List[Tensor]:
-        return [normalise(self._stack(subbands, level), self.norm, self.eps)
-                for subbands, level in zip(self.decompose(images), self.levels)]
+        return [(level * self.band_scale[-level.shape[1]:]).flatten(1, 2)
+                for level in self.coefficient_norm(self._subbands(images))]
+
+    def _subbands(self, images: Tensor) -> List[Tensor]:
+        """(B, bands, colours, rows, cols) for each level, not normalised."""
+        if self.colours == 'opponent':
+            images = torch.einsum('oc,bchw->bohw', self.rotation, images)
+        return [torch.stack(subbands[-count:], dim=1)
+                for subbands, count in zip(self.decompose(images), self.bands)]
 
     def reconstruct(self, predictions: Sequence[Tensor], images: Tensor) -> Tensor:
         """Puts predictions together to images by the inverse transform.
 
-        What is borrowed from the true images, and must be said under a picture: mean and
-        variance that ``norm`` took away, and the coarsest approximation where it is no part of
-        the target. Details of unselected levels are zero.
+        What is borrowed from the true images, and must be said under a picture: what ``norm``
+        and ``approximation_norm`` took away (nothing, for 'band', 'colour' and 'none'), and the
+        coarsest approximation where it is no part of the target. Details of unselected levels
+        are zero.
 
         Args:
             predictions: As the targets, float32 (B, channels[i], ...) for each level.
@@ -103,22 +163,31 @@ class WaveletTargetGenerator(TargetGenerator):
             float32 images (B, in_channels, H, W), normalised like ``images``.
         """
         images = images.float()
-        truth = dict(zip(self.levels, self.decompose(images)))
-        predicted = dict(zip(self.levels, predictions))
+        truth = self._subbands(images)
+        if self.colours == 'opponent':
+            images = torch.einsum('oc,bchw->bohw', self.rotation, images)
+        approximations = [subbands.approximation for subbands in self.decompose(images)]
+        details = {}
+        for index, (level, prediction) in enumerate(zip(self.levels, predictions)):
+            bands = prediction.float().unflatten(1, (self.bands[index], -1))
+            bands = bands / self.band_scale[-self.bands[index]:]
+            bands = self.coefficient_norm.inverse(bands, truth[index], index)
+            bands = bands.unbind(1)
+            details[level] = Subbands(bands[0] if len(bands) == 4 else approximations[index],
+                                      *bands[-3:])
         coefficients = []
         for level in range(1, self.levels[-1] + 1):
-            if level in predicted:
-                raw = self._stack(truth[level], level)
-                mean, std = statistics(raw, self.norm, self.eps)
-                bands = (predicted[level].float() * std + mean).split(self.in_channels, dim=1)
-                approximation = bands[0] if len(bands) == 4 else truth[level].approximation
-                coefficients.append(Subbands(approximation, *bands[-3:]))
-            else:
-                shape = (*images.shape[:2], images.shape[2] >> level, images.shape[3] >> level)
-                coefficients.append(Subbands(None, *[images.new_zeros(shape)] * 3))
-        return waverec2(coefficients, self.wavelet, self.mode)
+            shape = (*images.shape[:2], images.shape[2] >> level, images.shape[3] >> level)
+            coefficients.append(details.get(level) or Subbands(
+                None, *[images.new_zeros(shape)] * 3))
+        pixels = waverec2(coefficients, self.wavelet, self.mode)
+        if self.colours == 'opponent':  # orthonormal: the transpose is the inverse
+            pixels = torch.einsum('oc,bohw->bchw', self.rotation, pixels)
+        return pixels
 
-    def _stack(self, subbands: Subbands, level: int) -> Tensor:
-        coarsest = self.approximation == 'coarsest' and level == self.levels[-1]
-        with_approximation = self.approximation == 'all' or coarsest
-        return torch.cat(subbands if with_approximation else subbands[1:], dim=1)
+
+def _names(levels: Sequence[int]) -> List[str]:
+    """A name for each level; the second of a kind is 'level5b', the third 'level5c'."""
+    return [f'level{level}' + ('' if level not in levels[:place]
+                               else chr(ord('a') + levels[:place].count(level)))
+            for place, level in enumerate(levels)]

@@ -1,0 +1,218 @@
+"""The normalisations against loops over positions, on coefficients of PyWavelets."""
+import math
+
+import numpy as np
+import pytest
+import pywt
+import torch
+
+from mmwamim.models import WaveletTargetGenerator
+from mmwamim.models.targets.coefficients import CoefficientNorm
+from tests.helpers import noise
+
+LEVELS = (1, 2, 4)
+# Rotation to luma and chroma, worked out by hand: rows orthonormal.
+LUMA_CHROMA = np.array([[1, 1, 1], [math.sqrt(1.5), 0, -math.sqrt(1.5)],
+                        [math.sqrt(.5), -math.sqrt(2), math.sqrt(.5)]]) / math.sqrt(3)
+
+
+def photographs(channels=3):
+    """Images with a flat and a busy part, away from zero mean."""
+    images = 0.2 * noise(2, channels, 32, 48).cumsum(-1) + 1
+    images[..., :20] *= 0.05
+    return images
+
+
+def coefficients(images, levels=LEVELS):
+    """(B, 4, colours, rows, cols) for each level, approximation first, float64."""
+    current, found = np.asarray(images, dtype=np.float64), []
+    for level in range(1, max(levels) + 1):
+        current, details = pywt.dwt2(current, 'haar', 'periodization', axes=(-2, -1))
+        found += [np.stack([current, *details], axis=1)] * levels.count(level)
+    return found
+
+
+def loop_scale(details, norm, level, window, groups, eps):
+    """The root mean square that each detail is divided by, a position at a time."""
+    batch, _, colours, rows, cols = details.shape
+    cells = max(1, window // 2**level)
+    scale = np.zeros((batch, colours, rows, cols))
+    for b, c, row, col in np.ndindex(scale.shape):
+        first = 0
+        for size in groups:
+            if c < first + size:
+                group = slice(first, first + size)
+                break
+            first += size
+        if norm == 'unit':
+            top, left = row // cells * cells, col // cells * cells
+            part = details[b, :, group, top:top + cells, left:left + cells]
+        else:
+            reach = cells // 2
+            part = details[b, :, group, max(0, row - reach):row + reach + 1,
+                           max(0, col - reach):col + reach + 1]
+        scale[b, c, row, col] = math.sqrt((part**2).mean() + eps)
+    return scale
+
+
+@pytest.mark.parametrize('window', [1, 8, 16])
+@pytest.mark.parametrize('colours', ['rgb', 'opponent'])
+@pytest.mark.parametrize('norm', ['unit', 'neighbourhood'])
+def test_local_energy_equals_loops(norm, colours, window):
+    images = photographs()
+    target = WaveletTargetGenerator(levels=LEVELS, norm=norm, approximation='none',
+                                    colours=colours, window=window, eps=1e-3)
+    pixels = images.double().numpy()
+    if colours == 'opponent':
+        pixels = np.einsum('oc,bchw->bohw', LUMA_CHROMA, pixels)
+    groups = (3, ) if colours == 'rgb' else (1, 2)
+    for ours, raw, level in zip(target(images), coefficients(pixels), LEVELS, strict=True):
+        details = raw[:, 1:]
+        expected = details / loop_scale(details, norm, level, window, groups, 1e-3)[:, None]
+        np.testing.assert_allclose(ours, expected.reshape(ours.shape), rtol=1e-3, atol=1e-4)
+
+
+def test_a_window_cut_off_by_the_border_is_a_window():
+    images = noise(1, 1, 24, 40)
+    target = WaveletTargetGenerator(levels=(1, 3), norm='unit', approximation='none', window=16,
+                                    in_channels=1)
+    details = coefficients(images, (1, 3))[0][:, 1:]
+    expected = details / loop_scale(details, 'unit', 1, 16, (1, ), 1e-6)[:, None]
+    np.testing.assert_allclose(target(images)[0], expected.reshape(1, 3, 12, 20), atol=1e-5)
+
+
+@pytest.mark.parametrize('approximation', ['coarsest', 'all'])
+@pytest.mark.parametrize('approximation_norm', ['colour', 'image'])
+@pytest.mark.parametrize('norm', ['token', 'subband', 'unit', 'band', 'none'])
+def test_approximations_apart(norm, approximation_norm, approximation):
+    images = photographs()
+    fields = dict(levels=LEVELS, norm=norm, approximation_norm=approximation_norm)
+    target = WaveletTargetGenerator(approximation=approximation, **fields)
+    alone = WaveletTargetGenerator(approximation='none', **fields)
+    for ours, details, raw, level in zip(target(images), alone(images), coefficients(images),
+                                         LEVELS, strict=True):
+        torch.testing.assert_close(ours[:, -9:], details, rtol=1e-4, atol=1e-5)
+        if approximation == 'all' or level == LEVELS[-1]:
+            above = raw[:, 0]
+            if approximation_norm == 'colour':
+                expected = above / 2**level
+            else:
+                expected = (above - above.mean((2, 3), keepdims=True)) / np.sqrt(
+                    above.var((2, 3), ddof=1, keepdims=True) + 1e-6)
+            np.testing.assert_allclose(ours[:, :3], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_colour_of_a_flat_image_is_its_own_value():
+    images = torch.tensor([-1., 0.5, 2.]).view(1, 3, 1, 1).expand(1, 3, 32, 32)
+    target = WaveletTargetGenerator(norm='none', approximation='all', approximation_norm='colour')
+    for level in target(images):
+        torch.testing.assert_close(level[0, :3].mean((1, 2)), torch.tensor([-1., 0.5, 2.]))
+
+
+def test_bands_are_divided_by_their_root_mean_square_over_all_batches():
+    target = WaveletTargetGenerator(levels=LEVELS, norm='band', approximation='all', eps=0.)
+    batches = [photographs() * scale for scale in (1, 2, 3)]
+    for batch in batches:
+        last = target(batch)
+    found = [coefficients(batch) for batch in batches]
+    for index in range(len(LEVELS)):
+        square = np.mean([(batch[index]**2).mean((0, 3, 4)) for batch in found], axis=0)
+        expected = found[-1][index] / np.sqrt(square)[None, :, :, None, None]
+        np.testing.assert_allclose(last[index], expected.reshape(last[index].shape), rtol=1e-3,
+                                   atol=1e-4)
+
+
+def test_band_constants_stay_in_evaluation_and_travel_with_a_checkpoint():
+    target = WaveletTargetGenerator(levels=LEVELS, norm='band')
+    target(photographs())
+    target.eval()
+    before = target(photographs())
+    target(7 * photographs())
+    other = WaveletTargetGenerator(levels=LEVELS, norm='band').eval()
+    other.load_state_dict(target.state_dict(), strict=True)
+    for ours, theirs in zip(before, other(photographs()), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_band_constants_forget_after_a_thousand_steps():
+    norm = CoefficientNorm((1, ), (3, ), 1, 'band', 'same', (1, ), 16, None, 0.)
+    ones = torch.ones(1, 3, 1, 2, 2)
+    for _ in range(1000):
+        norm([ones])
+    torch.testing.assert_close(norm.mean_square0, torch.ones(3, 1, 1, 1))
+    norm([3 * ones])
+    torch.testing.assert_close(norm.mean_square0, torch.full((3, 1, 1, 1), 0.999 + 0.001 * 9))
+
+
+def test_companding_by_hand():
+    images = torch.zeros(1, 1, 2, 2)
+    images[0, 0, 0, 0] = 6.  # approximation and details are 3 each
+    plain = dict(levels=(1, ), norm='none', in_channels=1)
+    target = WaveletTargetGenerator(compand=0.5, **plain)
+    assert target(images)[0].flatten().tolist() == pytest.approx([math.log(7)] * 4)
+    assert target(-images)[0].flatten().tolist() == pytest.approx([-math.log(7)] * 4)
+
+
+def test_band_weights_weigh_the_squared_error():
+    images = photographs()
+    plain = WaveletTargetGenerator(levels=LEVELS, norm='none')
+    weighted = WaveletTargetGenerator(levels=LEVELS, norm='none', band_weights=(4, 1, 1, 0.25))
+    for ours, theirs in zip(weighted(images), plain(images), strict=True):
+        factors = [2.] * 3 * (ours.shape[1] == 12) + [1.] * 6 + [0.5] * 3
+        torch.testing.assert_close(ours, theirs * torch.tensor(factors)[:, None, None])
+
+
+def test_a_level_may_be_named_twice():
+    images = photographs()
+    target = WaveletTargetGenerator(levels=(1, 4, 4), norm='none')
+    levels = target(images)
+    assert target.level_names == ('level1', 'level4', 'level4b')
+    assert target.channels == (9, 12, 12) and target.grid_strides == (2, 16, 16)
+    assert torch.equal(levels[1], levels[2])
+
+
+FIELDS = [
+    dict(norm='token', approximation_norm='colour'),
+    dict(norm='token', approximation_norm='image', approximation='all'),
+    dict(norm='unit', approximation_norm='image'),
+    dict(norm='unit', approximation_norm='colour', colours='opponent', eps=2.5e-3),
+    dict(norm='neighbourhood', approximation_norm='colour', window=8, approximation='all'),
+    dict(norm='band', compand=0.5),
+    dict(norm='band', colours='opponent', approximation='all'),
+    dict(norm='unit', approximation='none', band_weights=(1, 2, 2, 0.5)),
+]
+
+
+@pytest.mark.parametrize('levels', [(1, 2, 3, 4, 5), (1, 2, 3, 4, 5, 5)])
+@pytest.mark.parametrize('fields', FIELDS)
+def test_all_levels_reconstruct_the_image(fields, levels):
+    images = noise(2, 3, 64, 96)
+    target = WaveletTargetGenerator(levels=levels, **fields)
+    target(images)
+    target.eval()
+    torch.testing.assert_close(target.reconstruct(target(images), images), images, rtol=0,
+                               atol=1e-4)
+
+
+@pytest.mark.parametrize('fields', [dict(norm='band'), dict(norm='none'),
+                                    dict(norm='band', compand=1., colours='opponent')])
+def test_constants_borrow_nothing_from_the_image(fields):
+    images, other = noise(2, 3, 32, 32), 5 * noise(2, 3, 32, 32, seed=1)
+    target = WaveletTargetGenerator(levels=(1, 2, 3), **fields).eval()
+    predictions = target(images)
+    torch.testing.assert_close(target.reconstruct(predictions, other), images, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize('fields, message', [
+    (dict(norm='unit'), "approximation_norm must be 'colour' or 'image', not 'same'"),
+    (dict(approximation_norm='mean'), 'approximation_norm must be one of same, colour, image'),
+    (dict(colours='hsv'), 'colours must be one of rgb, opponent'),
+    (dict(colours='opponent', in_channels=1), 'needs in_channels = 3, not 1'),
+    (dict(window=12), 'window must be a power of two'),
+    (dict(compand=0.), 'compand must be positive'),
+    (dict(band_weights=(1, 1, 1)), 'band_weights must be four positive numbers'),
+    (dict(band_weights=(1, 0, 1, 1)), 'band_weights must be four positive numbers'),
+])
+def test_bad_fields_are_named(fields, message):
+    with pytest.raises(ValueError, match=message):
+        WaveletTargetGenerator(**fields)
