@@ -12,7 +12,7 @@ from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 
 NORMS = ('token', 'subband', 'unit', 'neighbourhood', 'band', 'none')
-APPROXIMATION_NORMS = ('same', 'colour', 'image')
+APPROXIMATION_NORMS = ('same', 'hue', 'colour', 'image')
 # The running root mean squares of `norm='band'` reach back about as many training steps.
 MEMORY = 1000
 
@@ -20,12 +20,13 @@ MEMORY = 1000
 class CoefficientNorm(nn.Module):
     """Normalises the subbands of several levels: ``(subbands - offset) / scale``, companded.
 
-    Levels come as (B, bands, colours, rows, cols), where the last three bands are details and a
-    band before them is the approximation.
+    Levels come as (B, bands, colours, rows, cols): the approximation, if it is part of the level,
+    then details.
 
     Args:
         levels: Levels of the transform, finest first; cells of level k are 2^k pixels wide.
-        bands: Subbands of each level, 3 or 4.
+        bands: Subbands of each level.
+        with_approximation: Whether the first band of each level is the approximation.
         colours: Colour channels.
         norm: What details are divided by; see :class:`WaveletTargetGenerator`.
         approximation_norm: The same of approximations.
@@ -36,11 +37,13 @@ class CoefficientNorm(nn.Module):
         eps: Added to the mean square (of 'token' and 'subband': to the variance).
     """
 
-    def __init__(self, levels: Sequence[int], bands: Sequence[int], colours: int, norm: str,
+    def __init__(self, levels: Sequence[int], bands: Sequence[int],
+                 with_approximation: Sequence[bool], colours: int, norm: str,
                  approximation_norm: str, colour_groups: Sequence[int], window: int,
                  compand: Optional[float], eps: float) -> None:
         super().__init__()
         self.levels = tuple(levels)
+        self.with_approximation = tuple(with_approximation)
         self.norm, self.approximation_norm = norm, approximation_norm
         self.colour_groups = tuple(colour_groups)
         self.window = window
@@ -79,9 +82,17 @@ class CoefficientNorm(nn.Module):
             level: (B, bands, colours, rows, cols).
             index: Which of the levels it is.
         """
-        if self.approximation_norm == 'same' or level.shape[1] == 3:
+        kind = self.approximation_norm if self.with_approximation[index] else 'same'
+        if kind == 'same':
             return self._statistics(level, index)
-        approximation, details = level.split([1, 3], dim=1)
+        approximation, details = level.split([1, level.shape[1] - 1], dim=1)
+        if kind == 'hue':
+            grey = approximation.mean(2, keepdim=True)
+            offset = torch.cat([grey, torch.zeros_like(grey).expand_as(details[:, :, :1])], dim=1)
+            if self.norm == 'token':
+                return offset, ((level - offset).square().mean((1, 2), keepdim=True)
+                                + self.eps).sqrt()
+            return offset, self._statistics(level - offset, index)[1]
         parts = [(approximation, self._approximation_statistics(approximation, index)),
                  (details, self._statistics(details, index))]
         offset, scale = (torch.cat([values[which].expand_as(bands) for bands, values in parts],
@@ -97,7 +108,7 @@ class CoefficientNorm(nn.Module):
         if self.norm == 'band':
             square = getattr(self, f'mean_square{index}')[-bands.shape[1]:]
             return zero, (square[None] + self.eps).sqrt()
-        # (B, 3, colours, rows, cols) -> (B, groups, rows, cols), the energy of each position
+        # (B, bands, colours, rows, cols) -> (B, groups, rows, cols), the energy of each position
         energy = bands.square().mean(1)
         energy = torch.stack([group.mean(1) for group in energy.split(self.colour_groups, dim=1)],
                              dim=1)

@@ -3,6 +3,7 @@ from typing import List, Optional, Sequence
 
 import pywt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmwamim.registry import MODELS
@@ -25,13 +26,19 @@ class WaveletTargetGenerator(TargetGenerator):
     is a field here, with the assumptions listed in docs/method.md.
 
     Channels of a level, in this order: the approximation if it is part of the target, then
-    horizontal, vertical and diagonal details, each with all image channels.
+    horizontal, vertical and diagonal details, each with all image channels; of further
+    generations likewise, each band with its positions in the cell in raster order.
+
+    Haar with approximations, all generations, norm 'token' and approximation_norm 'hue' is, turned
+    by an orthonormal matrix, what MAE's normalised pixels are.
 
     Args:
         wavelet: Discrete wavelet of PyWavelets.
         levels: Selected levels, finest first; level k has cells of 2^k pixels. A level may be
             named twice, for two layers to predict.
         approximation: Which levels carry their approximation: the 'coarsest', 'all', or 'none'.
+        generations: How many scales of details a cell predicts: its own level's, and of the
+            finer ones below those that lie in the cell (its subtree), down to level 1.
         norm: What the coefficients are divided by.
 
             - 'token': zero mean and unit (unbiased) variance over the channels of each position,
@@ -44,9 +51,10 @@ class WaveletTargetGenerator(TargetGenerator):
               data: a running estimate, kept in buffers and so in checkpoints;
             - 'none'.
         approximation_norm: The same of approximations: 'same' as the details' (with them, for
-            'token'; not for 'unit' and 'neighbourhood'), 'colour': divided by 2^level, which
-            leaves the mean colour of the cell in the images' units, or 'image': zero mean and
-            unit variance over the positions of each image and channel.
+            'token'; not for 'unit' and 'neighbourhood'); 'hue': the mean over the colours, which
+            is brightness, is taken away, and what is left counts as details do; 'colour': divided
+            by 2^level, which leaves the mean colour of the cell in the images' units; 'image':
+            zero mean and unit variance over the positions of each image and channel.
         colours: 'rgb', as they come, or 'opponent': rotated to luma and two chroma channels
             first, whose details 'unit' and 'neighbourhood' normalise apart.
         window: Side in pixels of the region that 'unit' and 'neighbourhood' look at; the unit of
@@ -69,14 +77,15 @@ class WaveletTargetGenerator(TargetGenerator):
                  levels: Sequence[int] = (2, 3, 4, 5),
                  approximation: str = 'coarsest',
                  norm: str = 'token',
+                 in_channels: int = 3,
+                 mode: str = 'periodization',
+                 eps: float = 1e-6,
                  approximation_norm: str = 'same',
+                 generations: int = 1,
                  colours: str = 'rgb',
                  window: int = 16,
                  compand: Optional[float] = None,
-                 band_weights: Sequence[float] = (1., 1., 1., 1.),
-                 in_channels: int = 3,
-                 mode: str = 'periodization',
-                 eps: float = 1e-6) -> None:
+                 band_weights: Sequence[float] = (1., 1., 1., 1.)) -> None:
         levels = tuple(levels)
         if not levels or list(levels) != sorted(levels) or levels[0] < 1:
             raise ValueError(f'levels must be integers from 1, finest first, such as '
@@ -89,10 +98,13 @@ class WaveletTargetGenerator(TargetGenerator):
                                     ('mode', mode, pywt.Modes.modes)):
             if value not in known:
                 raise ValueError(f'{field} must be one of {", ".join(known)}, not {value!r}')
-        if (norm in ('unit', 'neighbourhood') and approximation != 'none'
-                and approximation_norm == 'same'):
-            raise ValueError(f"norm {norm!r} is for details: approximation_norm must be 'colour' "
-                             "or 'image', not 'same'")
+        if approximation != 'none' and (norm, approximation_norm) in (
+                ('unit', 'same'), ('neighbourhood', 'same'), ('subband', 'hue')):
+            raise ValueError(f'norm {norm!r} cannot take approximations with '
+                             f'approximation_norm={approximation_norm!r}: set another one, such '
+                             "as 'colour'")
+        if generations < 1:
+            raise ValueError(f'generations must be at least 1, not {generations}')
         if colours == 'opponent' and in_channels != 3:
             raise ValueError(f"colours='opponent' needs in_channels = 3, not {in_channels}")
         if window < 1 or window & (window - 1):
@@ -103,8 +115,11 @@ class WaveletTargetGenerator(TargetGenerator):
             raise ValueError('band_weights must be four positive numbers, for approximation, '
                              f'horizontal, vertical and diagonal, not {tuple(band_weights)}')
         self._check_wavelet(wavelet, mode)
-        bands = [4 if approximation == 'all' or (approximation == 'coarsest' and k == levels[-1])
-                 else 3 for k in levels]
+        apart = [approximation == 'all' or (approximation == 'coarsest' and k == levels[-1])
+                 for k in levels]
+        below = [min(generations, k) for k in levels]
+        bands = [first + sum(3 * 4**step for step in range(steps))
+                 for first, steps in zip(apart, below)]
         super().__init__(in_channels,
                          grid_strides=[2**k for k in levels],
                          channels=[in_channels * count for count in bands],
@@ -112,12 +127,14 @@ class WaveletTargetGenerator(TargetGenerator):
         self.wavelet = wavelet
         self.levels = levels
         self.bands = tuple(bands)
+        self.generations = tuple(below)
+        self.with_approximation = tuple(apart)
         self.approximation = approximation
         self.norm = norm
         self.colours = colours
         self.mode = mode
         self.coefficient_norm = CoefficientNorm(
-            levels, bands, in_channels, norm, approximation_norm,
+            levels, bands, apart, in_channels, norm, approximation_norm,
             (1, 2) if colours == 'opponent' else (in_channels, ), window, compand, eps)
         self.register_buffer('rotation', OPPONENT.clone(), persistent=False)
         self.register_buffer('band_scale', torch.tensor(band_weights).sqrt()[:, None, None, None],
@@ -132,20 +149,47 @@ class WaveletTargetGenerator(TargetGenerator):
 
     def decompose(self, images: Tensor) -> List[Subbands]:
         """The transform itself, of the selected levels only, not normalised."""
-        coefficients = wavedec2(images, self.wavelet, self.levels[-1], self.mode,
-                                detail_levels=self.levels)
+        coefficients = self._transform(images)
         return [coefficients[level - 1] for level in self.levels]
 
-    def generate(self, images: Tensor) -> List[Tensor]:
-        return [(level * self.band_scale[-level.shape[1]:]).flatten(1, 2)
-                for level in self.coefficient_norm(self._subbands(images))]
+    def _transform(self, images: Tensor) -> List[Subbands]:
+        """All levels from the first; those of which nothing is predicted have no details."""
+        wanted = {level - step for level, steps in zip(self.levels, self.generations)
+                  for step in range(steps)}
+        return wavedec2(images, self.wavelet, self.levels[-1], self.mode,
+                        detail_levels=sorted(wanted))
 
-    def _subbands(self, images: Tensor) -> List[Tensor]:
+    def generate(self, images: Tensor) -> List[Tensor]:
+        normalised = self.coefficient_norm(self._subbands(self._transform(self._rotate(images))))
+        return [(level * self._band_scale(index)).flatten(1, 2)
+                for index, level in enumerate(normalised)]
+
+    def _rotate(self, images: Tensor) -> Tensor:
+        """To luma and chroma, if colours are 'opponent'."""
+        if self.colours == 'rgb':
+            return images
+        return torch.einsum('oc,bchw->bohw', self.rotation, images)
+
+    def _band_scale(self, index: int) -> Tensor:
+        """What each band of a level is multiplied by, (bands, 1, 1, 1)."""
+        first, *details = self.band_scale.split(1)
+        parts = [first] * self.with_approximation[index]
+        for step in range(self.generations[index]):
+            parts += [band for band in details for _ in range(4**step)]
+        return torch.cat(parts)
+
+    def _subbands(self, coefficients: Sequence[Subbands]) -> List[Tensor]:
         """(B, bands, colours, rows, cols) for each level, not normalised."""
-        if self.colours == 'opponent':
-            images = torch.einsum('oc,bchw->bohw', self.rotation, images)
-        return [torch.stack(subbands[-count:], dim=1)
-                for subbands, count in zip(self.decompose(images), self.bands)]
+        levels = []
+        for level, steps, apart in zip(self.levels, self.generations, self.with_approximation):
+            bands = [coefficients[level - 1].approximation[:, None]] if apart else []
+            for step in range(steps):
+                for band in coefficients[level - 1 - step][1:]:
+                    # (B, C, rows 2^s, cols 2^s) -> (B, C, 4^s, rows, cols) -> (B, 4^s, C, ...)
+                    cells = F.pixel_unshuffle(band, 2**step).unflatten(1, (-1, 4**step))
+                    bands.append(cells.transpose(1, 2))
+            levels.append(torch.cat(bands, dim=1))
+        return levels
 
     def reconstruct(self, predictions: Sequence[Tensor], images: Tensor) -> Tensor:
         """Puts predictions together to images by the inverse transform.
@@ -163,24 +207,31 @@ class WaveletTargetGenerator(TargetGenerator):
             float32 images (B, in_channels, H, W), normalised like ``images``.
         """
         images = images.float()
-        truth = self._subbands(images)
-        if self.colours == 'opponent':
-            images = torch.einsum('oc,bchw->bohw', self.rotation, images)
-        approximations = [subbands.approximation for subbands in self.decompose(images)]
-        details = {}
-        for index, (level, prediction) in enumerate(zip(self.levels, predictions)):
+        coefficients = self._transform(self._rotate(images))
+        truth = self._subbands(coefficients)
+        # Of a scale that several levels predict, the level of that scale has the last word.
+        approximation, details = coefficients[-1].approximation, {}
+        for index, prediction in enumerate(predictions):
             bands = prediction.float().unflatten(1, (self.bands[index], -1))
-            bands = bands / self.band_scale[-self.bands[index]:]
-            bands = self.coefficient_norm.inverse(bands, truth[index], index)
-            bands = bands.unbind(1)
-            details[level] = Subbands(bands[0] if len(bands) == 4 else approximations[index],
-                                      *bands[-3:])
-        coefficients = []
+            bands = self.coefficient_norm.inverse(bands / self._band_scale(index), truth[index],
+                                                  index)
+            if self.with_approximation[index]:
+                first, bands = bands.split([1, bands.shape[1] - 1], dim=1)
+                if self.levels[index] == self.levels[-1]:
+                    approximation = first[:, 0]
+            for step in range(self.generations[index]):
+                own, bands = bands.split([3 * 4**step, bands.shape[1] - 3 * 4**step], dim=1)
+                level = self.levels[index] - step
+                if step == 0 or level not in self.levels:
+                    # (B, 3 4^s, C, rows, cols) -> (B, 3, C 4^s, ...) -> (B, 3, C, rows 2^s, ...)
+                    cells = own.unflatten(1, (3, -1)).transpose(2, 3).flatten(2, 3)
+                    details[level] = F.pixel_shuffle(cells, 2**step).unbind(1)
+        pyramid = []
         for level in range(1, self.levels[-1] + 1):
             shape = (*images.shape[:2], images.shape[2] >> level, images.shape[3] >> level)
-            coefficients.append(details.get(level) or Subbands(
-                None, *[images.new_zeros(shape)] * 3))
-        pixels = waverec2(coefficients, self.wavelet, self.mode)
+            pyramid.append(Subbands(approximation,
+                                    *details.get(level) or [images.new_zeros(shape)] * 3))
+        pixels = waverec2(pyramid, self.wavelet, self.mode)
         if self.colours == 'opponent':  # orthonormal: the transpose is the inverse
             pixels = torch.einsum('oc,bohw->bchw', self.rotation, pixels)
         return pixels

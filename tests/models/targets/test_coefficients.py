@@ -6,7 +6,7 @@ import pytest
 import pywt
 import torch
 
-from mmwamim.models import WaveletTargetGenerator
+from mmwamim.models import PixelTargetGenerator, WaveletTargetGenerator
 from mmwamim.models.targets.coefficients import CoefficientNorm
 from tests.helpers import noise
 
@@ -135,7 +135,7 @@ def test_band_constants_stay_in_evaluation_and_travel_with_a_checkpoint():
 
 
 def test_band_constants_forget_after_a_thousand_steps():
-    norm = CoefficientNorm((1, ), (3, ), 1, 'band', 'same', (1, ), 16, None, 0.)
+    norm = CoefficientNorm((1, ), (3, ), (False, ), 1, 'band', 'same', (1, ), 16, None, 0.)
     ones = torch.ones(1, 3, 1, 2, 2)
     for _ in range(1000):
         norm([ones])
@@ -171,6 +171,53 @@ def test_a_level_may_be_named_twice():
     assert torch.equal(levels[1], levels[2])
 
 
+def test_all_generations_with_hue_are_normalised_pixels():
+    """Haar is orthonormal: sums of products over a cell are those of its pixels without their
+    mean, in whatever order the coefficients come."""
+    images = photographs()
+    fields = dict(approximation='all', norm='token', approximation_norm='hue', generations=4,
+                  eps=0.)
+    for level, ours in zip(LEVELS, WaveletTargetGenerator(levels=LEVELS, **fields)(images),
+                           strict=True):
+        pixels = PixelTargetGenerator(grid_strides=(2**level, ), eps=0.)(images)[0]
+        count = pixels.shape[1]
+        assert ours.shape == pixels.shape
+        # (B, C, rows, cols) -> (B * rows * cols, C) and all pairs of cells
+        ours, theirs = (t.movedim(1, -1).flatten(0, -2)[:40] for t in (ours, pixels))
+        # MAE divides by the unbiased deviation.
+        torch.testing.assert_close(ours @ ours.T, theirs @ theirs.T * count / (count - 1),
+                                   rtol=1e-3, atol=1e-3 * count)
+
+
+def test_generations_are_the_subtree():
+    images = noise(1, 1, 8, 16)
+    target = WaveletTargetGenerator(levels=(2, 3), norm='none', approximation='none',
+                                    generations=2, in_channels=1)
+    found = coefficients(images, (1, 2, 3))
+    assert target.channels == (15, 15)
+    for ours, own, finer in zip(target(images), found[1:], found[:-1], strict=True):
+        rows, cols = own.shape[-2:]
+        for r in range(rows):
+            for c in range(cols):
+                expected = [own[0, 1 + band, 0, r, c] for band in range(3)]
+                expected += [finer[0, 1 + band, 0, 2 * r + y, 2 * c + x]
+                             for band in range(3) for y in range(2) for x in range(2)]
+                np.testing.assert_allclose(ours[0, :, r, c], expected, atol=1e-5)
+
+
+def test_hue_is_the_approximation_without_brightness():
+    images = photographs()
+    target = WaveletTargetGenerator(levels=(3, ), norm='unit', approximation_norm='hue', window=8,
+                                    eps=0.)
+    raw = coefficients(images, (3, ))[0]
+    raw[:, 0] -= raw[:, 0].mean(1, keepdims=True)
+    expected = raw / np.sqrt((raw**2).mean((1, 2), keepdims=True))
+    np.testing.assert_allclose(target(images)[0], expected.reshape(2, 12, 4, 6), rtol=1e-3,
+                               atol=1e-4)
+    grey = images[:, :1].expand(-1, 3, -1, -1)
+    assert target(grey)[0][:, :3].abs().max() < 1e-3
+
+
 FIELDS = [
     dict(norm='token', approximation_norm='colour'),
     dict(norm='token', approximation_norm='image', approximation='all'),
@@ -180,6 +227,9 @@ FIELDS = [
     dict(norm='band', compand=0.5),
     dict(norm='band', colours='opponent', approximation='all'),
     dict(norm='unit', approximation='none', band_weights=(1, 2, 2, 0.5)),
+    dict(norm='unit', approximation_norm='hue', approximation='all', generations=3),
+    dict(norm='band', generations=2, band_weights=(1, 2, 3, 4), compand=1.),
+    dict(norm='token', approximation_norm='hue', generations=2, colours='opponent'),
 ]
 
 
@@ -204,8 +254,10 @@ def test_constants_borrow_nothing_from_the_image(fields):
 
 
 @pytest.mark.parametrize('fields, message', [
-    (dict(norm='unit'), "approximation_norm must be 'colour' or 'image', not 'same'"),
-    (dict(approximation_norm='mean'), 'approximation_norm must be one of same, colour, image'),
+    (dict(norm='unit'), "norm 'unit' cannot take approximations with approximation_norm='same'"),
+    (dict(norm='subband', approximation_norm='hue'), "norm 'subband' cannot take approximations"),
+    (dict(approximation_norm='mean'), 'approximation_norm must be one of same, hue, colour, image'),
+    (dict(generations=0), 'generations must be at least 1, not 0'),
     (dict(colours='hsv'), 'colours must be one of rgb, opponent'),
     (dict(colours='opponent', in_channels=1), 'needs in_channels = 3, not 1'),
     (dict(window=12), 'window must be a power of two'),

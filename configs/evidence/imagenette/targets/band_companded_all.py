@@ -1,0 +1,4 @@
+"""One constant for each subband, heavy tails bent, approximations on every level."""
+_base_ = ['../wamim.py']
+model = dict(target_generator=dict(
+    norm='band', compand=0.5, approximation='all'))
