@@ -3,7 +3,9 @@
     python tools/knn.py configs/wamim/vit_b_400e.py work_dirs/vit_b_400e/encoder.pth --data FOLDER
 
 FOLDER holds train/<class>/* and val/<class>/* (or test/<class>/*). `--linear` fits logistic
-regression as well; ImageNet's usual linear probing is in configs/classification.
+regression as well; ImageNet's usual linear probing is in configs/classification. `--every-level`
+does the same with each level of features that the encoder returns (its `out_indices`) and with
+all of them side by side.
 """
 import argparse
 import json
@@ -11,6 +13,7 @@ import sys
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
@@ -18,7 +21,7 @@ from mmwamim.engine.weights import check_encoder, read_encoder
 from mmwamim.evaluation.features import (
     LabelledImages,
     effective_rank,
-    extract_features,
+    extract_levels,
     image_side,
     knn_accuracy,
     linear_accuracy,
@@ -33,6 +36,8 @@ def parse_args() -> argparse.Namespace:
                         help='holds train/<class>/* and val/<class>/*')
     parser.add_argument('--k', type=int, nargs='+', default=[10, 20], help='neighbours')
     parser.add_argument('--linear', action='store_true', help='fit logistic regression as well')
+    parser.add_argument('--every-level', action='store_true',
+                        help='also of each level of features, and of all together')
     parser.add_argument('--most', type=int, help='at most as many images of each split')
     parser.add_argument('--batch-size', type=int, default=64)
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
@@ -59,16 +64,26 @@ def main() -> None:
         sys.exit(f'error: {error}')
     backbone.load_state_dict(read_encoder(args.checkpoint), strict=False)
     backbone.to(args.device)
-    features = [extract_features(backbone, preprocessor,
-                                 LabelledImages(str(folder), image_side(backbone), args.most),
-                                 args.batch_size, progress=True) for folder in (train, val)]
-    (known, labels), (queries, truth) = features
-    result = dict(checkpoint=args.checkpoint, train_images=len(known), val_images=len(queries),
-                  effective_rank=round(effective_rank(known), 2))
-    for k in args.k:
-        result[f'knn_top1_k{k}'] = round(knn_accuracy(known, labels, queries, truth, k), 2)
-    if args.linear:
-        result['linear_top1'] = round(linear_accuracy(known, labels, queries, truth), 2)
+    (known, labels), (queries, truth) = (
+        extract_levels(backbone, preprocessor,
+                       LabelledImages(str(folder), image_side(backbone), args.most),
+                       args.batch_size, progress=True) for folder in (train, val))
+
+    def judge(known: torch.Tensor, queries: torch.Tensor) -> dict:
+        found = dict(effective_rank=round(effective_rank(known), 2))
+        for k in args.k:
+            found[f'knn_top1_k{k}'] = round(knn_accuracy(known, labels, queries, truth, k), 2)
+        if args.linear:
+            found['linear_top1'] = round(linear_accuracy(known, labels, queries, truth), 2)
+        return found
+
+    result = dict(checkpoint=args.checkpoint, train_images=len(labels), val_images=len(truth),
+                  **judge(known[-1], queries[-1]))
+    if args.every_level:
+        # Each level counts alike side by side, whatever its scale.
+        side_by_side = [torch.cat([F.normalize(level, dim=1) for level in levels], dim=1)
+                        for levels in (known, queries)]
+        result['levels'] = [*map(judge, known, queries), judge(*side_by_side)]
     print(file=sys.stderr)
     print(json.dumps(result, indent=2))
     if args.out:

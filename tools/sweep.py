@@ -29,7 +29,8 @@ from mmwamim.visualization.pictures import read_accuracies
 
 matplotlib.use('Agg')
 ROOT = Path(__file__).resolve().parents[1]
-METRICS = dict(linear='linear probe', knn='k-NN', finetune='fine-tuning')
+METRICS = dict(linear='linear probe', linear_all='linear probe, all levels', knn='k-NN',
+               finetune='fine-tuning')
 
 
 def parse_args() -> argparse.Namespace:
@@ -99,16 +100,21 @@ def run_one(config: str, seed: int, args: argparse.Namespace) -> dict:
         entries = read_scalars(work / 'pretrain')
         result.update(config=config, seed=seed, epochs=entries[-1]['epoch'],
                       pretrain_seconds=round(seconds_of(work / 'pretrain'), 1),
-                      loss=entries[-1]['loss'], options=args.cfg_options)
+                      loss=entries[-1]['loss'], options=args.cfg_options,
+                      explained={key: round(value, 4) for key, value in entries[-1].items()
+                                 if key.startswith('explained_')})
         done.write_text(json.dumps(result, indent=2))
     encoder = work / 'pretrain/encoder.pth'
     if args.frozen and 'linear' not in result:
         execute([sys.executable, '-W', 'ignore', 'tools/knn.py', config, encoder, '--data',
-                 args.data, '--linear', '--out', work / 'frozen.json',
+                 args.data, '--linear', '--every-level', '--out', work / 'frozen.json',
                  *(['--most', args.most] if args.most else [])], work / 'frozen.log')
         found = json.loads((work / 'frozen.json').read_text())
         result.update(linear=found['linear_top1'], knn=found['knn_top1_k20'],
-                      effective_rank=found['effective_rank'])
+                      effective_rank=found['effective_rank'],
+                      linear_all=found['levels'][-1]['linear_top1'],
+                      linear_levels=[level['linear_top1'] for level in found['levels']],
+                      knn_levels=[level['knn_top1_k20'] for level in found['levels']])
         done.write_text(json.dumps(result, indent=2))
     if args.finetune and 'finetune' not in result:
         start = shlex.split(args.launch.format(config=args.finetune))
@@ -131,23 +137,31 @@ def spread(values: List[float]) -> str:
     return f'{mean:.2f} ± {statistics.stdev(values):.2f}' if len(values) > 1 else f'{mean:.2f}'
 
 
+def explained(runs: List[dict]) -> str:
+    """The share of each level's target that is predicted, in percent, finest level first."""
+    levels = [run['explained'].values() for run in runs if run.get('explained')]
+    return ' '.join(f'{100 * statistics.mean(shares):.0f}' for shares in zip(*levels))
+
+
 def write_tables(results: Dict[str, List[dict]], out: Path) -> None:
     """table.md, table.csv, table.png and runs.json of everything finished so far."""
     out.mkdir(parents=True, exist_ok=True)
     (out / 'runs.json').write_text(json.dumps(results, indent=2) + '\n')
     metrics = [name for name in METRICS if any(name in run for runs in results.values()
                                                for run in runs)]
-    lines = ['| config | seeds | epochs | minutes | ' + ' | '.join(
-        METRICS[name] for name in metrics) + ' |', '|---' * (4 + len(metrics)) + '|']
+    lines = ['| config | seeds | epochs | minutes | explained, % | ' + ' | '.join(
+        METRICS[name] for name in metrics) + ' |', '|---' * (5 + len(metrics)) + '|']
     for name, runs in results.items():
         cells = [spread([run[metric] for run in runs if metric in run]) for metric in metrics]
         minutes = statistics.mean(run['pretrain_seconds'] for run in runs) / 60
         lines.append(f'| {name} | {", ".join(str(run["seed"]) for run in runs)} | '
-                     f'{runs[0]["epochs"]} | {minutes:.1f} | {" | ".join(cells)} |')
+                     f'{runs[0]["epochs"]} | {minutes:.1f} | {explained(runs)} | '
+                     f'{" | ".join(cells)} |')
     (out / 'table.md').write_text('\n'.join(lines) + '\n')
     with (out / 'table.csv').open('w', newline='') as file:
-        fields = ['name', 'config', 'seed', 'epochs', 'pretrain_seconds', 'loss', 'linear', 'knn',
-                  'effective_rank', 'finetune', 'finetune_seconds']
+        fields = ['name', 'config', 'seed', 'epochs', 'pretrain_seconds', 'loss', 'explained',
+                  'linear', 'linear_levels', 'linear_all', 'knn', 'knn_levels', 'effective_rank',
+                  'finetune', 'finetune_seconds']
         writer = csv.DictWriter(file, fields, extrasaction='ignore')
         writer.writeheader()
         writer.writerows(dict(run, name=name) for name, runs in results.items() for run in runs)

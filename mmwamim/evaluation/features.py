@@ -2,7 +2,7 @@
 import inspect
 import sys
 import time
-from typing import Optional, Sequence, Tuple, Union
+from typing import List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -13,22 +13,35 @@ from torch import Tensor, nn
 
 
 def pool_features(outputs: Union[Tensor, Sequence[Tensor]], num_extra_tokens: int = 0) -> Tensor:
-    """The mean of the last level's patch tokens.
-
-    Args:
-        outputs: What a backbone returns: the last of a sequence counts, and is a map
-            (B, C, H, W), tokens (B, extra + N, C), or already (B, C).
-        num_extra_tokens: Tokens ahead of the patches, which are left out.
+    """The mean of the last level's patch tokens; arguments as of :func:`pool_levels`.
 
     Returns:
         float32 (B, C).
     """
     last = outputs if isinstance(outputs, Tensor) else outputs[-1]
-    if last.dim() == 4:
-        last = last.mean((2, 3))
-    elif last.dim() == 3:
-        last = last[:, num_extra_tokens:].mean(1)
-    return last.float()
+    return pool_levels(last, num_extra_tokens)[0]
+
+
+def pool_levels(outputs: Union[Tensor, Sequence[Tensor]], num_extra_tokens: int = 0
+                ) -> List[Tensor]:
+    """The mean of the patch tokens of every level.
+
+    Args:
+        outputs: What a backbone returns, one or several levels: each is a map (B, C, H, W),
+            tokens (B, extra + N, C), or already (B, C).
+        num_extra_tokens: Tokens ahead of the patches, which are left out.
+
+    Returns:
+        float32 (B, C) for each level.
+    """
+    pooled = []
+    for level in [outputs] if isinstance(outputs, Tensor) else outputs:
+        if level.dim() == 4:
+            level = level.mean((2, 3))
+        elif level.dim() == 3:
+            level = level[:, num_extra_tokens:].mean(1)
+        pooled.append(level.float())
+    return pooled
 
 
 def knn_accuracy(bank: Tensor, bank_labels: Tensor, queries: Tensor, query_labels: Tensor,
@@ -191,15 +204,27 @@ class LabelledImages:
         return self.pipeline(self.images.get_data_info(self.chosen[position]))
 
 
-@torch.no_grad()
 def extract_features(backbone: nn.Module, preprocessor: nn.Module, images: LabelledImages,
                      batch_size: int = 64, progress: bool = False) -> Tuple[Tensor, Tensor]:
+    """Features of all images from the last level; otherwise as :func:`extract_levels`.
+
+    Returns:
+        Features float32 (N, C) and labels int64 (N,), the same on every process.
+    """
+    levels, labels = extract_levels(backbone, preprocessor, images, batch_size, progress)
+    return levels[-1], labels
+
+
+@torch.no_grad()
+def extract_levels(backbone: nn.Module, preprocessor: nn.Module, images: LabelledImages,
+                   batch_size: int = 64, progress: bool = False) -> Tuple[List[Tensor], Tensor]:
     """Features of all images, in their order, on the CPU; shared out among the processes.
 
     No random number is drawn, so training goes on as if nothing had happened.
 
     Returns:
-        Features float32 (N, C) and labels int64 (N,), the same on every process.
+        Features float32 (N, C), one tensor for each level that the backbone returns, and labels
+        int64 (N,), the same on every process.
     """
     device = next(backbone.parameters()).device
     was_training = backbone.training
@@ -210,16 +235,16 @@ def extract_features(backbone: nn.Module, preprocessor: nn.Module, images: Label
         batch = default_collate([images[i] for i in mine[first:first + batch_size]])
         inputs = preprocessor(batch)['inputs'].to(device)
         extra = getattr(backbone, 'num_extra_tokens', 0)
-        parts.append(pool_features(encode(backbone, inputs), extra).cpu())
+        parts.append([level.cpu() for level in pool_levels(encode(backbone, inputs), extra)])
         if progress and get_rank() == 0:
             done = min(first + batch_size, len(mine))
             left = (time.time() - started) / done * (len(mine) - done)
             print(f'\r{done}/{len(mine)} images, {left:.0f} s left ', end='', file=sys.stderr)
     backbone.train(was_training)
-    shares = all_gather_object((mine, torch.cat(parts) if parts else None))
-    width = next(part.shape[1] for _, part in shares if part is not None)
-    features = torch.empty(len(images), width)
-    for places, part in shares:
-        if part is not None:
-            features[places] = part
+    shares = all_gather_object((mine, [torch.cat(level) for level in zip(*parts)]))
+    widths = next([level.shape[1] for level in levels] for _, levels in shares if levels)
+    features = [torch.empty(len(images), width) for width in widths]
+    for places, levels in shares:
+        for whole, part in zip(features, levels):
+            whole[places] = part
     return features, images.labels

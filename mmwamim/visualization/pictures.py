@@ -10,6 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from mmwamim.models.heads import explained_share
+from mmwamim.models.masking import rescale_mask
 from mmwamim.wavelets import wavedec2
 
 Path_ = Union[str, Path]
@@ -58,8 +60,8 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def draw_losses(runs: Sequence[Path_], out: Path_) -> None:
-    """Draws total loss, loss per level, learning rate, steps a second and accuracies of one or
-    more runs over each other.
+    """Draws the curves of one or more runs over each other: total loss, loss and explained share
+    of each level, learning rate, steps a second, accuracies. What no run logged has no panel.
 
     Args:
         runs: Work directories.
@@ -69,8 +71,9 @@ def draw_losses(runs: Sequence[Path_], out: Path_) -> None:
         FileNotFoundError: A run has no log.
         ValueError: A run has not logged a loss yet.
     """
-    figure = _figure(20, 4)
-    total, levels, rate, speed, accuracy = figure.subplots(1, 5)
+    panels: Dict[str, List[dict]] = {title: [] for title in (
+        'loss', 'loss of each level, weighted', 'explained share of each level, %',
+        'learning rate', 'steps a second', 'accuracy, %')}
     colours = matplotlib.colormaps['tab10'].colors
     styles = ['-', '--', ':', '-.']
     for number, run in enumerate(runs):
@@ -78,29 +81,40 @@ def draw_losses(runs: Sequence[Path_], out: Path_) -> None:
         if not entries:
             raise ValueError(f'{str(run)!r} has logged no loss yet')
         steps = [entry['step'] for entry in entries]
-        name = Path(run).name
-        total.plot(steps, [entry['loss'] for entry in entries], color=colours[number % 10],
-                   label=name)
-        rate.plot(steps, [entry.get('lr', float('nan')) for entry in entries],
-                  color=colours[number % 10], label=name)
-        speed.plot(steps, [1 / entry['time'] if entry.get('time') else float('nan')
-                           for entry in entries], color=colours[number % 10], label=name)
-        for position, (measure, values) in enumerate(read_accuracies(run).items()):
-            accuracy.plot(list(values), list(values.values()), styles[position % 4],
-                          color=colours[number % 10], marker='.', label=f'{name} {measure}')
-        parts = [key for key in entries[-1] if key.startswith('loss_')]
-        for position, key in enumerate(parts):
-            levels.plot(steps, [entry.get(key, float('nan')) for entry in entries],
-                        styles[number % 4], color=colours[position % 10],
-                        label=key[len('loss_'):] if number == 0 else None)
-    titles = ('loss', 'loss of each level, weighted', 'learning rate', 'steps a second',
-              'accuracy, %')
-    for axes, title in zip((total, levels, rate, speed, accuracy), titles):
+        of_run = dict(x=steps, color=colours[number % 10], label=Path(run).name)
+
+        def values(key: str, scale: float = 1., entries=entries) -> List[float]:
+            return [scale * entry.get(key, float('nan')) for entry in entries]
+
+        panels['loss'].append(dict(of_run, y=values('loss')))
+        if 'lr' in entries[-1]:
+            panels['learning rate'].append(dict(of_run, y=values('lr')))
+        panels['steps a second'].append(dict(of_run, y=[
+            1 / entry['time'] if entry.get('time') else float('nan') for entry in entries]))
+        for prefix, title, scale in (('loss_', 'loss of each level, weighted', 1.),
+                                     ('explained_', 'explained share of each level, %', 100.)):
+            keys = [key for key in entries[-1] if key.startswith(prefix)]
+            panels[title] += [dict(x=steps, y=values(key, scale), color=colours[place % 10],
+                                   linestyle=styles[number % 4],
+                                   label=key[len(prefix):] if number == 0 else None)
+                              for place, key in enumerate(keys)]
+        for place, (measure, found) in enumerate(read_accuracies(run).items()):
+            panels['accuracy, %'].append(dict(
+                x=list(found), y=list(found.values()), linestyle=styles[place % 4], marker='.',
+                color=colours[number % 10], label=f'{Path(run).name} {measure}'))
+    panels = {title: curves for title, curves in panels.items() if curves}
+    figure = _figure(4 * len(panels), 4)
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, curves) in zip(grid, panels.items()):
+        for curve in curves:
+            axes.plot(curve.pop('x'), curve.pop('y'), **curve)
         axes.set_title(title)
-        axes.set_xlabel('epoch' if axes is accuracy else 'step')
+        axes.set_xlabel('epoch' if title.startswith('accuracy') else 'step')
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8)
+        if title.startswith('explained'):
+            axes.set_ylim(bottom=max(axes.get_ylim()[0], -20))  # below 0 at the very start
     save(figure, out)
 
 
@@ -161,8 +175,21 @@ def reconstruction_figure(model, images: Tensor, seed: int = 0) -> Figure:
             axes.set_axis_off()
             if row == 0:
                 axes.set_title(title, fontsize=8)
-    figure.supxlabel('\n'.join(_borrowed(generator)), fontsize=7)
+    shares = '  '.join(f'{name} {share:.0%}' for name, share in zip(
+        generator.level_names, _explained(predictions, targets, mask)))
+    figure.supxlabel('\n'.join([f'explained share of the masked target in these images: {shares}',
+                                *_borrowed(generator)]), fontsize=7)
     return figure
+
+
+def _explained(predictions, targets, mask: Tensor) -> List[float]:
+    """The explained share of each level, over the masked positions of all images."""
+    shares = []
+    for prediction, target in zip(predictions, targets):
+        weights = rescale_mask(mask.cpu(), target.shape[-2:]).expand(len(target), -1, -1)
+        weights = (weights / weights.sum()).to(target.device)
+        shares.append(float(explained_share(prediction, target, weights)))
+    return shares
 
 
 @torch.no_grad()
@@ -248,14 +275,19 @@ def wavelet_figure(image: Tensor, wavelet: str, level: int, mode: str = 'periodi
 def _borrowed(generator) -> List[str]:
     """What a reconstruction takes from the true image, in words."""
     notes = []
-    norm = getattr(generator, 'norm', 'none')
-    if norm != 'none':
-        over = 'position' if norm == 'token' else 'subband'
-        notes.append('borrowed from the true image in both prediction columns: mean and standard '
-                     f'deviation of the coefficients of each {over}')
-    if getattr(generator, 'approximation', None) == 'none':
-        notes.append('and the coarsest approximation')
-    finest = getattr(generator, 'levels', (1, ))[0]
+    kinds = getattr(generator, 'norm', 'none'), getattr(generator, 'approximation_norm', 'same')
+    what = {'token': 'mean and standard deviation of the coefficients of each position',
+            'subband': 'mean and standard deviation of the coefficients of each subband',
+            'unit': 'the energy of the details around', 'neighbourhood':
+            'the energy of the details around'}.get(kinds[0])
+    apart = {'hue': 'the brightness of each cell', 'image': "the approximation's mean and standard "
+             'deviation over the image'}.get(kinds[1])
+    if getattr(generator, 'approximation', 'all') == 'none':
+        apart = 'the coarsest approximation'
+    if what or apart:
+        notes.append('borrowed from the true image in both prediction columns: '
+                     + ' and '.join(filter(None, (what, apart))))
+    finest = getattr(generator, 'finest_scale', 1)
     if finest > 1:
         missing = 'level 1' if finest == 2 else f'levels 1 to {finest - 1}'
         notes.append(f'not predicted, and zero in prediction and target: details of {missing}')

@@ -11,6 +11,7 @@ from mmwamim.evaluation.features import (
     extract_features,
     knn_accuracy,
     pool_features,
+    pool_levels,
 )
 from mmwamim.models import MaskedViT, SparseSwin
 from tests.helpers import TINY, noise
@@ -21,6 +22,15 @@ def test_pooling():
     torch.testing.assert_close(pool_features((None, tokens), 1), tokens[:, 1:].mean(1))
     grid = noise(2, 3, 4, 4)
     torch.testing.assert_close(pool_features([grid]), grid.mean((2, 3)))
+
+
+def test_every_level_is_pooled_and_the_last_is_the_default():
+    tokens, grid, pooled = noise(2, 5, 3), noise(2, 4, 6, 6, seed=1), noise(2, 7, seed=2)
+    levels = pool_levels((tokens, grid, pooled), 1)
+    for ours, expected in zip(levels, (tokens[:, 1:].mean(1), grid.mean((2, 3)), pooled),
+                              strict=True):
+        torch.testing.assert_close(ours, expected)
+    assert torch.equal(pool_features((tokens, grid, pooled), 1), pooled)
 
 
 def test_knn_by_hand():

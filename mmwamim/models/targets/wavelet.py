@@ -129,7 +129,9 @@ class WaveletTargetGenerator(TargetGenerator):
         self.bands = tuple(bands)
         self.generations = tuple(below)
         self.with_approximation = tuple(apart)
+        self.finest_scale = min(k - steps + 1 for k, steps in zip(levels, below))
         self.approximation = approximation
+        self.approximation_norm = approximation_norm
         self.norm = norm
         self.colours = colours
         self.mode = mode
