@@ -60,8 +60,8 @@ def build_step(cfg: Config, batch: int, device: str = 'cpu', part: str = 'model'
         return Step(model, forward, batch)
 
     def encode() -> Tensor:
-        mask = None if part == 'dense encoder' else model.draw_mask(inputs)
-        features = model.backbone(inputs, mask)
+        plan = None if part == 'dense encoder' else model.plan_mask(inputs)
+        features = model.backbone(inputs, plan)
         return sum(level.float().mean() for level in features)
     return Step(model.backbone, encode, batch)
 

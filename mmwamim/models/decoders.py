@@ -1,18 +1,18 @@
 """One light decoder a level: from an encoder's visible tokens to a dense prediction."""
-from typing import List, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule, ModuleList
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
-from mmpretrain.models.utils import build_norm_layer
+from mmpretrain.models.utils import build_norm_layer, to_2tuple
 from torch import Tensor, nn
 
 from mmwamim.registry import MODELS
 
-from .linear import linear, use_fast_linear
-from .masking import rescale_mask, to_device, visible_indices
-from .positions import sincos_positions
+from .masking import MaskPlan, as_plan
+from .positions import SincosPositions
+from .tokens import put, reorder, take
 
 
 class LevelDecoder(BaseModule):
@@ -34,6 +34,7 @@ class LevelDecoder(BaseModule):
         num_extra_tokens: Tokens ahead of the patches; they take part in the block and are
             dropped after it.
         norm_cfg: The norms of tokens.
+        image_size: The usual height and width of images, in pixels, whose positions are kept.
 
     Raises:
         ValueError: The strides' ratio is not a power of two, or the width does not divide.
@@ -41,7 +42,8 @@ class LevelDecoder(BaseModule):
 
     def __init__(self, in_channels: int, out_channels: int, feature_stride: int,
                  target_stride: int, embed_dims: int, num_heads: int, mlp_ratio: float,
-                 num_extra_tokens: int, norm_cfg: dict) -> None:
+                 num_extra_tokens: int, norm_cfg: dict,
+                 image_size: Optional[Tuple[int, int]] = None) -> None:
         super().__init__()
         if embed_dims % num_heads:
             raise ValueError(f'embed_dims {embed_dims} must be divisible by num_heads '
@@ -53,12 +55,13 @@ class LevelDecoder(BaseModule):
         self.norm = build_norm_layer(norm_cfg, in_channels)
         self.embed = nn.Linear(in_channels, embed_dims)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dims))
+        self.positions = SincosPositions(embed_dims, image_size and (
+            image_size[0] // feature_stride, image_size[1] // feature_stride))
         self.block = TransformerEncoderLayer(embed_dims, num_heads, int(mlp_ratio * embed_dims),
                                              norm_cfg=norm_cfg)
         self.out_norm = build_norm_layer(norm_cfg, embed_dims)
         self.resize, channels = self._build_resize(embed_dims, feature_stride, target_stride)
         self.predict = nn.Conv2d(channels, out_channels, 1)
-        use_fast_linear(self)
 
     @staticmethod
     def _build_resize(channels: int, feature_stride: int, target_stride: int
@@ -85,12 +88,13 @@ class LevelDecoder(BaseModule):
         super().init_weights()
         nn.init.normal_(self.mask_token, std=0.02)
 
-    def forward(self, tokens: Tensor, mask: Tensor, masked_only: bool = False) -> Tensor:
+    def forward(self, tokens: Tensor, plan: Union[MaskPlan, Tensor],
+                masked_only: bool = False) -> Tensor:
         """Decodes one level.
 
         Args:
             tokens: (B, extra + visible, in_channels).
-            mask: bool (B or 1, rows, cols) on this level's own token grid.
+            plan: Of this level's own token grid; or its bool mask (B or 1, rows, cols).
             masked_only: Leaves the predictions of visible tokens zero instead of computing them.
                 The masked ones are the same. Where a target cell covers several tokens all are
                 computed.
@@ -98,23 +102,23 @@ class LevelDecoder(BaseModule):
         Returns:
             (B, out_channels, rows * feature_stride / target_stride, ...).
         """
-        grid = tuple(mask.shape[1:])
-        visible, masked = (to_device(visible_indices(m), tokens.device) for m in (mask, ~mask))
+        plan = as_plan(plan, tokens.device)
         local = self.target_stride <= self.feature_stride
         masked_only = masked_only and local
-        x = self.out_norm(self._attend(tokens, grid, visible, masked, masked_only))
-        places = masked if masked_only else torch.cat([visible, masked], dim=1)
-        if local:
-            cells = _to_raster(self._predict_cells(x), places, grid[0] * grid[1])
-            # (B, rows * cols, f, f, C) -> (B, C, rows, f, cols, f) -> (B, C, rows * f, cols * f)
-            cells = cells.unflatten(1, grid).permute(0, 5, 1, 3, 2, 4)
-            return cells.flatten(4, 5).flatten(2, 3)
-        x = _to_raster(x, places, grid[0] * grid[1])
-        # (B, rows * cols, D) -> (B, D, rows, cols)
-        return self.predict(self.resize(x.transpose(1, 2).unflatten(2, grid)))
+        x = self.out_norm(self._attend(tokens, plan, masked_only))
+        if not masked_only:  # from the plan's order to raster order
+            x = reorder(x, plan.inverse, plan.order)
+        if not local:
+            # (B, rows * cols, D) -> (B, D, rows, cols)
+            return self.predict(self.resize(x.transpose(1, 2).unflatten(2, plan.grid)))
+        cells = self._predict_cells(x)
+        if masked_only:
+            cells = put(cells, plan.masked, plan.order.shape[1])
+        # (B, rows * cols, f, f, C) -> (B, C, rows, f, cols, f) -> (B, C, rows * f, cols * f)
+        cells = cells.unflatten(1, plan.grid).permute(0, 5, 1, 3, 2, 4)
+        return cells.flatten(4, 5).flatten(2, 3)
 
-    def _attend(self, tokens: Tensor, grid: Tuple[int, int], visible: Tensor, masked: Tensor,
-                masked_only: bool) -> Tensor:
+    def _attend(self, tokens: Tensor, plan: MaskPlan, masked_only: bool) -> Tensor:
         """From the encoder's tokens to the output of the transformer block.
 
         It has the parameters of mmpretrain's block and its results, with less work. A masked
@@ -124,9 +128,7 @@ class LevelDecoder(BaseModule):
 
         Args:
             tokens: (B, extra + V, in_channels).
-            grid: Rows and columns of tokens.
-            visible: int64 (B or 1, V), where the visible tokens belong.
-            masked: int64 (B or 1, M), the other places.
+            plan: Of V visible and M masked tokens.
             masked_only: Whether visible tokens are thrown away.
 
         Returns:
@@ -134,21 +136,21 @@ class LevelDecoder(BaseModule):
         """
         batch, dims, extra = tokens.shape[0], self.embed_dims, self.num_extra_tokens
         block, attn = self.block, self.block.attn
-        positions = to_device(sincos_positions(grid, dims), tokens.device)[0]
+        positions = self.positions(plan.grid)  # (V + M, D)
         ahead, patches = self.embed(self.norm(tokens)).split(
             [extra, tokens.shape[1] - extra], dim=1)
-        x = torch.cat([ahead, patches + positions[visible]], dim=1)
-        everywhere = (self.mask_token[0] + positions).to(x.dtype)  # (rows * cols, D)
+        x = torch.cat([ahead, patches + take(positions, plan.visible)], dim=1)
+        everywhere = (self.mask_token[0] + positions).to(x.dtype)
         # Tables of their own, since under autocast residuals stay float32 and the rest does not.
-        residual = F.embedding(masked, everywhere).expand(batch, -1, -1)  # (B, M, D)
-        query, key, value = (F.embedding(masked, table).expand(batch, -1, -1)
-                             for table in attn.qkv(block.ln1(everywhere)).chunk(3, dim=-1))
+        tables = everywhere, *attn.qkv(block.ln1(everywhere)).chunk(3, dim=-1)
+        residual, query, key, value = (take(table, plan.masked).expand(batch, -1, -1)
+                                       for table in tables)
 
         normed, weight, bias = block.ln1(x), attn.qkv.weight, attn.qkv.bias
-        visible_key, visible_value = linear(normed, weight[dims:], bias[dims:]).chunk(2, dim=-1)
+        visible_key, visible_value = F.linear(normed, weight[dims:], bias[dims:]).chunk(2, dim=-1)
         key, value = torch.cat([visible_key, key], dim=1), torch.cat([visible_value, value], dim=1)
         if not masked_only:
-            asking = linear(normed[:, extra:], weight[:dims], bias[:dims])
+            asking = F.linear(normed[:, extra:], weight[:dims], bias[:dims])
             query = torch.cat([asking, query], dim=1)
             residual = torch.cat([x[:, extra:], residual], dim=1)
         # (B, tokens, D) -> (B, heads, tokens, D / heads)
@@ -167,7 +169,7 @@ class LevelDecoder(BaseModule):
         x = x[:, :, None, None]
         predict = self.predict.weight.flatten(1), self.predict.bias
         if not isinstance(self.resize, nn.Sequential):
-            return linear(x, *predict)
+            return F.linear(x, *predict)
         *inner, last = self.resize
         for layer in inner:
             if isinstance(layer, nn.ConvTranspose2d):
@@ -177,13 +179,7 @@ class LevelDecoder(BaseModule):
             else:
                 x = layer(x)
         weight = torch.einsum('cdij,od->coij', last.weight, predict[0])
-        return _double(x, weight, linear(last.bias, *predict))
-
-
-def _to_raster(x: Tensor, places: Tensor, length: int) -> Tensor:
-    """Puts tokens (B, M, ...) at their places, int64 (B or 1, M), among zeros: (B, length, ...)."""
-    index = places.view(*places.shape, *[1] * (x.dim() - 2)).expand_as(x)
-    return x.new_zeros(x.shape[0], length, *x.shape[2:]).scatter(1, index, x)
+        return _double(x, weight, F.linear(last.bias, *predict))
 
 
 def _double(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -198,7 +194,7 @@ def _double(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         (B, M, 2 f, 2 f, D).
     """
     # (C, D, 2, 2) -> (2, 2, D, C) -> (4 D, C)
-    x = linear(x, weight.permute(2, 3, 1, 0).flatten(0, 2)).unflatten(-1, (2, 2, -1))
+    x = F.linear(x, weight.permute(2, 3, 1, 0).flatten(0, 2)).unflatten(-1, (2, 2, -1))
     # (B, M, f, f, 2, 2, D) -> (B, M, f, 2, f, 2, D)
     x = x.transpose(3, 4)
     return x.flatten(4, 5).flatten(2, 3) + bias
@@ -222,6 +218,8 @@ class MultiLevelDecoder(BaseModule):
         num_heads: Heads of the decoders (8 and 4).
         mlp_ratio: Hidden width of their MLP, in units of ``embed_dims``.
         norm_cfg: The norms of tokens.
+        image_size: The usual height and width of images, in pixels. Others work; positions are
+            kept for this one.
         init_cfg: MMEngine's initialisation config.
 
     Raises:
@@ -239,6 +237,7 @@ class MultiLevelDecoder(BaseModule):
                  num_heads: int = 8,
                  mlp_ratio: float = 4.,
                  norm_cfg: dict = dict(type='LN', eps=1e-6),
+                 image_size: Union[int, Tuple[int, int], None] = None,
                  init_cfg: dict = None) -> None:
         super().__init__(init_cfg)
         if len(in_channels) != len(out_channels):
@@ -246,30 +245,28 @@ class MultiLevelDecoder(BaseModule):
                 f'the backbone gives {len(in_channels)} levels (its out_indices) but the target '
                 f'has {len(out_channels)}: both need the same number')
         self.mask_unit = mask_unit
+        image_size = image_size and to_2tuple(image_size)
         self.levels = ModuleList(
             LevelDecoder(channels, out, stride, target, embed_dims, num_heads, mlp_ratio,
-                         num_extra_tokens, norm_cfg)
+                         num_extra_tokens, norm_cfg, image_size)
             for channels, out, stride, target in zip(in_channels, out_channels, feature_strides,
                                                      target_strides))
 
-    def forward(self, features: Sequence[Tensor], mask: Tensor) -> List[Tensor]:
+    def forward(self, features: Sequence[Tensor],
+                plan: Union[MaskPlan, Tensor]) -> List[Tensor]:
         """Decodes every level.
 
         Args:
             features: (B, extra + visible, in_channels[i]) for each level.
-            mask: bool (B or 1, rows, cols) of mask units, True = masked.
+            plan: Of the mask units, which are as large as the tokens or whole multiples; or
+                their bool mask (B or 1, rows, cols), True = masked.
 
         Returns:
             Predictions of exactly the targets' shapes, one a level. In training mode those of
             visible tokens, which weigh nothing in the loss, are zero and were not computed.
         """
-        mask = mask.cpu()
-        return [level(tokens, self._on_grid(mask, level.feature_stride), self.training)
+        plan = as_plan(plan, features[0].device)
+        plans = {level.feature_stride: plan.refine(self.mask_unit // level.feature_stride)
+                 for level in self.levels}
+        return [level(tokens, plans[level.feature_stride], self.training)
                 for level, tokens in zip(self.levels, features)]
-
-    def _on_grid(self, mask: Tensor, stride: int) -> Tensor:
-        """The mask on the token grid of one level; mask units are at least as large as tokens."""
-        if stride == self.mask_unit:
-            return mask
-        rows, cols = (size * self.mask_unit // stride for size in mask.shape[1:])
-        return rescale_mask(mask, (rows, cols)).bool()

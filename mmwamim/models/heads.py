@@ -1,5 +1,5 @@
 """The weighted multi-level reconstruction loss, and how much of each target it explains."""
-from typing import Dict, Sequence
+from typing import Dict, Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmwamim.registry import MODELS
 
-from .masking import rescale_mask, to_device
+from .masking import MaskPlan, as_plan
 
 DISTANCES = dict(l2=F.mse_loss, l1=F.l1_loss, smooth_l1=F.smooth_l1_loss)
 
@@ -60,13 +60,13 @@ class MultiLevelMIMHead(BaseModule):
         self.distance = distance
 
     def forward(self, predictions: Sequence[Tensor], targets: Sequence[Tensor],
-                mask: Tensor) -> Dict[str, Tensor]:
+                plan: Union[MaskPlan, Tensor]) -> Dict[str, Tensor]:
         """Computes the loss of every level, in float32.
 
         Args:
             predictions: (B, channels, rows, cols) for each level.
             targets: The same shapes.
-            mask: bool (B or 1, rows, cols) of mask units, True = masked.
+            plan: Of the mask units, or their bool mask (B or 1, rows, cols), True = masked.
 
         Returns:
             ``loss_<level name>`` for each level, already weighted, scalars; their sum is the
@@ -76,30 +76,20 @@ class MultiLevelMIMHead(BaseModule):
         Raises:
             ValueError: Shapes differ, or nothing is masked.
         """
+        plan = as_plan(plan, predictions[0].device)
         results = {}
         for name, weight, prediction, target in zip(self.level_names, self.loss_weights,
                                                     predictions, targets, strict=True):
             if prediction.shape != target.shape:
                 raise ValueError(f'{name}: prediction {tuple(prediction.shape)} and target '
                                  f'{tuple(target.shape)} differ in shape')
-            shares = self._shares(mask, target)
+            shares = plan.shares(target.shape[-2:], target.shape[0])
             loss = DISTANCES[self.distance](prediction.float(), target.float(), reduction='none')
             results[f'loss_{name}'] = weight * (loss.mean(dim=1) * shares).sum()
             results[f'explained_{name}'] = explained_share(prediction, target, shares)
         return results
 
     loss = forward
-
-    @staticmethod
-    def _shares(mask: Tensor, target: Tensor) -> Tensor:
-        """How much each position of a target counts: (B, rows, cols), of sum one."""
-        # The weights depend on the mask alone: summed to one on the CPU, then copied over.
-        weights = rescale_mask(mask.cpu(), target.shape[-2:])
-        weights = weights.expand(target.shape[0], -1, -1)
-        total = weights.sum()
-        if total == 0:
-            raise ValueError('nothing is masked, so there is nothing to predict')
-        return to_device(weights / total, target.device)
 
 
 @torch.no_grad()
@@ -109,7 +99,7 @@ def explained_share(prediction: Tensor, target: Tensor, shares: Tensor) -> Tenso
     Args:
         prediction: (B, channels, rows, cols).
         target: The same shape.
-        shares: (B, rows, cols), how much each position counts, of sum one.
+        shares: (B or 1, rows, cols), how much each position counts; over the batch of sum one.
 
     Returns:
         A float32 scalar, at most 1; 0 where the target does not vary.

@@ -1,15 +1,16 @@
-"""Masks: draw, index, rescale. Pure functions.
+"""Masks, and the plan of a step: what is masked and where each token goes. Pure functions.
 
 One convention everywhere: a mask is a bool tensor (B or 1, rows, cols) of mask units, True means
-masked. Masks are drawn and turned into indices on the CPU, where counting and indexing cost
-nothing, and only the results are copied to the accelerator (:func:`to_device`): no step ever
-waits to read something back.
+masked. Random numbers are drawn on the CPU, so a seed gives the same masks on every device; all
+that follows from them is computed on the device, with shapes that are known beforehand: no step
+ever waits to read something back.
 """
 import math
-from typing import Tuple
+from typing import Any, NamedTuple, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 
 def count_visible(units: int, ratio: float) -> int:
@@ -44,32 +45,24 @@ def draw_mask(batch: int, grid: Tuple[int, int], ratio: float) -> Tensor:
     Raises:
         ValueError: As :func:`count_visible`.
     """
-    rows, cols = grid
-    visible = count_visible(rows * cols, ratio)
-    order = torch.rand(batch, rows * cols).argsort(dim=1)
-    mask = torch.ones(batch, rows * cols, dtype=torch.bool)
-    mask.scatter_(1, order[:, :visible], False)
-    return mask.view(batch, rows, cols)
+    visible = count_visible(grid[0] * grid[1], ratio)
+    return mask_of_noise(torch.rand(batch, *grid), visible)
 
 
-def visible_indices(mask: Tensor) -> Tensor:
-    """Positions of the visible units in raster order.
+def mask_of_noise(noise: Tensor, visible: int) -> Tensor:
+    """The mask that leaves the units of the smallest values visible.
 
     Args:
-        mask: bool (B, rows, cols).
+        noise: float (B, rows, cols).
+        visible: Visible units of each image.
 
     Returns:
-        int64 (B, visible) on the CPU.
-
-    Raises:
-        ValueError: The images have different numbers of visible units.
+        bool (B, rows, cols), the same on every device: of equal values the first counts as the
+        smaller.
     """
-    visible = ~mask.cpu().flatten(1)
-    counts = visible.sum(1)
-    if (counts != counts[0]).any():
-        raise ValueError('every image of a batch must have the same number of visible units, but '
-                         f'mask has {sorted(set(counts.tolist()))}')
-    return visible.nonzero()[:, 1].view(mask.shape[0], -1)
+    order = noise.flatten(1).argsort(dim=1, stable=True)
+    mask = torch.ones_like(order, dtype=torch.bool)
+    return mask.scatter(1, order[:, :visible], False).view_as(noise)
 
 
 def rescale_mask(mask: Tensor, grid: Tuple[int, int]) -> Tensor:
@@ -98,8 +91,122 @@ def rescale_mask(mask: Tensor, grid: Tuple[int, int]) -> Tensor:
     return weights
 
 
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copies a small CPU tensor over without making the host wait for the accelerator."""
-    if device.type == 'cuda' and tensor.device.type == 'cpu':
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+class MaskPlan(NamedTuple):
+    """All that a step must know of its mask, on the device of the images. Immutable.
+
+    Attributes:
+        mask: bool (B or 1, rows, cols) of the encoder's mask units, True = masked.
+        order: int64 (B or 1, rows * cols), the units in the order that encoders and decoders use:
+            the visible ones in raster order, then the masked ones in raster order.
+        inverse: int64 (B or 1, rows * cols), the place of each unit in that order.
+        num_visible: Visible units of each image.
+        windows: For encoders with windows, which visible tokens attend together
+            (:meth:`mmwamim.models.SparseSwin.plan_windows`); else None.
+    """
+    mask: Tensor
+    order: Tensor
+    inverse: Tensor
+    num_visible: int
+    windows: Optional[tuple] = None
+
+    @classmethod
+    def from_mask(cls, mask: Tensor, device: Optional[torch.device] = None) -> 'MaskPlan':
+        """The plan of a mask of one's own. Reads the mask, so it is best on the CPU.
+
+        Args:
+            mask: bool (B or 1, rows, cols), True = masked.
+            device: Where the images are; default: where the mask is.
+
+        Raises:
+            ValueError: The mask is not of that form, or its images have different numbers of
+                visible units.
+        """
+        if mask.dim() != 3 or mask.dtype != torch.bool:
+            raise ValueError(f'a mask must be bool (B or 1, rows, cols), not {mask.dtype} '
+                             f'{tuple(mask.shape)}')
+        counts = set((~mask).flatten(1).sum(1).tolist())
+        if len(counts) > 1:
+            raise ValueError('every image of a batch must have the same number of visible units, '
+                             f'but mask has {sorted(counts)}')
+        return cls.arrange(upload(mask, device or mask.device), counts.pop())
+
+    @classmethod
+    def arrange(cls, mask: Tensor, num_visible: int, windows: Optional[tuple] = None
+                ) -> 'MaskPlan':
+        """The plan of a mask whose number of visible units is known; nothing is read."""
+        order = mask.flatten(1).to(torch.uint8).argsort(dim=1, stable=True)
+        places = torch.arange(order.shape[1], device=order.device).expand_as(order)
+        inverse = torch.empty_like(order).scatter(1, order, places)
+        return cls(mask, order, inverse, num_visible, windows)
+
+    @property
+    def grid(self) -> Tuple[int, int]:
+        """Rows and columns of units."""
+        return self.mask.shape[1], self.mask.shape[2]
+
+    @property
+    def visible(self) -> Tensor:
+        """int64 (B or 1, num_visible), the visible units in raster order."""
+        return self.order[:, :self.num_visible]
+
+    @property
+    def masked(self) -> Tensor:
+        """int64 (B or 1, rows * cols - num_visible), the masked units in raster order."""
+        return self.order[:, self.num_visible:]
+
+    def refine(self, times: int) -> 'MaskPlan':
+        """The plan of the tokens of a finer grid, ``times`` along each side of a mask unit."""
+        if times == 1:
+            return self
+        return self.arrange(repeat_units(self.mask, times), self.num_visible * times**2)
+
+    def shares(self, grid: Tuple[int, int], batch: int) -> Tensor:
+        """How much each cell of a target counts in the loss.
+
+        Args:
+            grid: Rows and columns of the target.
+            batch: Images; more than the plan has masks where they share one.
+
+        Returns:
+            float32 (B or 1, *grid); over all ``batch`` images they sum to one. Their sum before
+            that is known without adding them up: rescaling keeps the masked share of an image.
+
+        Raises:
+            ValueError: Nothing is masked, or the grids do not divide each other.
+        """
+        units = self.order.shape[1]
+        total = batch * grid[0] * grid[1] * (units - self.num_visible) / units
+        if total == 0:
+            raise ValueError('nothing is masked, so there is nothing to predict')
+        return rescale_mask(self.mask, grid) / total
+
+
+def as_plan(plan: Union[MaskPlan, Tensor], device: torch.device) -> MaskPlan:
+    """A plan as it is, and the plan of a bool mask (B or 1, rows, cols): the one door for masks of
+    one's own into encoder, neck and head."""
+    return plan if isinstance(plan, MaskPlan) else MaskPlan.from_mask(plan, device)
+
+
+def repeat_units(mask: Tensor, times: int) -> Tensor:
+    """Each unit of a mask (B or 1, rows, cols) as ``times`` x ``times`` smaller ones."""
+    return mask.repeat_interleave(times, 1).repeat_interleave(times, 2)
+
+
+def upload(tree: Any, device: torch.device) -> Any:
+    """Copies CPU tensors over at once, without making the host wait for the accelerator.
+
+    Args:
+        tree: A tensor, or nested tuples of tensors of one type (other values stay as they are).
+        device: Where the copies go; what is there already is returned as it is.
+    """
+    leaves, form = tree_flatten(tree)
+    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+    if all(tensor.device == device for tensor in tensors):
+        return tree
+    # One block of pinned memory: each one costs the host as much as a small kernel.
+    packed = torch.cat([tensor.flatten() for tensor in tensors])
+    if device.type == 'cuda' and packed.device.type == 'cpu':
+        packed = packed.pin_memory()
+    parts = iter(packed.to(device, non_blocking=True).split([t.numel() for t in tensors]))
+    return tree_unflatten([next(parts).view(leaf.shape) if isinstance(leaf, Tensor) else leaf
+                           for leaf in leaves], form)

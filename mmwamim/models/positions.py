@@ -1,22 +1,22 @@
 """Fixed sine-cosine positions for token grids of any shape."""
-from functools import lru_cache
-from typing import Tuple
+from typing import Optional, Tuple
 
+import torch
 from mmpretrain.models.utils import build_2d_sincos_position_embedding
-from torch import Tensor
+from torch import Tensor, nn
 
 
-@lru_cache(maxsize=64)
-def sincos_positions(grid: Tuple[int, int], channels: int) -> Tensor:
+def sincos_positions(grid: Tuple[int, int], channels: int,
+                     device: Optional[torch.device] = None) -> Tensor:
     """2-D sine-cosine position embedding in raster order, as MAE uses it.
 
     Args:
         grid: Rows and columns of tokens; need not be square.
         channels: Width of a token, a multiple of 4.
+        device: Where they are computed; default: torch's default device.
 
     Returns:
         float32 (1, rows * cols, channels) in [-1, 1], equal to mmpretrain's for square grids.
-        Shared: do not write into it.
 
     Raises:
         ValueError: ``channels`` is not a multiple of 4.
@@ -26,4 +26,30 @@ def sincos_positions(grid: Tuple[int, int], channels: int) -> Tensor:
     # mmpretrain lays its tokens out column by column, which shows only where the grid is not
     # square: with rows and columns exchanged its order is the raster order.
     rows, cols = grid
-    return build_2d_sincos_position_embedding((cols, rows), channels)
+    with torch.device(device or torch.get_default_device()):
+        return build_2d_sincos_position_embedding((cols, rows), channels)
+
+
+class SincosPositions(nn.Module):
+    """Keeps the positions of a grid as a buffer that is no part of checkpoints.
+
+    Args:
+        channels: Width of a token, a multiple of 4.
+        grid: Rows and columns of the usual grid; None: that of the first call.
+    """
+
+    def __init__(self, channels: int, grid: Optional[Tuple[int, int]] = None) -> None:
+        super().__init__()
+        self.channels = channels
+        self.grid = grid
+        self.register_buffer('table', sincos_positions(grid or (1, 1), channels)[0],
+                             persistent=False)
+
+    def forward(self, grid: Tuple[int, int]) -> Tensor:
+        """float32 (rows * cols, channels) on the device of the module, for any grid."""
+        if grid == self.grid:
+            return self.table
+        table = sincos_positions(grid, self.channels, self.table.device)[0].to(self.table)
+        if not torch.compiler.is_compiling():  # a compiled step must not change the module
+            self.grid, self.table = grid, table
+        return table

@@ -1,5 +1,5 @@
 """WaMIM: the map of the method. Start reading at :meth:`WaMIM.loss`."""
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple, Union
 
 import torch
 from mmpretrain.models.selfsup import BaseSelfSupervisor
@@ -8,7 +8,7 @@ from torch import Tensor
 from mmwamim.registry import MODELS
 
 from .finite import check_finite
-from .masking import count_visible, draw_mask
+from .masking import MaskPlan, as_plan, count_visible, mask_of_noise, repeat_units, upload
 
 
 @MODELS.register_module()
@@ -20,11 +20,11 @@ class WaMIM(BaseSelfSupervisor):
     base classes can be put in.
 
     Args:
-        backbone: Encoder that maps (images, mask) to a list of features, such as
+        backbone: Encoder that maps (images, plan) to a list of features, such as
             ``mmwamim.MaskedViT``.
-        neck: Decoder that maps (features, mask) to predictions; what it must know of encoder and
+        neck: Decoder that maps (features, plan) to predictions; what it must know of encoder and
             target is filled in.
-        head: Maps (predictions, targets, mask) to a dict of losses; the levels' names are filled
+        head: Maps (predictions, targets, plan) to a dict of losses; the levels' names are filled
             in.
         target_generator: Maps images to targets.
         mask_ratio: Share of masked units, in (0, 1).
@@ -64,7 +64,8 @@ class WaMIM(BaseSelfSupervisor):
             out_channels=target_generator.channels,
             target_strides=target_generator.grid_strides,
             mask_unit=backbone.mask_unit,
-            num_extra_tokens=backbone.num_extra_tokens)
+            num_extra_tokens=backbone.num_extra_tokens,
+            image_size=getattr(backbone, 'img_size', None))
         head = _build(head, level_names=target_generator.level_names)
         super().__init__(
             backbone=backbone,
@@ -77,34 +78,39 @@ class WaMIM(BaseSelfSupervisor):
         self.mask_unit = mask_unit
         self.shared_mask = shared_mask
 
-    def loss(self, inputs: Tensor, data_samples: Optional[list] = None) -> Dict[str, Tensor]:
+    def loss(self, inputs: Tensor, data_samples: Optional[list] = None,
+             plan: Optional[MaskPlan] = None) -> Dict[str, Tensor]:
         """The whole method.
 
         Args:
             inputs: Normalised images (B, C, H, W), sides divisible by the mask unit and the
                 coarsest target cell.
             data_samples: Not used; part of mmpretrain's interface.
+            plan: Of a mask of one's own (:meth:`MaskPlan.from_mask`); default: drawn.
 
         Returns:
             ``loss_<level>``, a weighted loss for each level, and ``explained_<level>``, the share
             of its target's variance that is predicted; scalars. The sum of the losses is the loss.
         """
-        mask = self.draw_mask(inputs)
-        features = self.backbone(inputs, mask)
-        predictions = self.neck(features, mask)
+        plan = self.plan_mask(inputs) if plan is None else plan
+        features = self.backbone(inputs, plan)
+        predictions = self.neck(features, plan)
         targets = self.target_generator(inputs)
-        return self.head(predictions, targets, mask)
+        return self.head(predictions, targets, plan)
 
     def parse_losses(self, losses: Dict[str, Tensor]):
         """As MMEngine's; raises :class:`NonFiniteLoss` before a bad loss changes a weight."""
         check_finite(losses)
         return super().parse_losses(losses)
 
-    def draw_mask(self, images: Tensor) -> Tensor:
-        """Draws the mask of one step for images (B, C, H, W).
+    def plan_mask(self, images: Tensor) -> MaskPlan:
+        """Draws the mask of one step for images (B, C, H, W), and plans what follows from it.
+
+        The numbers are torch's, of the CPU's generator; they go to the images' device in one copy.
+        Nothing waits for that device, so the host plans a step while the one before still runs.
 
         Returns:
-            bool (B or 1, rows, cols) on the CPU in the encoder's own mask units, True = masked.
+            The plan on the device of the images, in the encoder's own mask units.
 
         Raises:
             ValueError: The image size is not divisible by the mask unit.
@@ -113,22 +119,35 @@ class WaMIM(BaseSelfSupervisor):
         if height % self.mask_unit or width % self.mask_unit:
             raise ValueError(f'image size {height}x{width} must be divisible by mask_unit = '
                              f'{self.mask_unit}')
-        batch = 1 if self.shared_mask else images.shape[0]
         grid = (height // self.mask_unit, width // self.mask_unit)
-        mask = draw_mask(batch, grid, self.mask_ratio)
-        repeat = self.mask_unit // self.backbone.mask_unit
-        return mask.repeat_interleave(repeat, 1).repeat_interleave(repeat, 2)
+        visible = count_visible(grid[0] * grid[1], self.mask_ratio)
+        times = self.mask_unit // self.backbone.mask_unit
+        noise = torch.rand(1 if self.shared_mask else images.shape[0], *grid)
+        if hasattr(self.backbone, 'plan_windows'):
+            mask = repeat_units(mask_of_noise(noise, visible), times)
+            mask, windows = upload((mask.long(), self.backbone.plan_windows(mask)), images.device)
+            mask = mask.bool()
+        else:
+            noise, windows = upload(noise, images.device), None
+            mask = repeat_units(mask_of_noise(noise, visible), times)
+        return MaskPlan.arrange(mask, visible * times**2, windows)
 
     @torch.no_grad()
-    def predict_targets(self, inputs: Tensor, mask: Optional[Tensor] = None):
+    def predict_targets(self, inputs: Tensor, plan: Union[MaskPlan, Tensor, None] = None
+                        ) -> Tuple[List[Tensor], List[Tensor], Tensor]:
         """Predictions, targets and the mask for pictures and analysis, without gradient.
+
+        Args:
+            inputs: As in :meth:`loss`.
+            plan: A plan, or a bool mask (B or 1, rows, cols); default: drawn.
 
         Returns:
             (list of predictions, list of targets, mask), all float32 but the bool mask.
         """
-        mask = self.draw_mask(inputs) if mask is None else mask
-        predictions: List[Tensor] = self.neck(self.backbone(inputs, mask), mask)
-        return [level.float() for level in predictions], self.target_generator(inputs), mask
+        plan = self.plan_mask(inputs) if plan is None else as_plan(plan, inputs.device)
+        predictions: List[Tensor] = self.neck(self.backbone(inputs, plan), plan)
+        targets = self.target_generator(inputs)
+        return [level.float() for level in predictions], targets, plan.mask
 
 
 def _build(config, **filled_in):

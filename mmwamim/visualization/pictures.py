@@ -155,7 +155,7 @@ def reconstruction_figure(model, images: Tensor, seed: int = 0) -> Figure:
     if not hasattr(generator, 'reconstruct'):
         raise ValueError(f'{type(generator).__name__} has no inverse transform to draw')
     batch, mask, predictions, targets = _predict(model, images, seed)
-    hidden = mask.to(batch.device).expand(len(batch), -1, -1).unsqueeze(1).float()
+    hidden = mask.expand(len(batch), -1, -1).unsqueeze(1).float()
     hidden = hidden.repeat_interleave(batch.shape[2] // mask.shape[1], 2)
     hidden = hidden.repeat_interleave(batch.shape[3] // mask.shape[2], 3)
     predicted = generator.reconstruct(predictions, batch)
@@ -236,8 +236,8 @@ def _predict(model, images: Tensor, seed: int) -> tuple:
     batch = model.data_preprocessor(dict(inputs=images, data_samples=None))['inputs']
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        mask = model.draw_mask(batch)
-    predictions, targets, _ = model.predict_targets(batch, mask)
+        plan = model.plan_mask(batch)
+    predictions, targets, mask = model.predict_targets(batch, plan)
     model.train(was_training)
     return batch, mask, predictions, targets
 

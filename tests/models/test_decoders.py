@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mmwamim.models import LevelDecoder, MultiLevelDecoder
-from mmwamim.models.masking import draw_mask, rescale_mask, visible_indices
+from mmwamim.models.masking import MaskPlan, draw_mask, rescale_mask
 from tests.helpers import loop_decode, noise, shake
 
 GRID = (4, 6)
@@ -17,7 +17,7 @@ def build(feature_stride=16, target_stride=16, extra=1):
 def inputs(extra=1, shared=False):
     torch.manual_seed(0)
     mask = draw_mask(1 if shared else 2, GRID, 0.75)
-    return noise(2, extra + visible_indices(mask).shape[1], 24), mask
+    return noise(2, extra + int((~mask[0]).sum()), 24), mask
 
 
 @pytest.mark.parametrize('target_stride, factor', [(4, 4), (8, 2), (16, 1), (32, 0.5),
@@ -43,6 +43,24 @@ def test_a_quarter_of_the_grid_is_the_mean_of_4x4_tokens():
     assert prediction.shape == (2, 9, 1, 2)
     torch.testing.assert_close(prediction, loop_decode(decoder, tokens, mask, 32), rtol=0,
                                atol=1e-4)
+
+
+@pytest.mark.parametrize('target_stride', [4, 16, 32])
+def test_another_image_size_than_the_usual_one(target_stride):
+    """Positions of the usual size are kept; those of others are made."""
+    torch.manual_seed(0)
+    neck = MultiLevelDecoder(**fields(in_channels=(24, ), feature_strides=(16, ),
+                                      out_channels=(9, ), target_strides=(target_stride, ),
+                                      image_size=(64, 96)))
+    names = list(shake(neck.eval()).state_dict())
+    assert not any('positions' in name for name in names)
+    for grid in ((4, 6), (2, 4), (4, 6)):
+        mask = draw_mask(2, grid, 0.75)
+        tokens = noise(2, 1 + int((~mask[0]).sum()), 24)
+        output, = neck([tokens], MaskPlan.from_mask(mask))
+        torch.testing.assert_close(output, loop_decode(neck.levels[0], tokens, mask, target_stride),
+                                   rtol=0, atol=1e-4)
+    assert list(neck.state_dict()) == names
 
 
 def test_widths_halve_at_each_doubling():
@@ -99,7 +117,7 @@ def test_mask_units_of_several_tokens_are_repeated():
         target_strides=(8, 16, 32), mask_unit=32, num_extra_tokens=0))).eval()
     mask = draw_mask(2, (2, 3), 0.5)
     masks = [mask.repeat_interleave(n, 1).repeat_interleave(n, 2) for n in (4, 2, 1)]
-    features = [noise(2, visible_indices(m).shape[1], 24, seed=i) for i, m in enumerate(masks)]
+    features = [noise(2, int((~m[0]).sum()), 24, seed=i) for i, m in enumerate(masks)]
     for output, level, tokens, own, stride in zip(neck(features, mask), neck.levels, features,
                                                   masks, (8, 16, 32), strict=True):
         torch.testing.assert_close(output, loop_decode(level, tokens, own, stride), rtol=0,
@@ -115,7 +133,7 @@ def test_training_computes_masked_tokens_alone_with_the_same_loss(target_strides
     features = [tokens.double(), noise(*tokens.shape, seed=1).double()]
     found = []
     for training in (True, False):
-        outputs = neck.train(training)(features, mask)
+        outputs = neck.train(training)(features, MaskPlan.from_mask(mask))
         targets = [noise(*output.shape, seed=2).double() for output in outputs]
         weights = [rescale_mask(mask, output.shape[2:])[:, None] for output in outputs]
         loss = sum(((output - target).square() * weight).sum() for output, target, weight in zip(

@@ -2,11 +2,13 @@ import pytest
 import torch
 
 from mmwamim.models.masking import (
+    MaskPlan,
+    as_plan,
     count_visible,
     draw_mask,
+    mask_of_noise,
     rescale_mask,
-    to_device,
-    visible_indices,
+    upload,
 )
 from tests.helpers import loop_rescale
 
@@ -53,17 +55,64 @@ def test_the_global_seed_decides():
     assert not torch.equal(first, second)
 
 
-def test_visible_indices_are_in_raster_order():
+def test_equal_values_are_masked_in_the_same_order_everywhere():
+    noise = torch.tensor([[[0.5, 0.1], [0.5, 0.5]]])
+    assert mask_of_noise(noise, 2).tolist() == [[[False, False], [True, True]]]
+
+
+def test_a_plan_by_hand():
     mask = torch.tensor([[[1, 0, 1], [0, 1, 1]], [[1, 1, 1], [0, 1, 0]]]).bool()
-    assert visible_indices(mask).tolist() == [[1, 3], [3, 5]]
-    mask = draw_mask(5, (6, 7), 0.6)
-    for indices, hidden in zip(visible_indices(mask).tolist(), mask, strict=True):
-        assert indices == [r * 7 + c for r in range(6) for c in range(7) if not hidden[r, c]]
+    plan = MaskPlan.from_mask(mask)
+    assert plan.mask is mask and plan.grid == (2, 3) and plan.num_visible == 2
+    assert plan.order.tolist() == [[1, 3, 0, 2, 4, 5], [3, 5, 0, 1, 2, 4]]
+    assert plan.inverse.tolist() == [[2, 0, 3, 1, 4, 5], [2, 3, 4, 0, 5, 1]]
+    assert plan.visible.tolist() == [[1, 3], [3, 5]]
+    assert plan.masked.tolist() == [[0, 2, 4, 5], [0, 1, 2, 4]]
 
 
-def test_different_numbers_of_visible_units_are_refused():
-    with pytest.raises(ValueError, match=r'same number of visible units.*\[1, 2\]'):
-        visible_indices(torch.tensor([[[True, False]], [[False, False]]]))
+@pytest.mark.parametrize('batch, times', [(5, 1), (1, 2), (3, 4)])
+def test_a_plan_against_counting(batch, times):
+    mask = draw_mask(batch, (6, 7), 0.6)
+    plan = MaskPlan.from_mask(mask).refine(times)
+    cols = 7 * times
+    assert plan.grid == (6 * times, cols) and plan.num_visible == 16 * times**2
+    for order, inverse, hidden in zip(plan.order.tolist(), plan.inverse.tolist(), mask,
+                                      strict=True):
+        places = [(r, c) for r in range(6 * times) for c in range(cols)]
+        expected = [r * cols + c for wanted in (False, True) for r, c in places
+                    if bool(hidden[r // times, c // times]) is wanted]
+        assert order == expected
+        assert [order[place] for place in inverse] == list(range(len(places)))
+
+
+def test_a_plan_is_immutable():
+    with pytest.raises(AttributeError):
+        MaskPlan.from_mask(draw_mask(1, (2, 2), 0.5)).num_visible = 3
+
+
+def test_a_bool_mask_becomes_a_plan_and_a_plan_stays_one():
+    mask = draw_mask(2, (3, 4), 0.5)
+    plan = as_plan(mask, torch.device('cpu'))
+    assert plan.mask is mask and as_plan(plan, torch.device('cpu')) is plan
+
+
+@pytest.mark.parametrize('mask, message', [
+    (torch.tensor([[[True, False]], [[False, False]]]), r'same number of visible units.*\[1, 2\]'),
+    (torch.ones(2, 2).bool(), r'bool \(B or 1, rows, cols\), not torch.bool \(2, 2\)'),
+    (torch.ones(1, 2, 2), 'not torch.float32'),
+])
+def test_masks_that_cannot_be_planned(mask, message):
+    with pytest.raises(ValueError, match=message):
+        MaskPlan.from_mask(mask)
+
+
+@pytest.mark.parametrize('shared', [False, True])
+@pytest.mark.parametrize('grid', [(4, 6), (2, 3), (8, 12), (1, 1)])
+def test_shares_sum_to_one_over_the_batch(grid, shared):
+    mask = draw_mask(1 if shared else 3, (4, 6), 0.6)
+    shares = MaskPlan.from_mask(mask).shares(grid, batch=3).expand(3, -1, -1)
+    expected = loop_rescale(mask, grid).expand(3, -1, -1)
+    torch.testing.assert_close(shares, expected / expected.sum(), rtol=0, atol=1e-7)
 
 
 def test_rescaled_mask_by_hand():
@@ -98,6 +147,10 @@ def test_grids_that_do_not_divide(grid, message):
         rescale_mask(torch.ones(1, 14, 14).bool(), grid)
 
 
-def test_to_device_keeps_values():
-    x = torch.arange(3)
-    assert torch.equal(to_device(x, torch.device('cpu')), x)
+def test_upload_copies_nested_tensors_at_once():
+    """To the meta device, since there is no other; on the CPU nothing is copied."""
+    tree = (torch.arange(6).view(2, 3), (None, torch.arange(2)), 7)
+    assert upload(tree, torch.device('cpu')) is tree
+    first, (nothing, second), number = upload(tree, torch.device('meta'))
+    assert first.shape == (2, 3) and second.shape == (2, ) and (nothing, number) == (None, 7)
+    assert first.is_meta and first.untyped_storage()._cdata == second.untyped_storage()._cdata

@@ -41,7 +41,7 @@ def test_loss_equals_a_slow_composition():
     model, images = build(), noise(2, 3, 128, 128)
     model.init_weights()
     shake(model, 0.05)
-    mask = model.draw_mask(images)
+    mask = model.plan_mask(images).mask
     assert mask.shape == (1, 4, 4) and (~mask).sum() == 4
     losses = fix_masks(model, mask).loss(images)
     predictions = []

@@ -65,9 +65,9 @@ def measure_grouping(model: torch.nn.Module, rounds: int = 100) -> float:
     """Milliseconds a step of planning which visible tokens of Swin attend together."""
     images, times = torch.empty(1, 3, 224, 224), []
     for _ in range(rounds):
-        mask = model.draw_mask(images)
+        mask = model.plan_mask(images).mask
         started = time.perf_counter()
-        model.backbone.plan_groups(images, mask)
+        model.backbone.plan_windows(mask)
         times.append(time.perf_counter() - started)
     return statistics.median(times) * 1e3
 

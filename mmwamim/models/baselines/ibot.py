@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmwamim.registry import MODELS
 
-from ..masking import to_device
+from ..masking import upload
 
 
 @MODELS.register_module()
@@ -144,7 +144,7 @@ class IBOT(BaseSelfSupervisor):
             tokens = backbone(images, None)[-1]
             teacher_classes = head(tokens[:, 0]).float()
             teacher_patches = head(tokens[:, 1:].flatten(0, 1)[where]).float()
-        tokens = self.backbone(images, to_device(mask, images.device))
+        tokens = self.backbone(images, upload(mask, images.device))
         classes = [self.head(tokens[:, 0])]
         patches = self.head(tokens[:, 1:].flatten(0, 1)[where])
         if local:
@@ -175,8 +175,8 @@ class IBOT(BaseSelfSupervisor):
         """Places of masked patches among all, and weights: every masked view counts the same."""
         counts = mask.sum(1)
         weights = (1 / counts.clamp_min(1)).repeat_interleave(counts) / (counts > 0).sum()
-        return (to_device(mask.flatten().nonzero().squeeze(1), device),
-                to_device(weights, device))
+        return (upload(mask.flatten().nonzero().squeeze(1), device),
+                upload(weights, device))
 
     def _class_loss(self, student: Tensor, teacher: Tensor, views: int) -> Tensor:
         """Mean over all pairs of a teacher's global view and another view of the student."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmwamim.registry import MODELS
 
-from ..masking import to_device
+from ..masking import upload
 from ..targets.fourier import low_frequencies
 
 
@@ -66,9 +66,9 @@ class MFM(BaseSelfSupervisor):
 
     def draw_filters(self, images: Tensor) -> Tensor:
         """Draws which frequencies of each image are kept: bool (B, 1, H, W // 2 + 1)."""
-        low = low_frequencies(tuple(images.shape[-2:]), self.radius)
-        wants_low = torch.rand(images.shape[0], 1, 1, 1) < self.low_pass
-        return to_device(torch.where(wants_low, low, ~low), images.device)
+        low = low_frequencies(tuple(images.shape[-2:]), self.radius, images.device)
+        wants_low = upload(torch.rand(images.shape[0], 1, 1, 1) < self.low_pass, images.device)
+        return wants_low == low
 
 
 @torch.no_grad()

@@ -1,37 +1,29 @@
 """Swin Transformer that computes visible tokens only, in every stage."""
-from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import List, Sequence, Union
 
 import torch
-import torch.utils.checkpoint
+import torch.nn.functional as F
 from mmpretrain.models import SwinTransformer
-from mmpretrain.models.utils import WindowMSA, resize_pos_embed
+from mmpretrain.models.utils import WindowMSA, resize_pos_embed, to_2tuple
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mmwamim.registry import MODELS
 
-from ..linear import linear, use_fast_linear
-from ..masking import to_device
+from ..masking import MaskPlan, as_plan, upload
+from ..tokens import reorder, take
 from .initialization import loads_checkpoint
-from .window_attention import group_attention, merge_patches, reorder
-from .window_groups import WindowGroups, group_windows, token_positions
-
-
-class Stage(NamedTuple):
-    """What one stage must know of the mask: the groups of its plain and its shifted blocks, and
-    for its output (after merging) the order that puts tokens into raster order and its inverse,
-    or None where they have it."""
-    plain: WindowGroups
-    shifted: WindowGroups
-    raster: Optional[Tuple[Tensor, Tensor]]
+from .window_attention import group_attention, merge_patches, pair_rows
+from .window_groups import Stage, WindowGroups, WindowPlan, group_windows, token_positions
 
 
 @MODELS.register_module()
 class SparseSwin(SwinTransformer):
     """mmpretrain's Swin Transformer, with a second way in for masked images.
 
-    Called with a mask it computes visible tokens only, in every stage, and returns features
-    taken after patch merging; called without one it is exactly its parent. Parameter names are
-    the parent's, so a checkpoint loads ``strict=True`` into the stock ``SwinTransformer`` with
+    Called with the plan of a mask it computes visible tokens only, in every stage, and returns
+    features taken after patch merging; called without one it is exactly its parent. Parameter names
+    are the parent's, so a checkpoint loads ``strict=True`` into the stock ``SwinTransformer`` with
     the same ``out_indices`` (norms of other stages do not exist there).
 
     Visible tokens attend to the visible tokens of their window; windows are packed into groups
@@ -96,7 +88,7 @@ class SparseSwin(SwinTransformer):
                          drop_path_rate=drop_path_rate, **parent)
         self.stage_windows = tuple(stage.blocks[0].attn.window_size for stage in self.stages)
         self._check_parts()
-        use_fast_linear(self)
+        self.img_size = to_2tuple(img_size)
 
         # Strides of the stages' tokens, and of what comes out after merging.
         strides = [patch_size << stage for stage in range(stages)]
@@ -147,32 +139,39 @@ class SparseSwin(SwinTransformer):
         nn.init.xavier_uniform_(self.patch_embed.projection.weight.flatten(1))
 
     def forward(self, images: Tensor,
-                mask: Optional[Tensor] = None) -> Union[List[Tensor], tuple]:
+                plan: Union[MaskPlan, Tensor, None] = None) -> Union[List[Tensor], tuple]:
         """Encodes images.
 
         Args:
             images: Normalised images (B, C, H, W), whose sides are multiples of the mask unit
                 and of each stage's stride times its window.
-            mask: bool (1, H / mask_unit, W / mask_unit), True = masked, best on the CPU; None for
-                the parent's forward pass.
+            plan: Of a mask (1, H / mask_unit, W / mask_unit), or the mask itself, bool, True =
+                masked; None for the parent's forward pass.
 
         Returns:
-            With a mask a list of (B, visible, C), one for each of ``out_indices``, after patch
+            With a plan a list of (B, visible, C), one for each of ``out_indices``, after patch
             merging and before any norm, the visible tokens in raster order of that level's
-            grid. Without a mask what the parent returns: before merging, after the norm.
+            grid. Without one what the parent returns: before merging, after the norm.
 
         Raises:
             ValueError: Image size, windows or mask do not fit each other.
         """
-        if mask is None:
+        if plan is None:
             return super().forward(images)
-        geometry = self.plan_groups(images, mask)
-        tokens = self._embed_visible(images, mask)
+        plan = as_plan(plan, images.device)
+        self._check_sizes(images, plan)
+        # Planned here only for a mask of one's own, which is read from the device.
+        windows = plan.windows or upload(self.plan_windows(plan.mask.cpu()), images.device)
+        tokens = self._embed_visible(images, windows)
         features = []
-        for index, (stage, known) in enumerate(zip(self.stages, geometry)):
+        for index, (stage, known) in enumerate(zip(self.stages, windows.stages)):
+            shifted = known.shifted or known.plain
+            plain_pairs, shifted_pairs = (pair_rows(groups, self.stage_windows[index])
+                                          for groups in (known.plain, shifted))
             for block in stage.blocks:
-                groups = known.shifted if block.attn.shift_size else known.plain
-                tokens = self._run_block(block, tokens, groups)
+                groups, pairs = ((shifted, shifted_pairs) if block.attn.shift_size else
+                                 (known.plain, plain_pairs))
+                tokens = self._run_block(block, tokens, groups, pairs)
             if stage.downsample is not None:
                 tokens = merge_patches(stage.downsample, tokens)
             if index in self.out_indices:
@@ -182,43 +181,53 @@ class SparseSwin(SwinTransformer):
                 break
         return features
 
-    def plan_groups(self, images: Tensor, mask: Tensor) -> List[Stage]:
-        """All that depends on the mask alone: computed on the CPU, then copied over at once."""
-        self._check_sizes(images, mask)
-        units = (~mask[0].cpu()).nonzero().numpy()
+    def plan_windows(self, mask: Tensor) -> WindowPlan:
+        """What depends on the mask alone.
+
+        Args:
+            mask: bool (1, rows, cols) of mask units on the CPU, True = masked.
+
+        Returns:
+            A plan on the CPU.
+
+        Raises:
+            ValueError: Nothing is visible.
+        """
+        units = (~mask[0]).nonzero().numpy()
         if len(units) == 0:
             raise ValueError('mask leaves nothing visible')
-        known = []
+        stages = []
         for index, window in enumerate(self.stage_windows):
             size = self.mask_unit // (self.patch_size << index)  # tokens along a unit's side
             positions = token_positions(units, size)
             # Swin does not shift where one window spans the grid.
             one_window = window == min(mask.shape[1:]) * size
             shift = 0 if one_window else window // 2
-            plain = group_windows(positions, window, 0)
-            shifted = plain if shift == 0 else group_windows(positions, window, shift)
             merged = max(size // 2, 1)
             raster = None
             if merged > 1 and index in self.out_indices:
                 row, column = token_positions(units, merged).T
-                order = torch.from_numpy(row * mask.shape[2] * merged + column).argsort()
+                order = torch.from_numpy(row * mask.shape[2] * merged + column)[None].argsort()
                 raster = (order, order.argsort())
-            known.append(Stage(plain, shifted, raster))
-        return [_to_device(stage, images.device) for stage in known]
+            stages.append(Stage(
+                group_windows(positions, window, 0),
+                group_windows(positions, window, shift) if shift else None, raster))
+        patches = token_positions(units, self.mask_unit // self.patch_size)
+        return WindowPlan(*torch.from_numpy(patches).T, tuple(stages))
 
-    def _check_sizes(self, images: Tensor, mask: Tensor) -> None:
-        batch, _, height, width = images.shape
-        unit = self.mask_unit
+    def _check_sizes(self, images: Tensor, plan: MaskPlan) -> None:
+        height, width = images.shape[2:]
+        unit, mask = self.mask_unit, tuple(plan.mask.shape)
         if height % unit or width % unit:
             raise ValueError(f'image size {height}x{width} must be divisible by the mask unit '
                              f'{unit}')
         grid = (height // unit, width // unit)
-        if mask.dim() == 3 and mask.shape[0] != 1:
-            raise ValueError(f'mask {tuple(mask.shape)}: SparseSwin needs one mask for the whole '
-                             'batch, (1, rows, cols): set shared_mask=True in WaMIM')
-        if mask.dim() != 3 or tuple(mask.shape[1:]) != grid:
-            raise ValueError(f'mask {tuple(mask.shape)} must be (1, {grid[0]}, {grid[1]}): one '
-                             f'unit for each {unit}x{unit} px')
+        if mask[0] != 1:
+            raise ValueError(f'mask {mask}: SparseSwin needs one mask for the whole batch, '
+                             '(1, rows, cols): set shared_mask=True in WaMIM')
+        if plan.grid != grid:
+            raise ValueError(f'mask {mask} must be (1, {grid[0]}, {grid[1]}): one unit for each '
+                             f'{unit}x{unit} px')
         for index, window in enumerate(self.stage_windows):
             stride = self.patch_size << index
             if height // stride % window or width // stride % window:
@@ -227,46 +236,34 @@ class SparseSwin(SwinTransformer):
                     f'{width // stride} tokens of stage {index + 1}: use image sides that are '
                     f'multiples of {stride * window} px, or another window_size')
 
-    def _embed_visible(self, images: Tensor, mask: Tensor) -> Tensor:
-        """(B, C, H, W), (1, rows, cols) -> (B, visible, D), unit by unit in nested order."""
-        unit, patch = self.mask_unit, self.patch_size
-        units = (~mask[0].cpu()).nonzero()
-        rows, columns = torch.from_numpy(token_positions(units.numpy(), unit // patch)).T
-        rows, columns = to_device(rows, images.device), to_device(columns, images.device)
+    def _embed_visible(self, images: Tensor, windows: WindowPlan) -> Tensor:
+        """(B, C, H, W) -> (B, visible, D), unit by unit in nested order."""
+        patch, rows, columns = self.patch_size, windows.rows, windows.columns
         # (B, C, rows, P, cols, P) -> view (B, rows, cols, C, P, P): picking the visible cells of
         # the view copies those alone, (B, visible, C, P, P).
         cells = images.unflatten(3, (-1, patch)).unflatten(2, (-1, patch)).permute(0, 2, 4, 1, 3, 5)
         visible = cells[:, rows, columns].flatten(2)
         projection = self.patch_embed.projection
-        tokens = linear(visible, projection.weight.flatten(1), projection.bias)
+        tokens = F.linear(visible, projection.weight.flatten(1), projection.bias)
         if self.patch_embed.norm is not None:
             tokens = self.patch_embed.norm(tokens)
         if self.use_abs_pos_embed:
             grid = (images.shape[2] // patch, images.shape[3] // patch)
             positions = resize_pos_embed(self.absolute_pos_embed, self.patch_resolution, grid,
                                          self.interpolate_mode, self.num_extra_tokens)
-            tokens = tokens + positions[:, rows * grid[1] + columns]
+            tokens = tokens + take(positions[0], (rows * grid[1] + columns)[None])
         return self.drop_after_pos(tokens)
 
     @staticmethod
-    def _run_block(block: nn.Module, tokens: Tensor, groups: WindowGroups) -> Tensor:
+    def _run_block(block: nn.Module, tokens: Tensor, groups: WindowGroups,
+                   pairs: Tensor) -> Tensor:
         """One Swin block on visible tokens: attention in groups, MLP on the tokens themselves."""
 
         def run(tokens: Tensor) -> Tensor:
-            attended = group_attention(block.attn.w_msa, block.norm1(tokens), groups)
+            attended = group_attention(block.attn.w_msa, block.norm1(tokens), groups, pairs)
             tokens = tokens + block.attn.drop(attended)
             return block.ffn(block.norm2(tokens), identity=tokens)
 
         if block.with_cp and tokens.requires_grad:
-            return torch.utils.checkpoint.checkpoint(run, tokens, use_reentrant=False)
+            return checkpoint(run, tokens, use_reentrant=False)
         return run(tokens)
-
-
-def _to_device(value, device: torch.device):
-    """Copies the tensors of nested tuples, each tensor once."""
-    if isinstance(value, Tensor):
-        return to_device(value, device)
-    if isinstance(value, tuple):
-        parts = [_to_device(part, device) for part in value]
-        return type(value)(*parts) if hasattr(value, '_fields') else tuple(parts)
-    return value

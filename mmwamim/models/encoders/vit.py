@@ -1,7 +1,8 @@
 """Vision Transformer that embeds and encodes visible patches only."""
-from typing import List, Optional, Sequence, Union
+from typing import List, Sequence, Union
 
 import torch
+import torch.nn.functional as F
 from mmpretrain.models import VisionTransformer
 from mmpretrain.models.utils import MultiheadAttention, resize_pos_embed
 from torch import Tensor, nn
@@ -9,9 +10,9 @@ from torch.utils.checkpoint import checkpoint
 
 from mmwamim.registry import MODELS
 
-from ..linear import linear, use_fast_linear
-from ..masking import to_device, visible_indices
+from ..masking import MaskPlan, as_plan
 from ..positions import sincos_positions
+from ..tokens import take
 from .initialization import loads_checkpoint
 
 
@@ -21,6 +22,13 @@ class SelfAttention(MultiheadAttention):
     There query, key and value are taken by three indices, whose gradients are three tensors of
     the size of qkv, mostly zeros, that are then added up.
     """
+
+    @classmethod
+    def of(cls, stock: MultiheadAttention) -> 'SelfAttention':
+        """One that has all that ``stock`` has: its parameters under their names."""
+        attention = cls.__new__(cls)
+        attention.__dict__.update(stock.__dict__)
+        return attention
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
@@ -37,8 +45,8 @@ class SelfAttention(MultiheadAttention):
 class MaskedViT(VisionTransformer):
     """mmpretrain's Vision Transformer, with a second way in for masked images.
 
-    Called with a mask it computes visible patches only and returns features of several depths;
-    called without one it is exactly its parent. Parameter names are the parent's, so a
+    Called with the plan of a mask it computes visible patches only and returns features of several
+    depths; called without one it is exactly its parent. Parameter names are the parent's, so a
     checkpoint loads ``strict=True`` into the stock ``VisionTransformer``.
 
     Two parts take no gradient, since this class is for pre-training: the positions, which are
@@ -85,8 +93,7 @@ class MaskedViT(VisionTransformer):
         self.out_indices = indices
         self.with_cp = with_cp
         for layer in self.layers:
-            layer.attn.__class__ = SelfAttention
-        use_fast_linear(self)
+            layer.attn = SelfAttention.of(layer.attn)
 
         kernel = self.patch_embed.projection.kernel_size
         if kernel[0] != kernel[1]:
@@ -125,25 +132,25 @@ class MaskedViT(VisionTransformer):
         return self
 
     def forward(self, images: Tensor,
-                mask: Optional[Tensor] = None) -> Union[List[Tensor], tuple]:
+                plan: Union[MaskPlan, Tensor, None] = None) -> Union[List[Tensor], tuple]:
         """Encodes images.
 
         Args:
             images: Normalised images (B, C, H, W), H and W multiples of the patch size.
-            mask: bool (B or 1, H / patch, W / patch), True = masked, best on the CPU; None for
-                the parent's forward pass.
+            plan: Of a mask (B or 1, H / patch, W / patch), or the mask itself, bool, True =
+                masked; None for the parent's forward pass.
 
         Returns:
-            With a mask a list of (B, extra + visible, C), one for each of ``out_indices``,
+            With a plan a list of (B, extra + visible, C), one for each of ``out_indices``,
             before any final norm: the class token first, if any, then the visible patches in
-            raster order. Without a mask what the parent returns.
+            raster order. Without one what the parent returns.
 
         Raises:
             ValueError: Image size or mask do not fit the patch size.
         """
-        if mask is None:
+        if plan is None:
             return super().forward(images)
-        tokens = self._embed_visible(images, mask)
+        tokens = self._embed_visible(images, as_plan(plan, images.device))
         features = []
         for index, layer in enumerate(self.layers[:self.out_indices[-1] + 1]):
             if self.with_cp and self.training:
@@ -154,34 +161,33 @@ class MaskedViT(VisionTransformer):
                 features.append(tokens)
         return features
 
-    def _embed_visible(self, images: Tensor, mask: Tensor) -> Tensor:
-        """(B, C, H, W), (B or 1, rows, cols) -> (B, extra + visible, D)."""
+    def _embed_visible(self, images: Tensor, plan: MaskPlan) -> Tensor:
+        """(B, C, H, W) -> (B, extra + visible, D)."""
         batch, _, height, width = images.shape
         patch = self.mask_unit
         if height % patch or width % patch:
             raise ValueError(f'image size {height}x{width} must be divisible by the patch size '
                              f'{patch}')
         grid = (height // patch, width // patch)
-        if mask.dim() != 3 or tuple(mask.shape[1:]) != grid or mask.shape[0] not in (1, batch):
-            raise ValueError(f'mask {tuple(mask.shape)} must be ({batch} or 1, {grid[0]}, '
+        if plan.grid != grid or plan.mask.shape[0] not in (1, batch):
+            raise ValueError(f'mask {tuple(plan.mask.shape)} must be ({batch} or 1, {grid[0]}, '
                              f'{grid[1]}): one unit for each {patch}x{patch} patch')
-        indices = to_device(visible_indices(mask), images.device).expand(batch, -1)
 
         # (B, C, rows, P, cols, P) -> view (B, rows, cols, C, P, P): picking the visible cells of
         # the view copies those alone, (B, visible, C, P, P).
         cells = images.unflatten(3, (grid[1], patch)).unflatten(2, (grid[0], patch))
         cells = cells.permute(0, 2, 4, 1, 3, 5)
         which = torch.arange(batch, device=images.device).unsqueeze(1)
-        visible = cells[which, indices // grid[1], indices % grid[1]].flatten(2)
+        visible = cells[which, plan.visible // grid[1], plan.visible % grid[1]].flatten(2)
         projection = self.patch_embed.projection
-        tokens = linear(visible, projection.weight.flatten(1), projection.bias)
+        tokens = F.linear(visible, projection.weight.flatten(1), projection.bias)
 
         positions = resize_pos_embed(self.pos_embed, self.patch_resolution, grid,
                                      mode=self.interpolate_mode,
                                      num_extra_tokens=self.num_extra_tokens)
         extra, positions = positions.split(
             [self.num_extra_tokens, positions.shape[1] - self.num_extra_tokens], dim=1)
-        tokens = tokens + positions[0][indices]
+        tokens = tokens + take(positions[0], plan.visible)
         if self.cls_token is not None:
             tokens = torch.cat([(self.cls_token + extra).expand(batch, -1, -1), tokens], dim=1)
         return self.pre_norm(self.drop_after_pos(tokens))

@@ -4,22 +4,25 @@ import torch.nn.functional as F
 from mmpretrain.models.utils import WindowMSA
 from torch import Tensor, nn
 
+from ..tokens import reorder
 from .window_groups import WindowGroups
 
 
-def group_attention(attention: WindowMSA, tokens: Tensor, groups: WindowGroups) -> Tensor:
+def group_attention(attention: WindowMSA, tokens: Tensor, groups: WindowGroups,
+                    pairs: Tensor) -> Tensor:
     """Window attention with relative position bias among visible tokens.
 
     Args:
         attention: mmpretrain's window attention, whose parameters are used.
         tokens: (B, visible, C).
         groups: Which of them attend to which, on the device of ``tokens``.
+        pairs: :func:`pair_rows` of the groups.
 
     Returns:
         (B, visible, C).
     """
     batch, _, channels = tokens.shape
-    number, slots, _ = groups.bias_index.shape
+    number, slots = groups.name.shape
     heads = attention.num_heads
     qkv = attention.qkv(tokens)
     if groups.token_of_slot is not None:
@@ -28,8 +31,10 @@ def group_attention(attention: WindowMSA, tokens: Tensor, groups: WindowGroups) 
     # that the bias, which is the same for every image, is broadcast over the batch.
     query, key, value = qkv.view(batch, number, slots, 3, heads, channels // heads).permute(
         3, 0, 1, 4, 2, 5).flatten(2, 3)
-    bias = pair_bias(attention.relative_position_bias_table, groups.bias_index)
-    out = _attend(query, key, value, bias.flatten(0, 1)[None].to(query.dtype), attention.scale,
+    bias = pair_bias(attention.relative_position_bias_table, pairs)
+    # Cast and laid out in one copy.
+    bias = bias.to(query.dtype, memory_format=torch.contiguous_format).flatten(0, 1)[None]
+    out = _attend(query, key, value, bias, attention.scale,
                   attention.attn_drop.p if attention.training else 0.)
     # (B, G * heads, S, C / heads) -> (B, G * S, C)
     out = out.unflatten(1, (number, heads)).transpose(2, 3).reshape(batch, number * slots, channels)
@@ -50,14 +55,27 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: floa
     return F.dropout(scores.add_(bias).softmax(-1), dropout) @ value
 
 
-def pair_bias(table: Tensor, index: Tensor) -> Tensor:
+def pair_rows(groups: WindowGroups, window: int) -> Tensor:
+    """One more than the row of the relative position table for each pair of slots, 0 for pairs of
+    different windows, which do not attend to each other: int64 (groups, slots, slots).
+
+    Args:
+        groups: Of ``window`` x ``window`` tokens.
+        window: Side of a window, in tokens.
+    """
+    together = groups.name[:, :, None] == groups.name[:, None, :]
+    distance = groups.place[:, :, None] - groups.place[:, None, :]
+    return torch.where(together, distance + 2 * window * (window - 1) + 1, 0)
+
+
+def pair_bias(table: Tensor, pairs: Tensor) -> Tensor:
     """Relative position bias of pairs: (rows, heads), (G, S, S) -> (G, heads, S, S).
 
     Minus infinity for pairs that do not attend to each other. Every slot attends at least to
-    itself; an empty one to nothing else, so that no gradient reaches the table from it.
+    itself; an empty one to nothing else, and no gradient reaches the table from it.
     """
     nothing = table.new_full((1, table.shape[1]), -torch.inf)
-    return F.embedding(index, torch.cat([nothing, table, nothing])).permute(0, 3, 1, 2)
+    return F.embedding(pairs, torch.cat([nothing, table])).permute(0, 3, 1, 2)
 
 
 def merge_patches(merging: nn.Module, tokens: Tensor) -> Tensor:
@@ -68,44 +86,3 @@ def merge_patches(merging: nn.Module, tokens: Tensor) -> Tensor:
     batch, _, channels = tokens.shape
     x = tokens.view(batch, -1, 4, channels).transpose(2, 3).flatten(2)
     return merging.reduction(merging.norm(x) if merging.norm is not None else x)
-
-
-def reorder(tokens: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
-    """``tokens[:, order]``, fast in both directions.
-
-    Args:
-        tokens: (B, N, C).
-        order: int64 (M,), the token in each place.
-        inverse: int64 (N,), the place that holds each token. Other places may hold any token,
-            if nothing that counts depends on them: their gradient is dropped.
-
-    Returns:
-        (B, M, C).
-    """
-    return _Reorder.apply(tokens, order, inverse)
-
-
-class _Reorder(torch.autograd.Function):
-    """``tokens[:, order]``, whose gradient is ``gradient[:, inverse]``.
-
-    Autograd would add up gradients index by index. Every real token stands in one slot alone, so
-    its gradient is a selection as well; that of empty slots is dropped (nothing they hold
-    reaches a real token).
-    """
-
-    @staticmethod
-    def forward(ctx, tokens: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
-        ctx.save_for_backward(inverse)
-        return _select(tokens, order)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor):
-        return _select(gradient, ctx.saved_tensors[0]), None, None
-
-
-def _select(tokens: Tensor, order: Tensor) -> Tensor:
-    """``tokens[:, order]`` as a selection of whole rows, which is far faster on the CPU."""
-    batch, length, channels = tokens.shape
-    first = torch.arange(batch, device=tokens.device).unsqueeze(1) * length
-    rows = tokens.reshape(batch * length, channels).index_select(0, (first + order).flatten())
-    return rows.view(batch, -1, channels)

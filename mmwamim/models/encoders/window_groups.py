@@ -17,19 +17,39 @@ from torch import Tensor
 
 
 class WindowGroups(NamedTuple):
-    """Groups of windows, as indices. All tensors are on the CPU until :meth:`to` copies them.
+    """Groups of windows, as int64 indices.
 
-    ``bias_index``: int32 (groups, slots, slots), one more than the row of the relative position
-    table for each pair of query and key; 0, or one more than its last row, for pairs that do not
-    attend to each other: those of different windows. Each empty slot is a window of its own.
+    ``name``: (groups, slots), the window of each slot: slots of one name attend to each other. Each
+    empty slot is a window of its own.
 
-    ``token_of_slot``: int64 (groups * slots,), the token in each slot; token 0 in empty ones.
-    ``slot_of_token``: int64 (tokens,), its inverse. Both are None where all tokens form one group
-    in the order they have.
+    ``place``: (groups, slots), of each slot, such that the difference of two in a window is that of
+    their rows of the relative position table.
+
+    ``token_of_slot``: (1, groups * slots), the token in each slot; token 0 in empty ones.
+    ``slot_of_token``: (1, tokens), its inverse. Both are None where all tokens form one group in
+    the order they have, without empty slots.
     """
-    bias_index: Tensor
+    name: Tensor
+    place: Tensor
     token_of_slot: Optional[Tensor]
     slot_of_token: Optional[Tensor]
+
+
+class Stage(NamedTuple):
+    """What one stage must know of the mask: the groups of its plain and its shifted blocks (None
+    where they do not shift), and for its output, after merging, the order that puts tokens into
+    raster order and its inverse, both int64 (1, tokens), or None where they have it."""
+    plain: WindowGroups
+    shifted: Optional[WindowGroups]
+    raster: Optional[Tuple[Tensor, Tensor]]
+
+
+class WindowPlan(NamedTuple):
+    """All that depends on the mask alone: the rows and columns of the visible patches in nested
+    order, int64 (visible,) each, and the stages."""
+    rows: Tensor
+    columns: Tensor
+    stages: Tuple[Stage, ...]
 
 
 @lru_cache(maxsize=32)
@@ -104,50 +124,50 @@ def group_windows(positions: np.ndarray, window: int, shift: int,
         positions: int64 (tokens, 2), row and column of each visible token.
         window: Side of a window, in tokens.
         shift: How far down and right the windows start, 0 to ``window - 1``.
-        slots: Tokens a group can hold, at least the ``window ** 2`` of a full window, which is
-            the default.
+        slots: Tokens a group can hold, at least the ``window ** 2`` of a full window. Default:
+            that many, rounded up to a multiple of 8, so that the rows of an attention bias lie
+            in memory as fast kernels want them.
 
     Returns:
-        The groups: one alone, without reordering, if all tokens fit into it; else
-        :func:`usual_groups` of them, or more where that is not enough.
+        The groups: one alone if all tokens fit into it; else :func:`usual_groups` of them, or
+        more where that is not enough.
     """
-    slots = slots or window**2
+    slots = slots or _round_up(window**2)
     tokens = len(positions)
     row, column = ((positions + (window - shift) % window) // window).T
     name = row * (column.max() + 1) + column
+    place = positions @ [2 * window - 1, 1]
     if tokens <= slots:
-        return WindowGroups(_bias_index(positions[None], name[None], window), None, None)
-
-    _, which, counts = np.unique(name, return_inverse=True, return_counts=True)
-    groups, starts, needed = pack_windows(counts.tolist(), slots)
-    number = max(needed, usual_groups(tokens, slots))
-    first_slot = np.asarray(groups) * slots + np.asarray(starts)
-    # Sorted by window, a token's rank within its window is its distance from the window's first.
-    by_window = np.argsort(which, kind='stable')
-    rank = np.arange(tokens) - np.repeat(np.cumsum(counts) - counts, counts)
-    slot_of_token = np.empty(tokens, dtype=np.int64)
-    slot_of_token[by_window] = first_slot[which[by_window]] + rank
+        slots, number = _round_up(tokens), 1
+        slot_of_token = np.arange(tokens)
+    else:
+        slot_of_token, needed = _assign_slots(name, slots)
+        number = max(needed, usual_groups(tokens, slots))
 
     token_of_slot = np.zeros(number * slots, dtype=np.int64)
     token_of_slot[slot_of_token] = np.arange(tokens)
     names = -1 - np.arange(number * slots)
     names[slot_of_token] = name
-    bias_index = _bias_index(positions[token_of_slot].reshape(number, slots, 2),
-                             names.reshape(number, slots), window)
-    return WindowGroups(bias_index, torch.from_numpy(token_of_slot),
-                        torch.from_numpy(slot_of_token))
+    moved = number * slots > tokens or number > 1
+    return WindowGroups(
+        torch.from_numpy(names.reshape(number, slots)),
+        torch.from_numpy(place[token_of_slot].reshape(number, slots)),
+        torch.from_numpy(token_of_slot[None]) if moved else None,
+        torch.from_numpy(slot_of_token[None]) if moved else None)
 
 
-def _bias_index(positions: np.ndarray, names: np.ndarray, window: int) -> Tensor:
-    """(groups, slots, 2) and the windows' names (groups, slots) -> (groups, slots, slots)."""
-    # The row of the table is linear in the distance of query and key, so one difference of
-    # numbers does. Windows are far apart in these numbers: pairs of two fall off either end.
-    rows = (2 * window - 1)**2
-    reach = int(positions.max() + 1) * 2 * window
-    place = positions @ [2 * window - 1, 1] + names * (2 * reach + rows)
-    if np.abs(place).max() < 2**30:  # always, but for images of many thousand pixels
-        place = place.astype(np.int32)
-    index = place[:, :, None] - place[:, None, :]
-    index += 2 * window * (window - 1) + 1
-    np.clip(index, 0, rows + 1, out=index)
-    return torch.from_numpy(index.astype(np.int32, copy=False))
+def _round_up(count: int) -> int:
+    return -(-count // 8) * 8
+
+
+def _assign_slots(name: np.ndarray, slots: int) -> Tuple[np.ndarray, int]:
+    """The slot of each token, given the name of its window, and the number of groups."""
+    _, which, counts = np.unique(name, return_inverse=True, return_counts=True)
+    groups, starts, needed = pack_windows(counts.tolist(), slots)
+    first_slot = np.asarray(groups) * slots + np.asarray(starts)
+    # Sorted by window, a token's rank within its window is its distance from the window's first.
+    by_window = np.argsort(which, kind='stable')
+    rank = np.arange(len(name)) - np.repeat(np.cumsum(counts) - counts, counts)
+    slot_of_token = np.empty(len(name), dtype=np.int64)
+    slot_of_token[by_window] = first_slot[which[by_window]] + rank
+    return slot_of_token, needed

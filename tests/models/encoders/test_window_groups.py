@@ -2,8 +2,10 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from mmpretrain.models.utils import WindowMSA
 
+from mmwamim.models.encoders.window_attention import pair_rows
 from mmwamim.models.encoders.window_groups import (
     group_windows,
     nested_order,
@@ -70,22 +72,23 @@ def test_each_token_is_in_one_slot_and_pairs_are_those_of_one_window(grid, size,
     for seed in range(3):
         positions = positions_of(random_units(grid, visible, seed), size)
         groups = group_windows(positions, window, shift)
-        number, slots, _ = groups.bias_index.shape
+        number, slots = groups.name.shape
         tokens = len(positions)
+        assert slots % 8 == 0
         if groups.token_of_slot is None:
             assert number == 1 and slots == tokens
             slot_of_token = np.arange(tokens)
         else:
-            slot_of_token = groups.slot_of_token.numpy()
+            slot_of_token = groups.slot_of_token[0].numpy()
             assert len(set(slot_of_token.tolist())) == tokens
-            assert (groups.token_of_slot.numpy()[slot_of_token] == np.arange(tokens)).all()
+            assert (groups.token_of_slot[0].numpy()[slot_of_token] == np.arange(tokens)).all()
         assert 0 <= slot_of_token.min() and slot_of_token.max() < number * slots
 
         # All pairs of tokens: the table's row if they share a window, else nothing.
         table = WindowMSA(8, (window, window), 1).relative_position_index
         names = slow_windows(positions, window, shift)
         local = [tuple((value - shift) % window for value in place) for place in positions]
-        index = groups.bias_index.numpy()
+        index = pair_rows(groups, window).numpy()
         rng = np.random.default_rng(seed)
         pairs = itertools.product(rng.permutation(tokens)[:40], range(tokens))
         for query, key in pairs:
@@ -95,27 +98,36 @@ def test_each_token_is_in_one_slot_and_pairs_are_those_of_one_window(grid, size,
                 q, k = (local[t][0] * window + local[t][1] for t in (query, key))
                 assert index[group, slot, place] == table[q, k] + 1
             elif group == other:
-                assert index[group, slot, place] in (0, (2 * window - 1)**2 + 1)
+                assert index[group, slot, place] == 0
 
 
 def test_an_empty_slot_sees_itself_alone_and_nobody_sees_it():
     positions = positions_of(random_units(7, 12, 0), 8)
     groups = group_windows(positions, 7, 3)
-    number, slots, _ = groups.bias_index.shape
+    number, slots = groups.name.shape
     empty = np.ones(number * slots, dtype=bool)
-    empty[groups.slot_of_token.numpy()] = False
+    empty[groups.slot_of_token[0].numpy()] = False
     empty = empty.reshape(number, slots)
     assert empty.any()
-    attends = (groups.bias_index.numpy() % (13**2 + 1)) != 0
+    attends = pair_rows(groups, 7).numpy() != 0
     for group, slot in np.argwhere(empty):
         assert attends[group, slot].nonzero()[0].tolist() == [slot]
         assert attends[group, :, slot].nonzero()[0].tolist() == [slot]
 
 
+def test_few_tokens_are_one_group_and_move_only_where_slots_stay_empty():
+    whole = group_windows(positions_of(random_units(7, 12, 0), 2), 7, 3)
+    assert whole.name.shape == (1, 48) and whole.token_of_slot is None
+    padded = group_windows(positions_of(random_units(7, 12, 0), 1), 7, 0)
+    assert padded.name.shape == (1, 16)
+    assert padded.token_of_slot.tolist() == [[*range(12), 0, 0, 0, 0]]
+    assert torch.equal(padded.slot_of_token, torch.arange(12)[None])
+
+
 @pytest.mark.parametrize('size, shift', [(8, 0), (8, 3), (4, 0), (4, 3)])
 def test_nearly_every_mask_gives_the_same_number_of_groups(size, shift):
     numbers = [len(group_windows(positions_of(random_units(7, 12, seed), size), 7, shift)
-                   .bias_index) for seed in range(200)]
-    usual = usual_groups(12 * size * size, 49)
+                   .name) for seed in range(200)]
+    usual = usual_groups(12 * size * size, 56)
     assert min(numbers) == usual
     assert np.mean(np.array(numbers) == usual) > 0.95
