@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmwamim.models.linear import linear, use_fast_linear
+from .cpu import fast_linear, linear
 
 
 class Step(NamedTuple):
@@ -49,19 +49,19 @@ def build_step(cfg: Config, batch: int, device: str = 'cpu', part: str = 'model'
     MessageHub.get_current_instance().update_info('max_iters', 10**6)  # moving averages ask for it
     model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
     model = model.to(device).train()
-    if not plain:
-        use_fast_linear(model)
     data = model.data_preprocessor(_noise(cfg, batch), training=True)
     inputs, samples = data['inputs'], data.get('data_samples')
     if part == 'model':
         def forward() -> Tensor:
-            losses = model.loss(inputs, samples)
+            with fast_linear(not plain):
+                losses = model.loss(inputs, samples)
             return sum(loss for name, loss in losses.items() if 'loss' in name)
         return Step(model, forward, batch)
 
     def encode() -> Tensor:
         plan = None if part == 'dense encoder' else model.plan_mask(inputs)
-        features = model.backbone(inputs, plan)
+        with fast_linear(not plain):
+            features = model.backbone(inputs, plan)
         return sum(level.float().mean() for level in features)
     return Step(model.backbone, encode, batch)
 

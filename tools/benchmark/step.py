@@ -8,7 +8,7 @@
 
 A step is forward and backward on noise, no data loading, no optimizer. "Encoder" is our encoder
 alone on the visible patches, "dense encoder" its mmpretrain parent on all of them. The peer runs as
-mmpretrain has it and, where our linear layers are another library's (mmwamim/models/linear.py),
+mmpretrain has it and, where our linear layers are another library's (mmwamim/engine/cpu.py),
 once more with those. On the CPU the process keeps the memory that it frees, for all alike, as
 tools/train.py does. Utilisation is the FLOPs of a step a second, as a share of this machine's
 own matrix product. For Swin the time
@@ -29,7 +29,7 @@ import torch
 from mmengine.config import Config, DictAction
 
 from mmwamim.engine.compile import compile_parts
-from mmwamim.engine.cpu import keep_memory
+from mmwamim.engine.cpu import keep_memory, onednn_is_faster
 from mmwamim.engine.measure import (
     Step,
     build_step,
@@ -38,7 +38,6 @@ from mmwamim.engine.measure import (
     peak_memory,
     run_step,
 )
-from mmwamim.models.linear import onednn_is_faster
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = dict(vit_b='configs/wamim/vit_b_400e.py', vit_s='configs/wamim/vit_s_300e.py',
