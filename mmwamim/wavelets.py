@@ -44,21 +44,35 @@ def _without_autocast(transform):
 
     @wraps(transform)
     def run(data, *args, **kwargs):
-        with torch.autocast(_first_tensor(data).device.type, enabled=False):
+        tensors = _tensors(data)
+        if not tensors:
+            raise ValueError('no coefficients were given: at least one level is needed')
+        for tensor in tensors:
+            _check_type(tensor, transform.__name__)
+        with torch.autocast(tensors[0].device.type, enabled=False):
             return transform(data, *args, **kwargs)
 
     return run
 
 
-def _first_tensor(data) -> Tensor:
-    """The first tensor of a tensor, of Subbands, or of a list of Subbands."""
-    if isinstance(data, Tensor):
-        return data
-    bands = [band for part in data for band in (part if isinstance(part, Subbands) else [part])]
-    tensor = next((band for band in bands if band is not None), None)
-    if tensor is None:
-        raise ValueError('no coefficients were given: at least one level is needed')
-    return tensor
+def _tensors(data) -> list:
+    """The tensors of a tensor, of Subbands, or of a list of Subbands; what is none of these as it
+    is."""
+    if not isinstance(data, (list, tuple)):
+        return [data]
+    bands = [band for part in data for band in (part if isinstance(part, tuple) else [part])]
+    return [band for band in bands if band is not None]
+
+
+def _check_type(tensor, name: str) -> None:
+    """Raises TypeError unless ``tensor`` is a real torch tensor."""
+    if not isinstance(tensor, Tensor):
+        hint = ': torch.from_numpy(x) makes one of it' if isinstance(tensor, np.ndarray) else ''
+        raise TypeError(f'{name} takes torch tensors (B, C, H, W), not '
+                        f'{type(tensor).__module__}.{type(tensor).__qualname__}{hint}')
+    if tensor.is_complex():
+        raise TypeError(f'{name} takes real tensors, not {tensor.dtype}: transform x.real and '
+                        'x.imag one after the other')
 
 
 @_without_autocast
@@ -76,6 +90,7 @@ def dwt2(x: Tensor, wavelet: str = 'haar', mode: str = 'zero') -> Subbands:
         'periodization'), the same along W.
 
     Raises:
+        TypeError: The input is no torch tensor, or a complex one.
         ValueError: ``wavelet`` or ``mode`` is unknown, ``x`` has not four dimensions, or an axis
             of one value is to be reflected (PyWavelets refuses that too).
 
@@ -104,6 +119,7 @@ def idwt2(subbands: Subbands, wavelet: str = 'haar', mode: str = 'zero') -> Tens
         'periodization': the input of :func:`dwt2`, one row or column longer where that was odd.
 
     Raises:
+        TypeError: The input is no torch tensor, or a complex one.
         ValueError: ``wavelet`` or ``mode`` is unknown, or a subband is missing.
     """
     if any(band is None for band in subbands):
@@ -138,6 +154,7 @@ def wavedec2(x: Tensor,
         details were not asked for.
 
     Raises:
+        TypeError: The input is no torch tensor, or a complex one.
         ValueError: ``wavelet``, ``mode`` or ``level`` is not usable.
 
     Example:
@@ -181,6 +198,7 @@ def waverec2(coefficients: Sequence[Subbands], wavelet: str = 'haar',
         Images (B, C, H, W); as in ``pywt.waverec2``, one longer along an axis that was odd.
 
     Raises:
+        TypeError: The input is no torch tensor, or a complex one.
         ValueError: There are no coefficients, a needed subband is None, or the sizes of two
             levels do not belong together.
     """

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import pywt
 import torch
+from PIL import Image
 
 from mmwamim.wavelets import Subbands, dwt2, idwt2, wavedec2, waverec2
 
@@ -187,3 +188,26 @@ def test_gradients(wavelet, mode):
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call(torch.zeros(1, 1, 8, 8))
+
+
+@pytest.mark.parametrize('transform', [dwt2, wavedec2])
+def test_only_real_tensors_are_taken(transform):
+    name = transform.__name__
+    with pytest.raises(TypeError, match=rf'^{name} takes torch tensors .*, not numpy.ndarray: .*'):
+        transform(np.zeros((1, 1, 8, 8)))
+    with pytest.raises(TypeError, match='not PIL.Image.Image'):
+        transform(Image.new('L', (8, 8)))
+    with pytest.raises(TypeError, match='not builtins.NoneType|not builtins.str'):
+        transform('picture')
+    with pytest.raises(TypeError, match=rf'^{name} takes real tensors, not torch.complex64'):
+        transform(torch.zeros(1, 1, 8, 8, dtype=torch.complex64))
+
+
+@pytest.mark.parametrize('inverse', [idwt2, waverec2])
+def test_only_real_coefficients_are_taken(inverse):
+    bands = Subbands(*(np.zeros((1, 1, 4, 4)) for _ in range(4)))
+    with pytest.raises(TypeError, match=f'^{inverse.__name__} takes torch tensors'):
+        inverse([bands] if inverse is waverec2 else bands)
+    bands = Subbands(*(torch.zeros(1, 1, 4, 4, dtype=torch.complex128) for _ in range(4)))
+    with pytest.raises(TypeError, match='real tensors'):
+        inverse([bands] if inverse is waverec2 else bands)
