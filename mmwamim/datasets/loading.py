@@ -1,63 +1,104 @@
-"""Reads any picture as 8-bit RGB, or says that it cannot be read."""
+"""Reads any picture as 8-bit RGB, or says that it cannot be read: the one reader of all tasks."""
 import warnings
 from pathlib import Path
-from typing import Optional, Union
+from typing import Optional, Sequence, Tuple, Union
 
 import numpy as np
 from mmcv.transforms import BaseTransform
-from PIL import Image, ImageOps
+from PIL import Image, UnidentifiedImageError
 
 try:
     import simplejpeg
 except ImportError:  # Pillow reads everything, a plain JPEG about a third slower
     simplejpeg = None
 
+from mmwamim.errors import UserError
 from mmwamim.registry import TRANSFORMS
+
+from .pixels import (
+    TURNS_BACK,
+    Refused,
+    check_range,
+    orientation,
+    to_rgb,
+    to_rgb_by_opencv,
+    turn,
+)
 
 MAX_PIXELS = 100_000_000
 
 
-class UnreadableImage(ValueError):
-    """A file that is no picture, or a damaged or an enormous one."""
+class UnreadableImage(UserError):
+    """A file that is no picture, a damaged or an enormous one, or one of unknown range."""
 
 
-def read_rgb(path: Union[str, Path], max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Reads a picture of any mode.
+def read_rgb(path: Union[str, Path], max_pixels: int = MAX_PIXELS,
+             value_range: Optional[Sequence[float]] = None) -> np.ndarray:
+    """Reads a picture of any mode, upright.
 
-    Rotation in EXIF is applied, transparency is dropped, palettes and CMYK are converted, and
-    16-bit grey keeps its upper 8 bits.
+    Rotation in EXIF is applied, transparency is dropped, palettes, LAB and CMYK are converted;
+    :mod:`mmwamim.datasets.pixels` has the rules for data deeper than 8 bits. Of several pages or
+    frames (TIFF, GIF, WebP, APNG) the first counts that is not of one colour, or the first of all
+    if there is none.
 
     Args:
         path: A file that Pillow can read.
         max_pixels: Larger pictures are refused before they are decoded.
+        value_range: The values that become 0 and 255 in data deeper than 8 bits. None: the full
+            range of the stored depth, where that can be known.
 
     Returns:
         uint8 (H, W, 3), RGB.
 
     Raises:
         UnreadableImage: Names the file and the reason.
+        ValueError: ``value_range`` is no range.
     """
+    value_range = check_range(value_range)
     pixels = _read_plain_jpeg(path, max_pixels, 'RGB')
     if pixels is not None:
         return pixels
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter('ignore')  # Pillow's own, lower limit; ours is checked below
-            if image.width * image.height > max_pixels:
-                raise UnreadableImage(f'{path}: {image.width}x{image.height} pixels are more than '
-                                      f'{max_pixels}')
-            image = ImageOps.exif_transpose(image)
-            if image.mode.startswith('I'):
-                grey = np.asarray(image).astype(np.int64)
-                grey = np.clip(grey >> 8 if grey.max() > 255 else grey, 0, 255).astype(np.uint8)
-                return np.repeat(grey[..., None], 3, axis=2)
-            if image.mode == 'P' and 'transparency' in image.info:
-                image = image.convert('RGBA')
-            return np.asarray(image.convert('RGB'))
-    except UnreadableImage:
-        raise
+            _select_page(image, max_pixels)
+            return to_rgb(image, value_range)
+    except UnidentifiedImageError as error:
+        if not _is_tiff(path):
+            raise UnreadableImage(f'{path} is no picture that Pillow knows') from error
+        try:
+            return to_rgb_by_opencv(str(path), value_range)
+        except Exception as second:
+            raise UnreadableImage(f'{path}: {second}') from second
+    except Refused as error:
+        raise UnreadableImage(f'{path}: {error}') from error
     except Exception as error:  # decoders raise whatever they like
         raise UnreadableImage(f'{path}: {type(error).__name__}: {error}') from error
+
+
+def _select_page(image: Image.Image, max_pixels: int) -> None:
+    """Goes to the page or frame that counts."""
+    _check_size(image, max_pixels)
+    if not getattr(image, 'is_animated', False):
+        return
+    for page in range(image.n_frames):
+        image.seek(page)
+        _check_size(image, max_pixels)
+        channels = image.getextrema()
+        channels = channels if isinstance(channels[0], tuple) else (channels, )
+        if any(low < high for low, high in channels[:3]):  # not by transparency alone
+            return
+    image.seek(0)
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise Refused(f'{image.width}x{image.height} pixels are more than {max_pixels}')
+
+
+def _is_tiff(path: Union[str, Path]) -> bool:
+    with open(path, 'rb') as file:
+        return file.read(4) in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 
 
 def _read_plain_jpeg(path: Union[str, Path], max_pixels: int,
@@ -85,14 +126,20 @@ def _read_plain_jpeg(path: Union[str, Path], max_pixels: int,
 
 
 def _has_exif(data: bytes) -> bool:
-    """Whether the head of a JPEG file holds EXIF data; True for what is no JPEG."""
+    """Whether the head of a JPEG file may say that the picture is to be turned, in EXIF or XMP;
+    True for what is no JPEG."""
     if data[:2] != b'\xff\xd8':
         return True
     place = 2
     while data[place:place + 1] == b'\xff' and data[place + 1] != 0xda:  # until the scan starts
-        if data[place + 1] == 0xe1 and data[place + 4:place + 8] == b'Exif':
+        if data[place + 1] == 0xff:  # a fill byte
+            place += 1
+            continue
+        end = place + 2 + int.from_bytes(data[place + 2:place + 4], 'big')
+        if data[place + 1] == 0xe1 and (data[place + 4:place + 8] == b'Exif'
+                                        or b'tiff:Orientation' in data[place:end]):
             return True
-        place += 2 + int.from_bytes(data[place + 2:place + 4], 'big')
+        place = end
     return False
 
 
@@ -101,17 +148,49 @@ class LoadImage(BaseTransform):
     """``img_path`` -> ``img``, uint8 (H, W, 3) in mmcv's order BGR, with ``img_shape`` and
     ``ori_shape``.
 
+    Where an annotation states the size of its picture (``height`` and ``width``, as mmdet's data
+    sets hand them on), the picture has that size: one that EXIF turns by a quarter is left as it
+    is stored if that is what was annotated. Where the sizes do not tell (equal sides, half turns,
+    mirrored), the annotation is of the upright picture.
+
     Args:
         max_pixels: As in :func:`read_rgb`.
+        value_range: As in :func:`read_rgb`.
+
+    Raises:
+        UnreadableImage: As :func:`read_rgb`.
+        UserError: The annotation's size is neither that of the upright picture nor of the stored.
     """
 
-    def __init__(self, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, max_pixels: int = MAX_PIXELS,
+                 value_range: Optional[Sequence[float]] = None) -> None:
         self.max_pixels = max_pixels
+        self.value_range = check_range(value_range)
 
     def transform(self, results: dict) -> dict:
         path = results['img_path']
         image = _read_plain_jpeg(path, self.max_pixels, 'BGR')
         if image is None:
-            image = np.ascontiguousarray(read_rgb(path, self.max_pixels)[..., ::-1])
+            image = read_rgb(path, self.max_pixels, self.value_range)
+            image = np.ascontiguousarray(image[..., ::-1])
+        if results.get('height') and results.get('width'):
+            image = turn_to_size(path, image, (results['height'], results['width']))
         results.update(img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])
         return results
+
+
+def turn_to_size(path: Union[str, Path], image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """An upright picture (H, W, ...) as its annotation sees it, by the annotation's (H, W).
+
+    Raises:
+        UserError: The size is neither that of the upright picture nor that of the stored one.
+    """
+    if image.shape[:2] == tuple(size):
+        return image
+    with Image.open(path) as file:
+        number = orientation(file)
+    stored = turn(image, TURNS_BACK[number])
+    if stored.shape[:2] != tuple(size):
+        raise UserError(f'{path} is {image.shape[1]}x{image.shape[0]} pixels, but its annotation '
+                        f'is of {size[1]}x{size[0]}: boxes and masks would lie elsewhere')
+    return stored
