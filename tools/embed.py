@@ -15,7 +15,8 @@ import torch
 from mmengine.dataset import Compose, default_collate
 from mmengine.registry import MODELS, init_default_scope
 
-from mmwamim.datasets import UnlabelledImages
+from mmwamim.datasets.listing import Listing, list_images, printable
+from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.engine.export import load_encoder, run_config
 from mmwamim.evaluation.features import evaluation_pipeline, image_side, pool_features
 
@@ -35,7 +36,7 @@ def parse_args() -> argparse.Namespace:
 
 
 @torch.no_grad()
-def embed(encoder, preprocessor, items: list, pipeline, args: argparse.Namespace) -> tuple:
+def embed(encoder, preprocessor, images: Listing, pipeline, args: argparse.Namespace) -> tuple:
     """Features (N, C) and paths of the images that could be read, and the paths of the others."""
     features, paths, unreadable, batch = [], [], [], []
     started = time.time()
@@ -46,19 +47,19 @@ def embed(encoder, preprocessor, items: list, pipeline, args: argparse.Namespace
             features.append(pool_features(encoder(inputs)).cpu().numpy())
             batch.clear()
 
-    for number, item in enumerate(items, start=1):
-        path = item['img_path']
+    total = len(images.paths)
+    for number, path in enumerate(images.paths, start=1):
         try:
-            batch.append(pipeline(dict(item)))
-        except Exception as error:  # whatever a decoder raises, the file is at fault
+            batch.append(pipeline(dict(img_path=str(images.root / path))))
+        except UnreadableImage as error:
             unreadable.append(path)
-            print(f'\nleft out {path}: {error}', file=sys.stderr)
+            print(f'\nleft out {printable(error)}', file=sys.stderr)
         else:
             paths.append(path)
-        if len(batch) == args.batch_size or number == len(items):
+        if len(batch) == args.batch_size or number == total:
             flush()
-            left = (time.time() - started) / number * (len(items) - number)
-            print(f'\r{number}/{len(items)} images, {left:.0f} s left ', end='', file=sys.stderr)
+            left = (time.time() - started) / number * (total - number)
+            print(f'\r{number}/{total} images, {left:.0f} s left ', end='', file=sys.stderr)
     return features, paths, unreadable
 
 
@@ -67,19 +68,18 @@ def main() -> None:
     init_default_scope('mmpretrain')
     try:
         encoder = load_encoder(args.checkpoint, args.config).to(args.device)
-        images = UnlabelledImages(args.folder, pipeline=[])
+        images = list_images(args.folder)
         cfg = run_config(args.checkpoint, args.config)
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f'error: {error}')
     preprocessor = MODELS.build(cfg.data_preprocessor).to(args.device)
-    items = [images.get_data_info(index) for index in range(len(images))]
-    pipeline = Compose(evaluation_pipeline(image_side(encoder)))
-    features, paths, unreadable = embed(encoder, preprocessor, items, pipeline, args)
+    print(images.describe(), file=sys.stderr)
+    pipeline = Compose(evaluation_pipeline(image_side(encoder), cfg.get('value_range')))
+    features, paths, unreadable = embed(encoder, preprocessor, images, pipeline, args)
     if not features:
-        sys.exit(f'error: none of the {len(items)} images in {args.folder!r} could be read')
+        sys.exit(f'error: none of the {len(images.paths)} images in {args.folder!r} could be read')
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    names = [str(Path(path).relative_to(args.folder)) for path in paths]
-    np.savez(args.out, features=np.concatenate(features), paths=np.array(names))
+    np.savez(args.out, features=np.concatenate(features), paths=np.array(paths))
     print(f'\nwrote {args.out}: {len(paths)} images, {features[0].shape[1]} features each, '
           f'{len(unreadable)} left out')
 

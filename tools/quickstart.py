@@ -25,6 +25,8 @@ from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
 
+from mmwamim.datasets.loading import read_rgb
+from mmwamim.datasets.splits import list_labelled
 from mmwamim.engine.checkpoints import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,10 +65,12 @@ def cut_crops(out: Path, train: int, test: int) -> None:
 
 def load_labelled(folder: Path, per_class: int, preprocessor) -> tuple:
     """Centre crops of the first images of each class: normalised (N, 3, 64, 64), labels (N,)."""
+    found = list_labelled(folder, sorted(Path(name).stem for name in PHOTOGRAPHS))
     images, labels = [], []
-    for label, group in enumerate(sorted(folder.iterdir())):
-        for path in sorted(group.glob('*.png'))[:per_class]:
-            picture = Image.open(path).convert('RGB').resize((SIZE, SIZE), Image.BICUBIC)
+    for path, label in zip(found.images.paths, found.labels.tolist()):
+        if labels.count(label) < per_class:
+            path = folder / path
+            picture = Image.fromarray(read_rgb(path)).resize((SIZE, SIZE), Image.BICUBIC)
             images.append(torch.from_numpy(np.array(picture)).permute(2, 0, 1))
             labels.append(label)
     batch = dict(inputs=torch.stack(images), data_samples=None)

@@ -1,6 +1,7 @@
 from .crop import RandomCropToTensor
-from .images import UnlabelledImages
+from .images import ClassFolders, UnlabelledImages
 from .loading import LoadImage
 from .sampling import ResumableSampler
 
-__all__ = ['LoadImage', 'RandomCropToTensor', 'ResumableSampler', 'UnlabelledImages']
+__all__ = ['ClassFolders', 'LoadImage', 'RandomCropToTensor', 'ResumableSampler',
+           'UnlabelledImages']

@@ -1,53 +1,34 @@
-"""Folders of images without labels."""
+"""Folders of images, with and without labels."""
 import logging
 from pathlib import Path
-from typing import List, Optional, Union
+from typing import List, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 
+from mmwamim.errors import UserError
 from mmwamim.registry import DATASETS
 
+from .listing import NoImages, list_images, printable, readable_endings
 from .loading import UnreadableImage
 from .sampling import Draw, seed_everything
+from .splits import list_labelled, pretraining_folder
 
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
+
+class TooManyUnreadable(UserError, RuntimeError):
+    """More images cannot be read than ``max_unreadable`` allows."""
 
 
-@DATASETS.register_module()
-class UnlabelledImages(CustomDataset):
-    """Every image below a folder, nested or not; labels are not read.
+class _Images(CustomDataset):
+    """What both kinds have in common: images that cannot be read do not end a run, and a
+    :class:`Draw` seeds its augmentations."""
 
-    A folder with a sub-folder ``train`` (ImageNet's layout, ``train/<class>/*.JPEG``) stands for
-    that sub-folder, so that validation images are never trained on.
-
-    Args:
-        data_root: The folder.
-        pipeline: Transforms, as in mmpretrain.
-        extensions: File names that count as images, in any case.
-        max_unreadable: Share of the images, from 0 to 1, that may turn out unreadable. Another
-            image takes the place of such a one; its path is logged once.
-        **dataset: Other fields of ``mmengine.dataset.BaseDataset``, such as ``lazy_init``.
-
-    Raises:
-        FileNotFoundError: ``data_root`` is not a folder, or holds no image.
-        RuntimeError: From ``__getitem__``: more than ``max_unreadable`` cannot be read.
-    """
-
-    def __init__(self, data_root: str, pipeline=(), extensions=EXTENSIONS,
-                 max_unreadable: float = 0.01, **dataset) -> None:
+    def __init__(self, max_unreadable: float, **dataset) -> None:
         if not 0 <= max_unreadable <= 1:
             raise ValueError(f'max_unreadable must lie in [0, 1], not {max_unreadable}')
-        root = Path(data_root).expanduser()
-        if not root.is_dir():
-            raise FileNotFoundError(
-                f'data_root {data_root!r} is not a folder. Give a folder of images, nested or '
-                'not: --data FOLDER, or train_dataloader.dataset.data_root in the config')
-        if (root / 'train').is_dir():
-            root = root / 'train'
-        super().__init__(data_root=str(root), with_label=False, pipeline=pipeline,
-                         extensions=extensions, **dataset)
+        self.description = ''
+        super().__init__(**dataset)
         self.max_unreadable = max_unreadable
         # Shared by the loader's workers, so that each path is logged and counted once.
         self._unreadable = torch.zeros(len(self), dtype=torch.uint8).share_memory_()
@@ -58,7 +39,20 @@ class UnlabelledImages(CustomDataset):
         if isinstance(which, Draw):
             seed_everything(*which)
             which = which.index
-        return super().__getitem__(which)
+        return self._nearest(which) if self.test_mode else super().__getitem__(which)
+
+    def _nearest(self, index: int) -> dict:
+        """The image at an index or, where it cannot be read, the next one of its class: chance
+        has no place in evaluation, and a label that was read beforehand stays right."""
+        label = self.get_data_info(index).get('gt_label')
+        for place in range(index, index + len(self)):
+            place %= len(self)
+            if self.get_data_info(place).get('gt_label') == label:
+                data = self.prepare_data(place)
+                if data is not None:
+                    return data
+        raise TooManyUnreadable('no image of the class of '
+                                f'{printable(self.get_data_info(index)["img_path"])} can be read')
 
     def prepare_data(self, index: int) -> Optional[dict]:
         """As the parent's; None, which makes it take another image, where one is unreadable."""
@@ -67,20 +61,102 @@ class UnlabelledImages(CustomDataset):
         except UnreadableImage as error:
             if not self._unreadable[index]:
                 self._unreadable[index] = 1
-                print_log(f'unreadable image, skipped: {error}', 'current', logging.WARNING)
+                print_log(f'unreadable image, skipped: {printable(error)}', 'current',
+                          logging.WARNING)
             count = int(self._unreadable.sum())
-            if count > self.max_unreadable * len(self):
-                raise RuntimeError(
-                    f'{count} of {len(self)} images in {self.data_root} cannot be read, more than '
-                    f'max_unreadable = {self.max_unreadable:g}; the last is {error}. Look at the '
-                    'folder with tools/data/check.py, or raise train_dataloader.dataset.'
-                    'max_unreadable') from None
+            # One is always allowed, however small the set is, unless none is.
+            if count > max(self.max_unreadable * len(self), self.max_unreadable > 0):
+                raise TooManyUnreadable(
+                    f'{count} of {len(self)} images in {printable(self.img_prefix)} cannot be '
+                    f'read, more than max_unreadable = {self.max_unreadable:g}; the last is '
+                    f'{printable(error)}. Look at the folder with tools/data/check.py, or raise '
+                    'max_unreadable of the data set (train_dataloader.dataset.max_unreadable)'
+                ) from None
             return None
 
+
+@DATASETS.register_module()
+class UnlabelledImages(_Images):
+    """Every image below a folder, nested or not; labels are not read.
+
+    A sub-folder ``train`` stands for the folder where another split lies beside it
+    (:func:`mmwamim.datasets.splits.pretraining_folder`).
+
+    Args:
+        data_root: The folder.
+        pipeline: Transforms, as in mmpretrain.
+        extensions: File names that count as images, in any case. Default: what Pillow reads.
+        max_unreadable: Share of the images, from 0 to 1, that may turn out unreadable. Another
+            image takes the place of such a one; its path is logged once. A single one is always
+            allowed, unless this is 0.
+        **dataset: Other fields of ``mmengine.dataset.BaseDataset``, such as ``lazy_init``.
+
+    Attributes:
+        description: What was taken and what was left out, once the folder is read.
+
+    Raises:
+        NoImages: ``data_root`` is not a folder, or holds no image.
+        TooManyUnreadable: From ``__getitem__``: more than ``max_unreadable`` cannot be read.
+    """
+
+    def __init__(self, data_root: str, pipeline=(), extensions: Optional[Sequence[str]] = None,
+                 max_unreadable: float = 0.01, **dataset) -> None:
+        root = Path(data_root).expanduser()
+        if not root.is_dir():
+            raise NoImages(
+                f'data_root {printable(data_root)!r} is not a folder. Give a folder of images, '
+                'nested or not: --data FOLDER, or train_dataloader.dataset.data_root in the config')
+        root, self._split_note = pretraining_folder(root)
+        super().__init__(max_unreadable, data_root=str(root), with_label=False, pipeline=pipeline,
+                         extensions=extensions or readable_endings(), **dataset)
+
     def _find_samples(self) -> List[str]:
-        try:
-            return super()._find_samples()
-        except RuntimeError as error:
-            raise FileNotFoundError(
-                f'no image found below {self.data_root!r} (data_root): expected files that end '
-                f'in {", ".join(sorted(self.extensions))}') from error
+        listing = list_images(self.img_prefix, self.extensions)
+        if self._split_note:
+            listing.notes.append(self._split_note)
+        self.description = listing.describe()
+        if not listing.paths:
+            raise NoImages(f'no image found below {printable(self.data_root)!r} (data_root): '
+                           f'expected files that end in {", ".join(sorted(self.extensions))}. '
+                           f'{self.description}')
+        return listing.paths
+
+
+@DATASETS.register_module()
+class ClassFolders(_Images):
+    """Images whose folder is their class: ``<split>/<class>/**``.
+
+    Args:
+        data_root: The data set.
+        data_prefix: The split in it, such as 'train'.
+        classes: The list of classes, which fixes the labels: names, or a file with one a line.
+            ``tools/train.py`` hands that of the training set to every split. Default: the folders
+            of this one with images in them, by name.
+        pipeline: Transforms, as in mmpretrain.
+        extensions: As in :class:`UnlabelledImages`.
+        max_unreadable: As in :class:`UnlabelledImages`. With ``test_mode`` the next image of the
+            same class takes the place.
+        **dataset: Other fields of ``mmengine.dataset.BaseDataset``, such as ``indices``.
+
+    Attributes:
+        description: What was taken and what was left out, once the folder is read.
+
+    Raises:
+        NoImages: There is no such folder, or no image in a folder of it.
+        UserError: A folder belongs to no class of the list.
+    """
+
+    def __init__(self, data_root: str = '', data_prefix: str = '', pipeline=(),
+                 classes: Union[str, Sequence[str], None] = None,
+                 extensions: Optional[Sequence[str]] = None, max_unreadable: float = 0.01,
+                 **dataset) -> None:
+        super().__init__(max_unreadable, data_root=data_root, data_prefix=data_prefix,
+                         pipeline=pipeline, classes=classes,
+                         extensions=extensions or readable_endings(), **dataset)
+
+    def _find_samples(self) -> List[Tuple[str, int]]:
+        found = list_labelled(self.img_prefix, self.CLASSES, self.extensions)
+        self._metainfo['classes'] = found.classes
+        self.folder_to_idx = self.class_to_idx
+        self.description = found.images.describe()
+        return list(zip(found.images.paths, found.labels.tolist()))

@@ -1,16 +1,15 @@
 """Pictures of what a run predicts, while it goes on."""
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Sequence
 
 import torch
-from mmcv.transforms import Compose
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmwamim.datasets import UnlabelledImages
-from mmwamim.evaluation.features import evaluation_pipeline, image_side
+from mmwamim.evaluation.features import LabelledImages, image_side
 from mmwamim.registry import HOOKS
 
 from .pictures import pyramid_figure, reconstruction_figure, to_array
@@ -40,10 +39,8 @@ class ReconstructionHook(Hook):
                  size: Optional[int] = None) -> None:
         if interval < 1:
             raise ValueError(f'ReconstructionHook: interval must be at least 1, not {interval}')
-        images = UnlabelledImages(data_root)
-        most = min(most, len(images))
-        self.paths = [images.get_data_info(i * len(images) // most)['img_path']
-                      for i in range(most)]
+        UnlabelledImages(data_root)  # raises now rather than after the first epoch
+        self.root, self.most = data_root, most
         self.interval, self.size = interval, size
 
     def after_train_epoch(self, runner: Runner) -> None:
@@ -51,7 +48,8 @@ class ReconstructionHook(Hook):
         if not (self.every_n_epochs(runner, self.interval) or last):
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        images = self._read(self.size or image_side(model.backbone))
+        images = self._read(self.size or image_side(model.backbone),
+                            runner.cfg.get('value_range'))
         # All processes predict, since weights may be shared out among them; one keeps the pictures.
         figures = dict(reconstruction=reconstruction_figure(model, images),
                        pyramid=pyramid_figure(model, images))
@@ -62,6 +60,7 @@ class ReconstructionHook(Hook):
         runner.logger.info(f'Pictures after epoch {runner.epoch + 1} are in '
                            f'{Path(runner.log_dir) / "vis_data/vis_image"}')
 
-    def _read(self, size: int) -> torch.Tensor:
-        pipeline = Compose(evaluation_pipeline(size))
-        return torch.stack([pipeline(dict(img_path=path))['inputs'] for path in self.paths])
+    def _read(self, size: int, value_range: Optional[Sequence[float]]) -> torch.Tensor:
+        images = LabelledImages(self.root, size, self.most, with_label=False,
+                                value_range=value_range)
+        return torch.stack([images[i]['inputs'] for i in range(len(images))])

@@ -17,8 +17,11 @@ from mmengine.registry import DATASETS, MODELS, VISUALIZERS, init_default_scope
 
 from mmwamim.engine import launch
 from mmwamim.engine.checkpoints import read_checkpoint
+from mmwamim.engine.data import settle_data
+from mmwamim.errors import told_in_one_line
 
 
+@told_in_one_line()
 def main() -> None:
     parser = argparse.ArgumentParser(description='Draw predictions beside the labels')
     parser.add_argument('config', help='a detection or segmentation config')
@@ -34,7 +37,7 @@ def main() -> None:
     if cfg.get('default_scope') not in ('mmdet', 'mmseg'):
         sys.exit(f'error: {args.config} is neither of mmdet nor of mmseg')
     init_default_scope(cfg.default_scope)
-    launch.settle_data(cfg, args.data)
+    settle_data(cfg, args.data)
     launch.settle_processes(cfg, 'none')
     try:
         state = read_checkpoint(args.checkpoint)['state_dict']

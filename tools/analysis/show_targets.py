@@ -14,10 +14,13 @@ def main() -> None:
     parser.add_argument('--wavelet', default='haar', help='a discrete wavelet of PyWavelets')
     parser.add_argument('--level', type=int, default=5, help='number of levels')
     parser.add_argument('--mode', default='periodization', help='extension beyond the borders')
+    parser.add_argument('--value-range', type=float, nargs=2, metavar=('LOW', 'HIGH'),
+                        help='black and white in data deeper than 8 bits')
     parser.add_argument('--out', default='targets.png', help='picture to write')
     args = parser.parse_args()
     try:
-        image = torch.from_numpy(read_rgb(args.image)).permute(2, 0, 1)
+        pixels = read_rgb(args.image, value_range=args.value_range)
+        image = torch.from_numpy(pixels).permute(2, 0, 1)
         save(wavelet_figure(image, args.wavelet, args.level, args.mode), args.out)
     except (UnreadableImage, ValueError) as error:
         sys.exit(f'error: {error}')

@@ -1,10 +1,11 @@
-"""Finds the images of a folder that cannot be read, before a run does.
+"""Finds the images of a folder that cannot be read, or that show nothing, before a run does.
 
-    python tools/data/check.py FOLDER [--workers 8] [--report FILE]
+    python tools/data/check.py FOLDER [--workers 8] [--report FILE] [--value-range LOW HIGH]
 
-Every file that pre-training would take is decoded. Results are appended to the report, a line of
-JSON a file, so an interrupted check goes on where it stopped; files that have changed since are
-looked at again.
+Every image below the folder is decoded as a run decodes it. Named are those that cannot be read
+(exit code 1), and those that are nearly of one colour: the standard deviation of each channel is
+below 4 of 255. Results are appended to the report, a line of JSON a file, so an interrupted check
+goes on where it stopped; files that have changed since are looked at again.
 """
 import argparse
 import json
@@ -12,21 +13,35 @@ import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
-from mmwamim.datasets import UnlabelledImages
+from mmwamim.datasets.listing import list_images, printable
 from mmwamim.datasets.loading import UnreadableImage, read_rgb
+from mmwamim.datasets.pixels import check_range
+
+NEARLY_CONSTANT = 4.  # standard deviation in grey levels of 255
 
 
-def look_at(path: str) -> dict:
+def look_at(path: str, value_range) -> dict:
     """One line of the report."""
     status = os.stat(path)
-    row = dict(path=path, size=status.st_size, mtime=status.st_mtime_ns)
+    row = dict(path=path, size=status.st_size, mtime=status.st_mtime_ns, value_range=value_range)
     try:
-        height, width, _ = read_rgb(path).shape
+        pixels = read_rgb(path, value_range=value_range)
     except UnreadableImage as error:
         return dict(row, error=str(error))
-    return dict(row, width=width, height=height)
+    height, width, _ = pixels.shape
+    return dict(row, width=width, height=height, spread=round(float(pixels.std((0, 1)).max()), 2))
+
+
+def fault(row: dict) -> str:
+    """What to say about an image; '' if nothing is wrong."""
+    if 'error' in row:
+        return row['error']
+    if row['spread'] < NEARLY_CONSTANT:
+        return f'{row["path"]}: nearly of one colour (standard deviation {row["spread"]:g} of 255)'
+    return ''
 
 
 def known(report: Path) -> dict:
@@ -37,7 +52,8 @@ def known(report: Path) -> dict:
             row = json.loads(line)
         except json.JSONDecodeError:
             continue
-        rows[row['path']] = row
+        if 'error' in row or 'spread' in row:  # else it is of an earlier version
+            rows[row['path']] = row
     return rows
 
 
@@ -46,34 +62,45 @@ def main() -> None:
     parser.add_argument('folder')
     parser.add_argument('--workers', type=int, default=os.cpu_count())
     parser.add_argument('--report', type=Path, default=Path('image_check.jsonl'))
+    parser.add_argument('--value-range', type=float, nargs=2, metavar=('LOW', 'HIGH'),
+                        help='black and white in data deeper than 8 bits')
     args = parser.parse_args()
     try:
-        images = UnlabelledImages(args.folder)
-    except FileNotFoundError as error:
+        value_range = check_range(args.value_range)
+        images = list_images(args.folder)
+    except (FileNotFoundError, ValueError) as error:
         sys.exit(f'error: {error}')
-    paths = [images.get_data_info(index)['img_path'] for index in range(len(images))]
+    print(images.describe())
+    if not images.paths:
+        sys.exit(f'error: no image found below {args.folder!r}')
+    paths = [str(images.root / path) for path in images.paths]
     rows = known(args.report)
 
     def unchanged(path: str) -> bool:
-        status = os.stat(path)
-        return path in rows and (rows[path]['size'], rows[path]['mtime']) == (
-            status.st_size, status.st_mtime_ns)
+        status, row = os.stat(path), rows.get(path)
+        return row is not None and row['size'] == status.st_size and \
+            row['mtime'] == status.st_mtime_ns and \
+            check_range(row.get('value_range')) == value_range
 
     todo = [path for path in paths if not unchanged(path)]
-    started, bad = time.time(), [path for path in set(paths) - set(todo) if 'error' in rows[path]]
+    faults = [rows[path] for path in sorted(set(paths) - set(todo)) if fault(rows[path])]
+    for row in faults:
+        print(printable(fault(row)))
+    started, look = time.time(), partial(look_at, value_range=value_range)
     with args.report.open('a') as report, ProcessPoolExecutor(args.workers) as pool:
-        for number, row in enumerate(pool.map(look_at, todo, chunksize=16), start=1):
+        for number, row in enumerate(pool.map(look, todo, chunksize=16), start=1):
             report.write(json.dumps(row) + '\n')
-            if 'error' in row:
-                bad.append(row['path'])
-                print(f'\r{row["error"]}')
+            if fault(row):
+                faults.append(row)
+                print(f'\r{printable(fault(row))}')
             if number % 100 == 0 or number == len(todo):
                 left = (time.time() - started) / number * (len(todo) - number)
                 print(f'\r{number}/{len(todo)} images, {left:.0f} s left ', end='',
                       file=sys.stderr, flush=True)
-    print(f'\n{len(paths)} images, {len(todo)} looked at now, {len(bad)} unreadable; '
-          f'report in {args.report}')
-    sys.exit(bool(bad))
+    unreadable = sum('error' in row for row in faults)
+    print(f'\n{len(paths)} images, {len(todo)} looked at now, {unreadable} unreadable, '
+          f'{len(faults) - unreadable} nearly of one colour; report in {args.report}')
+    sys.exit(bool(unreadable))
 
 
 if __name__ == '__main__':

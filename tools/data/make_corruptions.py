@@ -11,15 +11,18 @@ import json
 import os
 import sys
 import time
+from collections import defaultdict
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
 
+from mmwamim.datasets.listing import list_images, printable
+from mmwamim.datasets.loading import UnreadableImage, read_rgb
+from mmwamim.datasets.pixels import Range, check_range
 from mmwamim.evaluation.robustness import CORRUPTIONS, SEVERITIES
 
-EXTENSIONS = ('.jpg', '.jpeg', '.png')
 QUALITY = 85  # of the JPEG files, as in the published set
 
 
@@ -29,24 +32,28 @@ def find_images(root: Path, per_class: Optional[int]) -> List[Path]:
     Raises:
         ValueError: There is none, or two would get the same name.
     """
-    found = []
-    for folder in sorted(path for path in root.glob('[!.]*') if path.is_dir()):
-        images = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS)
-        stems = [image.stem for image in images]
-        twice = sorted({stem for stem, after in zip(sorted(stems), sorted(stems)[1:])
-                        if stem == after})
-        if twice:
-            raise ValueError(f'{folder} has two images named {twice[0]}')
-        found += [image.relative_to(root) for image in images[:per_class]]
-    if not found:
+    listing = list_images(root)
+    print(listing.describe())
+    classes, names, elsewhere = defaultdict(list), {}, 0
+    for path in map(Path, listing.paths):
+        if len(path.parts) != 2:
+            elsewhere += 1
+            continue
+        other = names.setdefault(path.with_suffix(''), path)
+        if other is not path:
+            raise ValueError(f'{root / other} and {root / path}: two images named {path.stem} '
+                             'would get the same file')
+        classes[path.parent].append(path)
+    if not classes:
         raise ValueError(f'{str(root)!r} has no class folders with images in them')
-    return found
+    if elsewhere:
+        print(f'left out {elsewhere} images that do not lie at <class>/<image>')
+    return [path for _, images in sorted(classes.items()) for path in images[:per_class]]
 
 
-def crop_centre(path: Path, size: int) -> np.ndarray:
+def crop_centre(path: Path, size: int, value_range: Range = None) -> np.ndarray:
     """uint8 (size, size, 3), RGB: the centre of the image, short edge at size * 256 / 224."""
-    with Image.open(path) as image:
-        image = image.convert('RGB')
+    image = Image.fromarray(read_rgb(path, value_range=value_range))
     edge = round(size * 256 / 224)
     scale = edge / min(image.size)
     image = image.resize([max(round(side * scale), edge) for side in image.size], Image.BICUBIC)
@@ -82,9 +89,11 @@ def check_settings(out: Path, settings: dict) -> None:
     note.write_text(json.dumps(settings) + '\n')
 
 
-def make(root: Path, out: Path, images: Sequence[Path], size: int, seed: int) -> int:
-    """Writes what is missing; returns the number of files written."""
+def make(root: Path, out: Path, images: Sequence[Path], size: int, seed: int,
+         value_range: Range = None) -> Tuple[int, int]:
+    """Writes what is missing; returns the number of files written and of unreadable images."""
     started, printed, written, looked = time.monotonic(), time.monotonic(), 0, 0
+    unreadable = set()
     total = len(images) * len(CORRUPTIONS) * len(SEVERITIES)
     for path in images:
         clean = None  # read when the first file of the image is missing
@@ -92,10 +101,14 @@ def make(root: Path, out: Path, images: Sequence[Path], size: int, seed: int) ->
             for severity in SEVERITIES:
                 looked += 1
                 target = out / corruption / str(severity) / path.parent / f'{path.stem}.JPEG'
-                if target.is_file():
+                if target.is_file() or path in unreadable:
                     continue
-                if clean is None:
-                    clean = crop_centre(root / path, size)
+                try:
+                    clean = crop_centre(root / path, size, value_range) if clean is None else clean
+                except UnreadableImage as error:
+                    print(f'left out {printable(error)}')
+                    unreadable.add(path)
+                    continue
                 key = file_seed(seed, corruption, severity, path.parent.name, path.stem)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 temporary = target.with_suffix('.tmp')
@@ -107,7 +120,7 @@ def make(root: Path, out: Path, images: Sequence[Path], size: int, seed: int) ->
                     printed = time.monotonic()
                     left = (total - looked) * (printed - started) / written / 60
                     print(f'{looked} of {total} files, about {left:.1f} min left', flush=True)
-    return written
+    return written, len(unreadable)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> None:
@@ -117,6 +130,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     parser.add_argument('--per-class', type=int, metavar='N', help='take the first N of a class')
     parser.add_argument('--size', type=int, default=224, help='edge of the images in pixels (224)')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--value-range', type=float, nargs=2, metavar=('LOW', 'HIGH'),
+                        help='black and white in data deeper than 8 bits')
     args = parser.parse_args(arguments)
     try:
         import imagecorruptions  # noqa: F401
@@ -126,11 +141,19 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         sys.exit('error: --size must be at least 32 and --per-class at least 1')
     try:
         images = find_images(Path(args.images), args.per_class)
-        check_settings(Path(args.out), dict(seed=args.seed, size=args.size))
-        written = make(Path(args.images), Path(args.out), images, args.size, args.seed)
+        value_range = check_range(args.value_range)
+        settings = dict(seed=args.seed, size=args.size)
+        if value_range is not None:
+            settings['value_range'] = list(value_range)
+        check_settings(Path(args.out), settings)
+        written, unreadable = make(Path(args.images), Path(args.out), images, args.size, args.seed,
+                                   value_range)
     except (OSError, ValueError) as error:
         sys.exit(f'error: {error}')
-    print(f'{written} files written to {args.out}, {len(images)} images in each folder')
+    print(f'{written} files written to {args.out}, {len(images) - unreadable} images in each '
+          f'folder, {unreadable} unreadable')
+    if unreadable:
+        sys.exit(1)
 
 
 if __name__ == '__main__':

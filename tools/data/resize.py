@@ -3,28 +3,35 @@
     python tools/data/resize.py IMAGENET IMAGENET_256 [--short 256] [--quality 85] [--workers 16]
 
 Every image below the folder becomes a JPEG at the same place below the other one; what is not
-called .jpg or .jpeg gets .jpg added to its name. Images are never enlarged. Each result is read
-back before it takes its name, and what is there already is left alone, so the same line goes on
-where it was interrupted. What cannot be read is named and left out.
+called .jpg or .jpeg gets .jpg added to its name. Images are never enlarged, and a JPEG that is
+small enough and upright is copied as it is: nothing is encoded twice. Each result is read back
+before it takes its name, and what is there already is left alone, so the same line goes on where
+it was interrupted; OUT.resize.json, beside the new folder, notes the settings, and other ones need
+another folder. What cannot be read is named and left out. The first lines say what was found.
 """
 import argparse
+import json
 import os
+import shutil
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import List, Optional, Tuple
 
 from PIL import Image
 
-from mmwamim.datasets.images import EXTENSIONS
+from mmwamim.datasets.listing import list_images, printable
 from mmwamim.datasets.loading import UnreadableImage, read_rgb
+from mmwamim.datasets.pixels import Range, check_range, orientation
+
+JPEG_ENDINGS = ('.jpg', '.jpeg')
 
 
 def target_name(relative: Path) -> Path:
     """Where an image goes below the new folder."""
-    if relative.suffix.lower() in ('.jpg', '.jpeg'):
+    if relative.suffix.lower() in JPEG_ENDINGS:
         return relative
     return relative.with_name(relative.name + '.jpg')
 
@@ -35,13 +42,21 @@ def target_size(width: int, height: int, short: int) -> Tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def convert(relative: Path, source: Path, target: Path, short: int, quality: int) -> Optional[str]:
+def is_done(path: Path, size: Tuple[int, int]) -> bool:
+    """Whether a readable image of that target size is a plain, upright JPEG of it already."""
+    with Image.open(path) as image:
+        return (image.format == 'JPEG' and path.suffix.lower() in JPEG_ENDINGS
+                and image.mode in ('RGB', 'L') and image.size == size and orientation(image) == 1)
+
+
+def convert(relative: Path, source: Path, target: Path, short: int, quality: int,
+            value_range: Range = None) -> Optional[str]:
     """Re-encodes one image; returns what is wrong with it, or None."""
     place = target / target_name(relative)
     if place.is_file():
         return None  # it got its name when it was complete
     try:
-        image = Image.fromarray(read_rgb(source / relative))
+        image = Image.fromarray(read_rgb(source / relative, value_range=value_range))
     except UnreadableImage as error:
         return str(error)
     size = target_size(*image.size, short)
@@ -50,7 +65,10 @@ def convert(relative: Path, source: Path, target: Path, short: int, quality: int
     place.parent.mkdir(parents=True, exist_ok=True)
     temporary = place.with_name(f'.{place.name}.{os.getpid()}')
     try:
-        image.save(temporary, 'JPEG', quality=quality)
+        if is_done(source / relative, size):
+            shutil.copyfile(source / relative, temporary)
+        else:
+            image.save(temporary, 'JPEG', quality=quality)
         if read_rgb(temporary).shape != (size[1], size[0], 3):
             raise UnreadableImage(f'{temporary}: not the size that was written')
         temporary.replace(place)
@@ -66,6 +84,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--short', type=int, default=256, help='short side in pixels')
     parser.add_argument('--quality', type=int, default=85, help='of the JPEG files, 1 to 95')
     parser.add_argument('--workers', type=int, default=os.cpu_count())
+    parser.add_argument('--value-range', type=float, nargs=2, metavar=('LOW', 'HIGH'),
+                        help='black and white in data deeper than 8 bits')
     args = parser.parse_args()
     if not args.source.is_dir():
         sys.exit(f'error: {str(args.source)!r} is not a folder')
@@ -73,26 +93,65 @@ def parse_args() -> argparse.Namespace:
         sys.exit('error: the two folders must differ')
     if args.short < 1 or not 1 <= args.quality <= 95:
         sys.exit('error: --short must be at least 1 and --quality from 1 to 95')
+    try:
+        args.value_range = check_range(args.value_range)
+    except ValueError as error:
+        sys.exit(f'error: {error}')
     return args
+
+
+def find_images(source: Path, target: Path) -> List[Path]:
+    """The images below a folder, relative to it, without what earlier runs wrote.
+
+    Raises:
+        ValueError: There is none, or two would get the same name.
+    """
+    listing = list_images(source, without=[target])
+    print(listing.describe(), flush=True)
+    images, names = [Path(path) for path in listing.paths], {}
+    if not images:
+        raise ValueError(f'no image below {str(source)!r}')
+    for image in images:
+        other = names.setdefault(target_name(image), image)
+        if other is not image:
+            raise ValueError(f'{source / other} and {source / image} would get the same name, '
+                             f'{target_name(image)}: rename one of them')
+    return images
+
+
+def check_settings(args: argparse.Namespace) -> None:
+    """Notes how the target is made.
+
+    Raises:
+        ValueError: It was begun in another way.
+    """
+    settings = dict(short=args.short, quality=args.quality, source=str(args.source.resolve()))
+    if args.value_range is not None:
+        settings['value_range'] = list(args.value_range)
+    target = args.target.resolve()
+    note = target.with_name(f'{target.name}.resize.json')
+    if note.is_file() and json.loads(note.read_text()) != settings:
+        raise ValueError(f'{note} says that {str(args.target)!r} was made with other settings, '
+                         f'{note.read_text().strip()}: give another folder')
+    target.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps(settings) + '\n')
 
 
 def main() -> None:
     args = parse_args()
-    images = [path.relative_to(args.source) for path in sorted(args.source.rglob('*'))
-              if path.suffix.lower() in EXTENSIONS and path.is_file()]
-    names = {target_name(image) for image in images}
-    if not images:
-        sys.exit(f'error: no image below {str(args.source)!r}')
-    if len(names) < len(images):
-        sys.exit('error: two images would get the same name')
+    try:
+        images = find_images(args.source, args.target)
+        check_settings(args)
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {printable(error)}')
     work = partial(convert, source=args.source, target=args.target, short=args.short,
-                   quality=args.quality)
+                   quality=args.quality, value_range=args.value_range)
     started, wrong = time.time(), 0
     with ProcessPoolExecutor(args.workers) as pool:
         for number, problem in enumerate(pool.map(work, images, chunksize=16), start=1):
             if problem:
                 wrong += 1
-                print(f'\r{problem}')
+                print(f'\r{printable(problem)}')
             if number % 100 == 0 or number == len(images):
                 left = (time.time() - started) / number * (len(images) - number)
                 print(f'\r{number}/{len(images)} images, {left:.0f} s left ', end='',
