@@ -2,7 +2,8 @@
 
     python tools/knn.py configs/wamim/vit_b_400e.py work_dirs/vit_b_400e/encoder.pth --data FOLDER
 
-FOLDER holds train/<class>/* and val/<class>/* (or test/<class>/*). `--linear` fits logistic
+FOLDER holds train/<class>/* and val/<class>/* (or validation/, test/ and the like; others are
+named with --train and --val). The classes are those of the training split. `--linear` fits logistic
 regression as well; ImageNet's usual linear probing is in configs/classification. `--every-level`
 does the same with each level of features that the encoder returns (its `out_indices`) and with
 all of them side by side.
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
+from mmwamim.datasets.splits import settle_split
 from mmwamim.engine.weights import check_encoder, read_encoder
 from mmwamim.evaluation.features import (
     LabelledImages,
@@ -34,6 +36,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='encoder.pth or epoch_N.pth')
     parser.add_argument('--data', required=True, metavar='FOLDER',
                         help='holds train/<class>/* and val/<class>/*')
+    parser.add_argument('--train', default='train', metavar='NAME', help='the split to learn from')
+    parser.add_argument('--val', default='val', metavar='NAME', help='the split to classify')
     parser.add_argument('--k', type=int, nargs='+', default=[10, 20], help='neighbours')
     parser.add_argument('--linear', action='store_true', help='fit logistic regression as well')
     parser.add_argument('--every-level', action='store_true',
@@ -45,29 +49,35 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def read_splits(args: argparse.Namespace, size: int, value_range) -> tuple:
+    """The two splits, with the classes of the first."""
+    train = LabelledImages(str(settle_split(args.data, args.train)), size, args.most,
+                           value_range=value_range)
+    val = LabelledImages(str(settle_split(args.data, args.val)), size, args.most,
+                         classes=train.classes, value_range=value_range)
+    for images in (train, val):
+        print(images.description, file=sys.stderr)
+    return train, val
+
+
 def main() -> None:
     args = parse_args()
     if not Path(args.config).is_file():
         sys.exit(f'error: there is no config {args.config!r}')
-    train = Path(args.data) / 'train'
-    val = next((Path(args.data) / name for name in ('val', 'test')
-                if (Path(args.data) / name).is_dir()), None)
-    if not train.is_dir() or val is None:
-        sys.exit(f'error: {args.data!r} must hold train/<class>/* and val/<class>/*')
     cfg = Config.fromfile(args.config)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     backbone = MODELS.build({**cfg.model.backbone, 'init_cfg': None})
     preprocessor = MODELS.build(cfg.data_preprocessor).to(args.device)
     try:
         check_encoder(args.checkpoint, backbone)
+        train, val = read_splits(args, image_side(backbone), cfg.get('value_range'))
+        backbone.load_state_dict(read_encoder(args.checkpoint), strict=False)
+        backbone.to(args.device)
+        (known, labels), (queries, truth) = [
+            extract_levels(backbone, preprocessor, images, args.batch_size, progress=True)
+            for images in (train, val)]
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f'error: {error}')
-    backbone.load_state_dict(read_encoder(args.checkpoint), strict=False)
-    backbone.to(args.device)
-    (known, labels), (queries, truth) = (
-        extract_levels(backbone, preprocessor,
-                       LabelledImages(str(folder), image_side(backbone), args.most),
-                       args.batch_size, progress=True) for folder in (train, val))
 
     def judge(known: torch.Tensor, queries: torch.Tensor) -> dict:
         found = dict(effective_rank=round(effective_rank(known), 2))

@@ -20,10 +20,12 @@ from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from mmwamim.datasets.listing import shortened
+from mmwamim.datasets.splits import list_labelled
 from mmwamim.engine.checkpoints import read_checkpoint
+from mmwamim.engine.data import checkpoint_classes, settle_reading
 from mmwamim.evaluation import robustness
 
-EXTENSIONS = ('.jpg', '.jpeg', '.png')
 DATA = (*robustness.VARIANTS, 'imagenet_c')
 
 
@@ -68,23 +70,17 @@ def list_images(part: robustness.Part, wnids: Sequence[str]) -> Listing:
     Raises:
         ValueError: A folder is named by no class, or there is no image.
     """
-    folders = sorted(entry.name for entry in os.scandir(part.folder)
-                     if entry.is_dir() and not entry.name.startswith('.'))
+    found = list_labelled(part.folder)
     try:
-        classes = robustness.class_indices(folders, wnids)
+        classes = robustness.class_indices(found.classes, wnids)
     except ValueError as error:
         raise ValueError(f'{part.folder}: {error}') from None
-    paths, labels, digest = [], [], hashlib.sha256()
-    for name, label in zip(folders, classes):
-        entries = sorted(os.scandir(part.folder / name), key=lambda entry: entry.name)
-        for entry in entries:
-            if entry.name.lower().endswith(EXTENSIONS):
-                paths.append(entry.path)
-                labels.append(label)
-                digest.update(f'{name}/{entry.name} {entry.stat().st_size}\n'.encode())
-    if not paths:
-        raise ValueError(f'{part.folder} has no class folders with images in them')
-    return Listing(paths, labels, classes, digest.hexdigest())
+    paths, digest = [], hashlib.sha256()
+    for path in found.images.paths:
+        paths.append(str(part.folder / path))
+        size = os.path.getsize(paths[-1])
+        digest.update(f'{path} {size}\n'.encode(errors='surrogateescape'))
+    return Listing(paths, [classes[label] for label in found.labels], classes, digest.hexdigest())
 
 
 def load_classifier(cfg: Config, checkpoint: str, device: str) -> torch.nn.Module:
@@ -168,6 +164,25 @@ class Record:
         os.replace(temporary, self.path)
 
 
+def read_classes(file: Optional[str], trained: Optional[Sequence[str]]) -> List[str]:
+    """Class ids in the order of the classifier's outputs.
+
+    Args:
+        file: What --wnids names.
+        trained: The class folders that the checkpoint was trained on, where it says so.
+
+    Raises:
+        ValueError: The two differ.
+    """
+    wnids = robustness.read_wnids(file or robustness.WNIDS)
+    if trained is None or list(trained) == wnids:
+        return wnids
+    if file is None:
+        return list(trained)
+    raise ValueError(f'{file} has the classes {shortened(wnids)}, but the checkpoint was trained '
+                     f'on {shortened(trained)}: leave --wnids out')
+
+
 def file_digest(path: str) -> str:
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
@@ -186,11 +201,13 @@ def identify(cfg: Config, pipeline: Sequence[dict], checkpoint: str, wnids: List
 
 def run(args: argparse.Namespace, cfg: Config, folders: dict) -> dict:
     """Evaluates what is not in robustness.json yet and returns all parts that are in it then."""
-    wnids = robustness.read_wnids(args.wnids)
+    trained = checkpoint_classes(read_checkpoint(args.checkpoint))
+    wnids = read_classes(args.wnids, trained)
     parts = robustness.find_parts(folders, args.partial)
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
     if loader is None:
         raise ValueError('the config has neither test_dataloader nor val_dataloader')
+    settle_reading(cfg)
     pipeline = [step.to_dict() for step in loader.dataset.pipeline]
     record = Record(Path(args.out) / 'robustness.json',
                     identify(cfg, pipeline, args.checkpoint, wnids))
@@ -239,8 +256,9 @@ def parse_args(arguments: Optional[Sequence[str]]) -> argparse.Namespace:
     parser.add_argument('--out', required=True, metavar='DIR', help='where robustness.json goes')
     parser.add_argument('--partial', action='store_true',
                         help='evaluate an ImageNet-C that lacks folders or images')
-    parser.add_argument('--wnids', metavar='FILE', default=robustness.WNIDS,
-                        help='class ids in the order of the outputs (those of ImageNet-1K)')
+    parser.add_argument('--wnids', metavar='FILE',
+                        help='class ids in the order of the outputs (those that the checkpoint was '
+                        'trained on, or of ImageNet-1K)')
     parser.add_argument('--batch-size', type=int, default=64)
     parser.add_argument('--workers', type=int, default=min(os.cpu_count() or 1, 8),
                         help='processes that read images')

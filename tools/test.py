@@ -12,6 +12,8 @@ from mmengine.runner import Runner
 
 from mmwamim.engine import launch
 from mmwamim.engine.checkpoints import read_checkpoint
+from mmwamim.engine.data import checkpoint_classes, settle_data
+from mmwamim.errors import told_in_one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,6 +38,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+@told_in_one_line()
 def main() -> None:
     args = parse_args()
     cfg = Config.fromfile(args.config)
@@ -44,23 +47,23 @@ def main() -> None:
     if cfg.get('test_dataloader') is None:
         sys.exit(f'error: {args.config} has no test_dataloader, so there is nothing to evaluate; '
                  'for a pre-training checkpoint see tools/analysis/show_reconstruction.py')
-    launch.settle_data(cfg, args.data)
+    # Read here rather than by MMEngine, which runs what a checkpoint holds where it cannot be
+    # read safely, and goes on where weights are missing.
+    cfg.load_from, cfg.resume = None, False
+    try:
+        checkpoint = read_checkpoint(args.checkpoint)
+    except ValueError as error:
+        sys.exit(f'error: {error}')
+    settle_data(cfg, args.data, checkpoint_classes(checkpoint))
     launch.settle_work_dir(cfg, args.config, args.work_dir)
     launch.settle_precision(cfg, amp=False)
     launch.settle_processes(cfg, args.launcher)
     if args.amp:
         cfg.test_cfg.fp16 = True
-    # Read here rather than by MMEngine, which runs what a checkpoint holds where it cannot be
-    # read safely, and goes on where weights are missing.
-    cfg.load_from, cfg.resume = None, False
-    try:
-        state = read_checkpoint(args.checkpoint)['state_dict']
-    except ValueError as error:
-        sys.exit(f'error: {error}')
     runner = Runner.from_cfg(cfg)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     try:
-        model.load_state_dict(state, strict=True)
+        model.load_state_dict(checkpoint['state_dict'], strict=True)
     except RuntimeError as error:
         sys.exit(f'error: {args.checkpoint} is not a checkpoint of {args.config}: {error}')
     if args.out and args.out_item == 'pred':

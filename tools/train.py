@@ -9,9 +9,11 @@ from mmengine.runner import Runner
 
 from mmwamim.engine import launch
 from mmwamim.engine.config_check import check_config
+from mmwamim.engine.data import settle_data
 from mmwamim.engine.resume import settle_resume
 from mmwamim.engine.sharding import ShardedRunner
 from mmwamim.engine.weights import settle_encoder
+from mmwamim.errors import told_in_one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -77,12 +79,13 @@ def build_config(args: argparse.Namespace) -> Config:
             sys.exit(f'error: --batch-size must be at least 1, not {args.batch_size}')
         cfg.train_dataloader.batch_size = args.batch_size
     settle_resume(cfg, args.resume, args.trust_checkpoint)
-    launch.settle_data(cfg, args.data)
+    settle_data(cfg, args.data)
     settle_encoder(cfg, args.pretrained)
     launch.settle_processes(cfg, args.launcher)
     return cfg
 
 
+@told_in_one_line()
 def main() -> None:
     args = parse_args()
     runner = ShardedRunner if args.fsdp else Runner

@@ -27,13 +27,13 @@ train_dataloader = dict(
         data_root='data/cifar10',
         indices=list(range(0, 50000, 20)),  # every twentieth image: 250 of each class
         pipeline=[
-            dict(type='mmpretrain.LoadImageFromFile'),
+            dict(type='mmwamim.LoadImage'),
             dict(type='mmpretrain.RandomCrop', crop_size=32, padding=4),
             dict(type='mmpretrain.RandomFlip', prob=0.5),
             dict(type='mmpretrain.PackInputs'),
         ]))
 test_pipeline = [
-    dict(type='mmpretrain.LoadImageFromFile'), dict(type='mmpretrain.PackInputs')
+    dict(type='mmwamim.LoadImage'), dict(type='mmpretrain.PackInputs')
 ]
 val_dataloader = dict(
     num_workers=2,

@@ -10,14 +10,14 @@ _base_ = [
     '../_base_/runtime/detection.py',
 ]
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='mmwamim.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='Resize', scale=(448, 336), keep_ratio=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='mmwamim.LoadImage'),
     dict(type='Resize', scale=(448, 336), keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(

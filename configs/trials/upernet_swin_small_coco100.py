@@ -11,7 +11,7 @@ _base_ = [
 ]
 crop = (224, 224)
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='mmwamim.LoadImage'),
     dict(type='LoadAnnotations', reduce_zero_label=True),
     dict(type='RandomResize', scale=(320, 240), ratio_range=(0.95, 1.3), keep_ratio=True),
     dict(type='RandomCrop', crop_size=crop),
@@ -19,7 +19,7 @@ train_pipeline = [
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='mmwamim.LoadImage'),
     dict(type='Resize', scale=(320, 240), keep_ratio=True),
     dict(type='LoadAnnotations', reduce_zero_label=True),
     dict(type='PackSegInputs'),

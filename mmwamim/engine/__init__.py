@@ -1,5 +1,6 @@
 from .compile import CompileHook
 from .cpu import CPUHook
+from .data import DataReportHook
 from .hooks import DataWaitHook, EncoderExportHook, RunSummaryHook
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .probe import FeatureProbeHook
@@ -7,6 +8,7 @@ from .resume import PreemptionHook, ResumableTrainLoop, ResumeHook
 from .sharding import ShardedRunner, ShardingHook
 from .weights import EncoderArrivedHook
 
-__all__ = ['CPUHook', 'CompileHook', 'DataWaitHook', 'EncoderArrivedHook', 'EncoderExportHook',
-           'FeatureProbeHook', 'LayerDecayOptimWrapperConstructor', 'PreemptionHook',
-           'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook', 'ShardedRunner', 'ShardingHook']
+__all__ = ['CPUHook', 'CompileHook', 'DataReportHook', 'DataWaitHook', 'EncoderArrivedHook',
+           'EncoderExportHook', 'FeatureProbeHook', 'LayerDecayOptimWrapperConstructor',
+           'PreemptionHook', 'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook',
+           'ShardedRunner', 'ShardingHook']

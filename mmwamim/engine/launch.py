@@ -5,9 +5,7 @@ from pathlib import Path
 import torch
 import torch.distributed
 from mmengine.config import Config
-from mmengine.registry import DATASETS
 
-DATA_FORM = 'UnlabelledImages'
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -97,75 +95,6 @@ def _replace_type(config, old: str, new: str) -> None:
             _replace_type(value, old, new)
     if isinstance(config, dict) and config.get('type') == old:
         config['type'] = new
-
-
-def settle_data(cfg: Config, folder: str = None) -> None:
-    """Puts ``--data`` into the config: images to pre-train on, or a data set in the layout that
-    the config's data set names.
-
-    Raises:
-        SystemExit: The folder is missing or empty, or the config's data set takes no folder.
-    """
-    if folder is not None and not Path(folder).is_dir():
-        raise SystemExit(f'error: data_root {folder!r} is not a folder')
-    loader = cfg.get('train_dataloader')
-    if loader is not None and not loader.get('num_workers'):
-        for field in ('persistent_workers', 'prefetch_factor'):  # torch refuses them without
-            loader.pop(field, None)
-    if loader is not None and loader.dataset.type.endswith(DATA_FORM):
-        _settle_unlabelled(loader, folder)
-        return
-    roots = [cfg[name].dataset for name in LOADERS
-             if cfg.get(name) and 'data_root' in cfg[name].dataset]
-    if folder is not None:
-        if not roots:
-            raise SystemExit('error: --data works with configs whose data sets have a data_root')
-        for name in ('val_evaluator', 'test_evaluator'):
-            annotations = (cfg.get(name) or {}).get('ann_file')
-            if annotations:
-                cfg[name].ann_file = annotations.replace(roots[0].data_root.rstrip('/'),
-                                                         folder.rstrip('/'), 1)
-        for dataset in roots:
-            dataset.data_root = folder
-    if roots and roots[0].type.endswith('CustomDataset'):
-        _settle_classes(cfg, Path(roots[0].data_root) / roots[0].get('data_prefix', ''))
-
-
-def _settle_classes(cfg: Config, folder: Path) -> None:
-    """As many classes as the training set has folders."""
-    if not folder.is_dir():
-        raise SystemExit(f'error: {str(folder)!r} is not a folder: set the data set with --data '
-                         'FOLDER, which holds train/<class>/* and val/<class>/*')
-    classes = sum(path.is_dir() for path in folder.iterdir())
-    head = cfg.model.get('head')
-    if not classes or not head or head.get('num_classes') in (None, classes):
-        return
-    print(f'{classes} classes in {folder}: taking num_classes = {classes} instead of '
-          f'{head.num_classes}')
-    head.num_classes = classes
-    if cfg.get('data_preprocessor', {}).get('num_classes'):
-        cfg.data_preprocessor.num_classes = classes
-    if classes < 5:
-        for name in ('val_evaluator', 'test_evaluator'):
-            cfg[name].topk = (1, )
-
-
-def _settle_unlabelled(loader: dict, folder: str = None) -> None:
-    if folder is not None:
-        loader.dataset.data_root = folder
-    try:
-        images = len(DATASETS.build({**loader.dataset, 'pipeline': []}))
-    except FileNotFoundError as error:
-        raise SystemExit(f'error: {error}') from None
-    processes = int(os.environ.get('WORLD_SIZE', 1))
-    if images < processes:
-        raise SystemExit(f'error: {images} images in {loader.dataset.data_root!r} are too few '
-                         f'for {processes} processes')
-    if images < loader.batch_size * processes:
-        # Incomplete batches are dropped, so a batch larger than the set would train on nothing.
-        print(f'{images} images are fewer than a batch of {loader.batch_size} x {processes}: '
-              f'taking {images // processes} x {processes}')
-        loader.batch_size = images // processes
 
 
 def settle_length(cfg: Config, epochs: int = None) -> None:

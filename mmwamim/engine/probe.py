@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmwamim.datasets.splits import find_split, list_labelled
 from mmwamim.evaluation.features import (
     LabelledImages,
     effective_rank,
@@ -25,8 +26,9 @@ class FeatureProbeHook(Hook):
     with the hook learns exactly what a run without it learns.
 
     Args:
-        data_root: A folder with train/<class>/* and val/<class>/* for k-NN accuracy and the rank,
-            or with images alone for the rank.
+        data_root: A folder with train/<class>/* and val/<class>/* (or validation/, test/ and the
+            like) for k-NN accuracy and the rank, or with images alone for the rank. The classes
+            are those of ``train``.
         interval: Epochs from one probe to the next; the last epoch is always probed.
         size: Side of the images, in pixels. Default: the encoder's ``img_size``.
         k: Neighbours.
@@ -34,7 +36,8 @@ class FeatureProbeHook(Hook):
         batch_size: Images of a process at a time.
 
     Raises:
-        FileNotFoundError: ``data_root`` is not a folder.
+        FileNotFoundError: ``data_root`` is not a folder, or a split of it holds no image.
+        UserError: The validation split has a class that ``train`` does not have.
     """
 
     priority = 'LOW'  # before the epoch's checkpoint and log are written
@@ -46,8 +49,13 @@ class FeatureProbeHook(Hook):
             raise FileNotFoundError(f'FeatureProbeHook: data_root {data_root!r} is not a folder')
         if interval < 1:
             raise ValueError(f'FeatureProbeHook: interval must be at least 1, not {interval}')
-        self.root, self.interval, self.size = root, interval, size
+        self.interval, self.size = interval, size
         self.k, self.most, self.batch_size = k, most, batch_size
+        self.train, self.val, self.classes = root, None, None
+        if find_split(root, 'train') and find_split(root, 'val'):
+            self.train, self.val = find_split(root, 'train'), find_split(root, 'val')
+            self.classes = list_labelled(self.train).classes
+            list_labelled(self.val, self.classes)  # raises now rather than after the first epoch
 
     def after_train_epoch(self, runner: Runner) -> None:
         last = runner.epoch + 1 == runner.max_epochs
@@ -56,16 +64,16 @@ class FeatureProbeHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         size = self.size or image_side(model.backbone)
 
-        def features(folder: Path, with_label: bool):
-            images = LabelledImages(str(folder), size, self.most, with_label)
+        def features(folder: Path):
+            images = LabelledImages(str(folder), size, self.most, self.classes is not None,
+                                    self.classes, runner.cfg.get('value_range'))
             return extract_features(model.backbone, model.data_preprocessor, images,
                                     self.batch_size)
 
-        labelled = (self.root / 'train').is_dir() and (self.root / 'val').is_dir()
-        known, labels = features(self.root / 'train' if labelled else self.root, labelled)
+        known, labels = features(self.train)
         values = dict(effective_rank=effective_rank(known))
-        if labelled:
-            queries, truth = features(self.root / 'val', True)
+        if self.val is not None:
+            queries, truth = features(self.val)
             values['knn_top1'] = knn_accuracy(known, labels, queries, truth, self.k)
         for name, value in values.items():
             runner.message_hub.update_scalar(f'probe/{name}', value)

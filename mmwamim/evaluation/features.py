@@ -6,10 +6,11 @@ from typing import List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
-from mmengine.dataset import Compose, default_collate
+from mmengine.dataset import default_collate
 from mmengine.dist import all_gather_object, get_rank, get_world_size
-from mmpretrain.datasets import CustomDataset
 from torch import Tensor, nn
+
+from mmwamim.datasets import ClassFolders, UnlabelledImages
 
 
 def pool_features(outputs: Union[Tensor, Sequence[Tensor]], num_extra_tokens: int = 0) -> Tensor:
@@ -153,10 +154,15 @@ def effective_rank(features: Tensor) -> float:
     return float((-(shares * shares.log()).sum()).exp())
 
 
-def evaluation_pipeline(size: int) -> list:
-    """Transforms from a path to a centre crop of ``size`` px, of a short side of 8 / 7 of it."""
+def evaluation_pipeline(size: int, value_range: Optional[Sequence[float]] = None) -> list:
+    """Transforms from a path to a centre crop of ``size`` px, of a short side of 8 / 7 of it.
+
+    Args:
+        size: Side in pixels.
+        value_range: Of data deeper than 8 bits, as in ``mmwamim.LoadImage``.
+    """
     return [
-        dict(type='mmpretrain.LoadImageFromFile'),
+        dict(type='mmwamim.LoadImage', value_range=value_range),
         dict(type='mmpretrain.ResizeEdge', scale=round(size * 8 / 7), edge='short',
              backend='pillow', interpolation='bicubic'),
         dict(type='mmpretrain.CenterCrop', crop_size=size),
@@ -181,12 +187,22 @@ class LabelledImages:
         size: Side of the centre crop, in pixels; the short side is 8 / 7 of it before.
         most: At most as many images, spread evenly over the folder.
         with_label: Whether folders are classes.
+        classes: The list of classes, which fixes the labels: that of the training split. Default:
+            the folders of this one.
+        value_range: Of data deeper than 8 bits, as in ``mmwamim.LoadImage``.
+
+    Raises:
+        NoImages: There is no such folder, or no image in it.
+        UserError: A folder belongs to no class of the list.
     """
 
     def __init__(self, folder: str, size: int, most: Optional[int] = None,
-                 with_label: bool = True) -> None:
-        self.images = CustomDataset(data_root=folder, with_label=with_label, pipeline=[])
-        self.pipeline = Compose(evaluation_pipeline(size))
+                 with_label: bool = True, classes: Optional[Sequence[str]] = None,
+                 value_range: Optional[Sequence[float]] = None) -> None:
+        pipeline = evaluation_pipeline(size, value_range)
+        self.images = ClassFolders(folder, classes=classes, pipeline=pipeline, test_mode=True) \
+            if with_label else UnlabelledImages(folder, pipeline=pipeline, test_mode=True)
+        self.pipeline = self.images.pipeline
         total = len(self.images)
         count = min(most or total, total)
         self.chosen = [position * total // count for position in range(count)]
@@ -195,13 +211,23 @@ class LabelledImages:
         return len(self.chosen)
 
     @property
+    def classes(self) -> Optional[Sequence[str]]:
+        """Names of the classes, in the order of their labels."""
+        return self.images.CLASSES
+
+    @property
+    def description(self) -> str:
+        """What was taken and what was left out."""
+        return self.images.description
+
+    @property
     def labels(self) -> Tensor:
         """int64 (N,)."""
         return torch.tensor([self.images.get_data_info(i).get('gt_label', -1)
                              for i in self.chosen])
 
     def __getitem__(self, position: int) -> dict:
-        return self.pipeline(self.images.get_data_info(self.chosen[position]))
+        return self.images[self.chosen[position]]
 
 
 def extract_features(backbone: nn.Module, preprocessor: nn.Module, images: LabelledImages,

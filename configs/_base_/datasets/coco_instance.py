@@ -1,6 +1,6 @@
 # COCO 2017 with boxes and masks; short side 480 to 800, long side at most 1333.
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='mmwamim.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
         type='RandomChoiceResize',
@@ -11,7 +11,7 @@ train_pipeline = [
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='mmwamim.LoadImage'),
     dict(type='Resize', scale=(1333, 800), keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(

@@ -9,7 +9,7 @@ data_preprocessor = dict(
     to_rgb=True)
 
 train_pipeline = [
-    dict(type='mmpretrain.LoadImageFromFile'),
+    dict(type='mmwamim.LoadImage'),
     dict(
         type='mmpretrain.RandomResizedCrop',
         scale=224,
@@ -27,7 +27,7 @@ train_pipeline = [
     dict(type='mmpretrain.PackInputs'),
 ]
 test_pipeline = [
-    dict(type='mmpretrain.LoadImageFromFile'),
+    dict(type='mmwamim.LoadImage'),
     dict(
         type='mmpretrain.ResizeEdge',
         scale=256,
@@ -47,10 +47,9 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
     dataset=dict(
-        type='mmpretrain.CustomDataset',
+        type='mmwamim.ClassFolders',
         data_root='data/imagenet',
         data_prefix='train',
-        with_label=True,
         pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=256,
@@ -60,10 +59,9 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
     dataset=dict(
-        type='mmpretrain.CustomDataset',
+        type='mmwamim.ClassFolders',
         data_root='data/imagenet',
         data_prefix='val',
-        with_label=True,
         pipeline=test_pipeline))
 val_evaluator = dict(type='mmpretrain.Accuracy', topk=(1, 5))
 test_dataloader = val_dataloader

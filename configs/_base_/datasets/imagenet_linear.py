@@ -3,7 +3,7 @@ _base_ = ['./imagenet_finetune.py']
 train_dataloader = dict(
     batch_size=2048,  # for each of 8 processes: 16384
     dataset=dict(pipeline=[
-        dict(type='mmpretrain.LoadImageFromFile'),
+        dict(type='mmwamim.LoadImage'),
         dict(
             type='mmpretrain.RandomResizedCrop',
             scale=224,
