@@ -57,8 +57,9 @@ def settle_split(root: Union[str, Path], name: str) -> Path:
                      and not entry.name.startswith('.')) if Path(root).is_dir() else []
     kind = next((kind for kind, names in SPLITS.items() if name.lower() in names), None)
     usual = [other for group in OTHERWISE.get(kind, ()) for other in SPLITS[group]] or [name]
-    raise NoImages(f'{printable(root)!r} has no folder for the split {name!r}: expected one of '
-                   f'{", ".join(usual)} with class folders in it, found {shortened(folders)}')
+    raise NoImages(f'{printable(root)!r} must hold {name}/<class>/*, but has no folder for the '
+                   f'split {name!r}: expected one of {", ".join(usual)} with class folders in it, '
+                   f'found {shortened(folders)}')
 
 
 def pretraining_folder(root: Union[str, Path]) -> Tuple[Path, str]:

@@ -1,3 +1,4 @@
+import shutil
 import sys
 
 import numpy as np
@@ -6,6 +7,8 @@ import torch
 from PIL import Image
 
 from mmwamim.engine import FeatureProbeHook
+from mmwamim.errors import UserError
+from mmwamim.evaluation.features import LabelledImages
 from tests.tools.test_train import QUICK, ROOT, run
 
 
@@ -58,6 +61,33 @@ def test_a_probed_run_learns_what_an_unprobed_one_learns(folder, tmp_path):
     code, log = run(sys.executable, 'tools/knn.py', QUICK, tmp_path / 'plain/encoder.pth', '--data',
                     folder / 'train')
     assert code != 0 and 'must hold train/<class>/*' in log
+
+
+def test_the_classes_are_those_of_the_training_split(folder):
+    """A class missing in the validation set must not shift the labels of the others."""
+    for path in (folder / 'val/dark').iterdir():
+        path.unlink()
+    (folder / 'val/dark').rmdir()
+    (folder / 'val').rename(folder / 'Validation')
+    (folder / 'train/.ipynb_checkpoints').mkdir()
+    shutil.copy(folder / 'train/dark/0.png', folder / 'train/.ipynb_checkpoints')
+    hook = FeatureProbeHook(str(folder))
+    assert hook.classes == ('dark', 'light')
+    assert (hook.train, hook.val) == (folder / 'train', folder / 'Validation')
+    images = LabelledImages(str(hook.val), 32, most=2, classes=hook.classes)
+    assert images.labels.tolist() == [1, 1] and images.classes == ('dark', 'light')
+    assert images[0]['inputs'].float().mean() > 180
+    (folder / 'Validation/grey').mkdir()
+    shutil.copy(folder / 'train/dark/0.png', folder / 'Validation/grey')
+    with pytest.raises(UserError, match="'grey'.* training set: 'dark', 'light'"):
+        FeatureProbeHook(str(folder))
+
+
+def test_a_damaged_image_does_not_end_a_probe(folder):
+    (folder / 'train/dark/2.png').write_bytes(b'nothing')
+    images = LabelledImages(str(folder / 'train'), 32)
+    assert images.labels.tolist() == [0] * 6 + [1] * 6
+    assert torch.equal(images[2]['inputs'], images[3]['inputs'])
 
 
 def test_bad_fields_are_named(tmp_path):
