@@ -12,7 +12,7 @@ _base_ = [
 crop = (224, 224)
 train_pipeline = [
     dict(type='mmwamim.LoadImage'),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='mmwamim.LoadLabelMap', num_classes=200, reduce_zero_label=True),
     dict(type='RandomResize', scale=(320, 240), ratio_range=(0.95, 1.3), keep_ratio=True),
     dict(type='RandomCrop', crop_size=crop),
     dict(type='RandomFlip', prob=0.5),
@@ -21,7 +21,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='mmwamim.LoadImage'),
     dict(type='Resize', scale=(320, 240), keep_ratio=True),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='mmwamim.LoadLabelMap', num_classes=200, reduce_zero_label=True),
     dict(type='PackSegInputs'),
 ]
 model = dict(

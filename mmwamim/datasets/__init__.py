@@ -1,7 +1,8 @@
 from .crop import RandomCropToTensor
 from .images import ClassFolders, UnlabelledImages
+from .label_maps import LabelMapFolders, LoadLabelMap
 from .loading import LoadImage
 from .sampling import ResumableSampler
 
-__all__ = ['ClassFolders', 'LoadImage', 'RandomCropToTensor', 'ResumableSampler',
-           'UnlabelledImages']
+__all__ = ['ClassFolders', 'LabelMapFolders', 'LoadImage', 'LoadLabelMap', 'RandomCropToTensor',
+           'ResumableSampler', 'UnlabelledImages']

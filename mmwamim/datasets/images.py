@@ -1,37 +1,26 @@
 """Folders of images, with and without labels."""
-import logging
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple, Union
 
-import torch
-from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 
-from mmwamim.errors import UserError
 from mmwamim.registry import DATASETS
 
 from .listing import NoImages, list_images, printable, readable_endings
-from .loading import UnreadableImage
 from .sampling import Draw, seed_everything
 from .splits import list_labelled, pretraining_folder
+from .unreadable import ReplacesUnreadable
 
 
-class TooManyUnreadable(UserError, RuntimeError):
-    """More images cannot be read than ``max_unreadable`` allows."""
-
-
-class _Images(CustomDataset):
+class _Images(ReplacesUnreadable, CustomDataset):
     """What both kinds have in common: images that cannot be read do not end a run, and a
     :class:`Draw` seeds its augmentations."""
 
     def __init__(self, max_unreadable: float, **dataset) -> None:
-        if not 0 <= max_unreadable <= 1:
-            raise ValueError(f'max_unreadable must lie in [0, 1], not {max_unreadable}')
         self.description = ''
+        self.check_share(max_unreadable)
         super().__init__(**dataset)
-        self.max_unreadable = max_unreadable
-        # Shared by the loader's workers, so that each path is logged and counted once.
-        self._unreadable = torch.zeros(len(self), dtype=torch.uint8).share_memory_()
+        self.count_unreadable(max_unreadable)
 
     def __getitem__(self, which: Union[int, Draw]) -> dict:
         """The image at an index; for a :class:`Draw` its augmentations are those of that epoch,
@@ -39,40 +28,7 @@ class _Images(CustomDataset):
         if isinstance(which, Draw):
             seed_everything(*which)
             which = which.index
-        return self._nearest(which) if self.test_mode else super().__getitem__(which)
-
-    def _nearest(self, index: int) -> dict:
-        """The image at an index or, where it cannot be read, the next one of its class: chance
-        has no place in evaluation, and a label that was read beforehand stays right."""
-        label = self.get_data_info(index).get('gt_label')
-        for place in range(index, index + len(self)):
-            place %= len(self)
-            if self.get_data_info(place).get('gt_label') == label:
-                data = self.prepare_data(place)
-                if data is not None:
-                    return data
-        raise TooManyUnreadable('no image of the class of '
-                                f'{printable(self.get_data_info(index)["img_path"])} can be read')
-
-    def prepare_data(self, index: int) -> Optional[dict]:
-        """As the parent's; None, which makes it take another image, where one is unreadable."""
-        try:
-            return super().prepare_data(index)
-        except UnreadableImage as error:
-            if not self._unreadable[index]:
-                self._unreadable[index] = 1
-                print_log(f'unreadable image, skipped: {printable(error)}', 'current',
-                          logging.WARNING)
-            count = int(self._unreadable.sum())
-            # One is always allowed, however small the set is, unless none is.
-            if count > max(self.max_unreadable * len(self), self.max_unreadable > 0):
-                raise TooManyUnreadable(
-                    f'{count} of {len(self)} images in {printable(self.img_prefix)} cannot be '
-                    f'read, more than max_unreadable = {self.max_unreadable:g}; the last is '
-                    f'{printable(error)}. Look at the folder with tools/data/check.py, or raise '
-                    'max_unreadable of the data set (train_dataloader.dataset.max_unreadable)'
-                ) from None
-            return None
+        return self.nearest_readable(which) if self.test_mode else super().__getitem__(which)
 
 
 @DATASETS.register_module()

@@ -149,9 +149,9 @@ class LoadImage(BaseTransform):
     ``ori_shape``.
 
     Where an annotation states the size of its picture (``height`` and ``width``, as mmdet's data
-    sets hand them on), the picture has that size: one that EXIF turns by a quarter is left as it
-    is stored if that is what was annotated. Where the sizes do not tell (equal sides, half turns,
-    mirrored), the annotation is of the upright picture.
+    sets hand them on, or the label map at ``seg_map_path``), the picture has that size: one that
+    EXIF turns by a quarter is left as it is stored if that is what was annotated. Where the sizes
+    do not tell (equal sides, half turns, mirrored), the annotation is of the upright picture.
 
     Args:
         max_pixels: As in :func:`read_rgb`.
@@ -173,10 +173,24 @@ class LoadImage(BaseTransform):
         if image is None:
             image = read_rgb(path, self.max_pixels, self.value_range)
             image = np.ascontiguousarray(image[..., ::-1])
-        if results.get('height') and results.get('width'):
-            image = turn_to_size(path, image, (results['height'], results['width']))
+        size = _annotated_size(results)
+        if size is not None:
+            image = turn_to_size(path, image, size)
         results.update(img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])
         return results
+
+
+def _annotated_size(results: dict) -> Optional[Tuple[int, int]]:
+    """(H, W) of the picture that boxes or a label map are of, where they say so."""
+    if results.get('height') and results.get('width'):
+        return results['height'], results['width']
+    if results.get('seg_map_path'):
+        try:
+            with Image.open(results['seg_map_path']) as labels:  # reads the header alone
+                return labels.height, labels.width
+        except OSError:
+            return None  # whoever reads the labels will tell
+    return None
 
 
 def turn_to_size(path: Union[str, Path], image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:

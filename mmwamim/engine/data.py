@@ -13,7 +13,9 @@ from mmwamim.datasets.splits import list_labelled, pretraining_folder, settle_sp
 from mmwamim.errors import UserError
 from mmwamim.registry import HOOKS
 
-LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+from .dense_data import settle_detection, settle_segmentation
+from .loaders import LOADERS, given_classes, say
+
 UNLABELLED = 'UnlabelledImages'
 FOLDERS_OF_CLASSES = ('CustomDataset', 'ClassFolders')
 OTHER_READERS = {f'{scope}LoadImageFromFile' for scope in ('', 'mmcv.', 'mmpretrain.', 'mmdet.',
@@ -62,6 +64,8 @@ def settle_data(cfg: Config, folder: Optional[str] = None,
                 if cfg.get(name) and _has_class_folders(cfg[name].dataset)}
     if labelled:
         _settle_classes(cfg, labelled, classes)
+    settle_detection(cfg, classes)
+    settle_segmentation(cfg, classes)
 
 
 def settle_reading(cfg: Config) -> None:
@@ -91,12 +95,6 @@ def loading_steps(config) -> Iterator[dict]:
         for value in config:
             if isinstance(value, dict) or isinstance(value, (list, tuple)):
                 yield from loading_steps(value)
-
-
-def say(text: str) -> None:
-    """Prints in the first process alone, before MMEngine has a logger."""
-    if int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0))) == 0:
-        print(text, flush=True)
 
 
 @HOOKS.register_module()
@@ -138,7 +136,7 @@ def _settle_classes(cfg: Config, datasets: Dict[str, dict],
             continue  # a checkpoint is tested: the others are not read
         try:
             folder, prefix = _settle_prefix(dataset)
-            found = list_labelled(folder, classes or _given_classes(dataset),
+            found = list_labelled(folder, classes or given_classes(dataset),
                                   dataset.get('extensions'))
         except NoImages as error:
             if training:
@@ -169,17 +167,6 @@ def _settle_prefix(dataset: dict) -> Tuple[Path, str]:
     if prefix and found != os.path.normpath(prefix):
         say(f'{printable(root / prefix)} is not there: taking {printable(folder)}')
     return folder, found
-
-
-def _given_classes(dataset: dict) -> Optional[Sequence[str]]:
-    """The classes that a config names itself: a list, or a file with one a line."""
-    classes = dataset.get('classes') or dataset.get('metainfo', {}).get('classes')
-    if isinstance(classes, str):
-        if not Path(classes).is_file():
-            raise UserError(f'there is no file of classes {printable(classes)!r}')
-        lines = Path(classes).read_text(encoding='utf-8-sig').splitlines()
-        classes = [line.strip() for line in lines if line.strip()]
-    return classes
 
 
 def _settle_number(cfg: Config, classes: int, where: str) -> None:

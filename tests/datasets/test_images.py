@@ -5,8 +5,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmwamim.datasets import ClassFolders, UnlabelledImages
-from mmwamim.datasets.images import TooManyUnreadable
 from mmwamim.datasets.sampling import Draw
+from mmwamim.datasets.unreadable import TooManyUnreadable
 from mmwamim.errors import UserError
 
 LOAD = [dict(type='mmwamim.LoadImage')]

@@ -9,12 +9,12 @@ import argparse
 import sys
 from pathlib import Path
 
-import mmcv
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, VISUALIZERS, init_default_scope
 
+from mmwamim.datasets.loading import read_rgb, turn_to_size
 from mmwamim.engine import launch
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.data import settle_data
@@ -56,7 +56,8 @@ def main() -> None:
     for number in range(min(args.most, len(dataset))):
         with torch.no_grad():
             sample = model.test_step(pseudo_collate([dataset[number]]))[0].cpu()
-        image = mmcv.imread(sample.img_path, channel_order='rgb')
+        pixels = read_rgb(sample.img_path, value_range=cfg.get('value_range'))
+        image = turn_to_size(sample.img_path, pixels, sample.ori_shape)
         path = args.out / f'{Path(sample.img_path).stem}.png'
         visualizer.add_datasample(path.stem, image, sample, draw_gt=True, show=False,
                                   out_file=str(path), **drawn)

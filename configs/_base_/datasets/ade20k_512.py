@@ -1,7 +1,8 @@
-# ADE20K, 150 classes, crops of 512x512.
+# ADE20K, 150 classes, crops of 512x512. Another data set in the same folders names its classes in
+# classes.txt, one a line from label 0 on.
 train_pipeline = [
     dict(type='mmwamim.LoadImage'),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='mmwamim.LoadLabelMap', num_classes=150, reduce_zero_label=True),
     dict(type='RandomResize', scale=(2048, 512), ratio_range=(0.5, 2.0), keep_ratio=True),
     dict(type='RandomCrop', crop_size=(512, 512), cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),
@@ -11,7 +12,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='mmwamim.LoadImage'),
     dict(type='Resize', scale=(2048, 512), keep_ratio=True),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='mmwamim.LoadLabelMap', num_classes=150, reduce_zero_label=True),
     dict(type='PackSegInputs'),
 ]
 train_dataloader = dict(

@@ -9,7 +9,9 @@ model = dict(
         bgr_to_rgb=True,
         pad_val=0,
         seg_pad_val=255,
-        size=(512, 512)),
+        size=(512, 512),
+        # Whole cells of the coarsest map: else features would shift when maps are resized.
+        test_cfg=dict(size_divisor=32)),
     backbone=dict(),
     decode_head=dict(
         type='UPerHead',

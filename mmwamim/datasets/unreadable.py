@@ -1,0 +1,77 @@
+"""Data sets that go on without the images that cannot be read."""
+import logging
+from typing import Optional
+
+import torch
+from mmengine.logging import print_log
+
+from mmwamim.errors import UserError
+
+from .listing import printable
+from .loading import UnreadableImage
+
+
+class TooManyUnreadable(UserError, RuntimeError):
+    """More images cannot be read than ``max_unreadable`` allows."""
+
+
+class ReplacesUnreadable:
+    """Mixin of MMEngine's ``BaseDataset``: where an image cannot be read, None makes the data set
+    take another one. Its path is logged once."""
+
+    def check_share(self, max_unreadable: float) -> None:
+        """Raises ValueError unless it is a share."""
+        if not 0 <= max_unreadable <= 1:
+            raise ValueError(f'max_unreadable must lie in [0, 1], not {max_unreadable}')
+
+    def count_unreadable(self, max_unreadable: float) -> None:
+        """Begins to count, once the images are known.
+
+        Args:
+            max_unreadable: Share of the images, from 0 to 1, that may turn out unreadable.
+        """
+        self.max_unreadable = max_unreadable
+        # Shared by the loader's workers, so that each path is logged and counted once.
+        self._unreadable = torch.zeros(len(self), dtype=torch.uint8).share_memory_()
+
+    def prepare_data(self, index: int) -> Optional[dict]:
+        """As the parent's; None where the image is unreadable.
+
+        Raises:
+            TooManyUnreadable: More are than ``max_unreadable`` allows.
+        """
+        try:
+            return super().prepare_data(index)
+        except UnreadableImage as error:
+            if not self._unreadable[index]:
+                self._unreadable[index] = 1
+                print_log(f'unreadable image, skipped: {printable(error)}', 'current',
+                          logging.WARNING)
+            count = int(self._unreadable.sum())
+            # One is always allowed, however small the set is, unless none is.
+            if count > max(self.max_unreadable * len(self), self.max_unreadable > 0):
+                raise TooManyUnreadable(
+                    f'{count} of {len(self)} images in {printable(self.image_folder)} cannot be '
+                    f'read, more than max_unreadable = {self.max_unreadable:g}; the last is '
+                    f'{printable(error)}. Look at the folder with tools/data/check.py, or raise '
+                    'max_unreadable of the data set (train_dataloader.dataset.max_unreadable)'
+                ) from None
+            return None
+
+    def nearest_readable(self, index: int) -> dict:
+        """The image at an index or, where it cannot be read, the next one of its class: chance
+        has no place in evaluation, and a label that was read beforehand stays right."""
+        label = self.get_data_info(index).get('gt_label')
+        for place in range(index, index + len(self)):
+            place %= len(self)
+            if self.get_data_info(place).get('gt_label') == label:
+                data = self.prepare_data(place)
+                if data is not None:
+                    return data
+        raise TooManyUnreadable('no image of the class of '
+                                f'{printable(self.get_data_info(index)["img_path"])} can be read')
+
+    @property
+    def image_folder(self) -> str:
+        """Where the images lie."""
+        return self.data_prefix.get('img_path') or self.data_prefix.get('img') or self.data_root
