@@ -19,9 +19,10 @@ from .pixels import (
     TURNS_BACK,
     Refused,
     check_range,
+    is_tiff,
     orientation,
+    read_deep,
     to_rgb,
-    to_rgb_by_opencv,
     turn,
 )
 
@@ -64,10 +65,10 @@ def read_rgb(path: Union[str, Path], max_pixels: int = MAX_PIXELS,
             _select_page(image, max_pixels)
             return to_rgb(image, value_range)
     except UnidentifiedImageError as error:
-        if not _is_tiff(path):
+        if not is_tiff(str(path)):
             raise UnreadableImage(f'{path} is no picture that Pillow knows') from error
         try:
-            return to_rgb_by_opencv(str(path), value_range)
+            return read_deep(str(path), value_range)
         except Exception as second:
             raise UnreadableImage(f'{path}: {second}') from second
     except Refused as error:
@@ -94,11 +95,6 @@ def _select_page(image: Image.Image, max_pixels: int) -> None:
 def _check_size(image: Image.Image, max_pixels: int) -> None:
     if image.width * image.height > max_pixels:
         raise Refused(f'{image.width}x{image.height} pixels are more than {max_pixels}')
-
-
-def _is_tiff(path: Union[str, Path]) -> bool:
-    with open(path, 'rb') as file:
-        return file.read(4) in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 
 
 def _read_plain_jpeg(path: Union[str, Path], max_pixels: int,

@@ -11,14 +11,15 @@ from typing import Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
+import tifffile
 from PIL import ExifTags, Image
 
 Range = Optional[Tuple[float, float]]
 DEEP_MODES = ('I', 'F')  # and those that begin with 'I;'
 TWELVE_BITS, SIXTEEN_BITS = 4095, 65535
-SCALED_BY_DECODER = ('JPEG2000', 'PPM')  # they store their depth, and Pillow scales it to 16 bits
-BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
-UNSIGNED, WHITE_IS_ZERO = 1, 0
+# Tags of TIFF, and values of them.
+BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, PLANES, SAMPLE_FORMAT = 258, 262, 274, 284, 339
+UNSIGNED, WHITE_IS_ZERO, ONE_AFTER_ANOTHER = 1, 0, 2
 # EXIF's numbers, and what makes an array (H, W, ...) upright.
 TURNS = {
     1: lambda a: a,
@@ -99,8 +100,10 @@ def _as_stored(image: Image.Image, bits: int, value_range: Range) -> np.ndarray:
     """uint8 (H, W, 3), not turned."""
     if image.mode in DEEP_MODES or image.mode.startswith('I;'):
         return _grey(_scale_grey(image, bits, value_range))
-    if bits == 16 and value_range is not None:
-        return to_rgb_by_opencv(image.filename, value_range)
+    tags = getattr(image, 'tag_v2', {})
+    if bits == 16 and (value_range is not None or tags.get(PLANES) == ONE_AFTER_ANOTHER) or \
+            tags.get(SAMPLE_FORMAT, (UNSIGNED, ))[0] != UNSIGNED:
+        return read_deep(image.filename, value_range, image.tell())
     if image.mode in ('RGBa', 'La'):  # colours multiplied by their opacity
         image = image.convert(image.mode.upper())
     if image.mode == 'P' and 'transparency' in image.info:
@@ -111,26 +114,61 @@ def _as_stored(image: Image.Image, bits: int, value_range: Range) -> np.ndarray:
     return pixels
 
 
-def to_rgb_by_opencv(path: str, value_range: Range) -> np.ndarray:
-    """Deep colours, which Pillow cuts to 8 bits or does not read at all.
+def read_deep(path: str, value_range: Range = None, page: int = 0) -> np.ndarray:
+    """Colours deeper than 8 bits and numbers that Pillow cuts to 8 bits, mistakes or does not read.
 
     Returns:
-        uint8 (H, W, 3), RGB.
+        uint8 (H, W, 3), RGB; upright if it is a TIFF file, as stored otherwise.
 
     Raises:
-        Refused: OpenCV cannot read the file, or the range of its values cannot be known.
+        Refused: It cannot be read, or the range of its values cannot be known.
     """
+    values = _read_tiff(path, page) if is_tiff(path) else _read_by_opencv(path)
+    if values.dtype != np.uint8 and value_range is not None:
+        values = scale(values, value_range)
+    elif values.dtype == np.uint16:
+        _refuse_unused_bits(int(values.max()))
+        values = (values >> 8).astype(np.uint8)
+    elif values.dtype != np.uint8:
+        raise _unknown_range(values.dtype.name)
+    if values.ndim == 2 or values.shape[2] < 3:  # grey, perhaps with opacity
+        return _grey(values if values.ndim == 2 else values[..., 0])
+    return np.ascontiguousarray(values[..., :3])
+
+
+def is_tiff(path: str) -> bool:
+    """Whether a file begins as TIFF files do."""
+    with open(path, 'rb') as file:
+        return file.read(4) in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+
+
+def _read_tiff(path: str, number_of_page: int) -> np.ndarray:
+    """Numbers (H, W) or (H, W, C), upright, of a page of a TIFF file."""
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[number_of_page]
+        if page.axes not in ('YX', 'YXS', 'SYX'):
+            raise Refused(f'a TIFF page with the axes {page.axes}, not rows, columns and channels')
+        number = page.tags[ORIENTATION].value if ORIENTATION in page.tags else 1
+        try:
+            values = page.asarray()
+        except ValueError as error:  # compressed in a way that needs another package
+            if page.axes == 'SYX' or number > 4 or number_of_page > 0:
+                raise Refused(f'{error}') from error
+            return _read_by_opencv(path)  # turns it by itself
+        if page.axes == 'SYX':
+            values = np.moveaxis(values, 0, -1)
+        if page.photometric == WHITE_IS_ZERO and values.dtype.kind == 'u':
+            values = np.iinfo(values.dtype).max - values
+    return turn(values, number if number in TURNS else 1)
+
+
+def _read_by_opencv(path: str) -> np.ndarray:
+    """Numbers (H, W) or (H, W, C), colours in the order RGB."""
     data = np.fromfile(path, dtype=np.uint8)
     values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
     if values is None:
         raise Refused('neither Pillow nor OpenCV can read it')
-    if values.dtype != np.uint8:
-        if value_range is None:
-            raise _unknown_range(values.dtype.name)
-        values = scale(values, value_range)
-    if values.ndim == 2:
-        return _grey(values)
-    return np.ascontiguousarray(values[..., 2::-1])
+    return values if values.ndim == 2 else values[..., 2::-1]
 
 
 def _grey(values: np.ndarray) -> np.ndarray:
@@ -143,7 +181,9 @@ def _stored_bits(image: Image.Image) -> int:
     if hasattr(image, 'tag_v2'):
         bits = image.tag_v2.get(BITS_PER_SAMPLE, (8, ))
         return max(bits) if isinstance(bits, tuple) else int(bits)
-    if image.mode.startswith('I'):
+    if image.mode == 'F':
+        return 32
+    if image.mode.startswith('I'):  # of formats that state their depth, scaled to 16 bits
         return 16
     tile = image.tile[0] if getattr(image, 'tile', None) else None
     return 16 if image.format == 'PNG' and tile and ';16' in str(tile[3]) else 8
@@ -156,9 +196,7 @@ def _scale_grey(image: Image.Image, bits: int, value_range: Range) -> np.ndarray
     if bits == 32 and unsigned:
         values = values.view(np.uint32)  # Pillow knows no 32 bits without sign
     if value_range is None:
-        if image.format in SCALED_BY_DECODER and image.mode != 'F':
-            bits, unsigned = 16, True
-        elif bits == 16 and unsigned:
+        if bits == 16 and unsigned:
             _refuse_unused_bits(int(values.max()))
         if not unsigned or bits > 16:
             kind = 'float' if image.mode == 'F' else 'unsigned' if unsigned else 'signed'

@@ -161,11 +161,10 @@ def test_an_empty_page_of_sixteen_bits_is_black(tmp_path):
     assert not read_rgb(tmp_path / 'x.png').any()
 
 
-@pytest.mark.parametrize('kind', ['float32', 'float64', 'int16', 'int32', 'uint32'])
+@pytest.mark.parametrize('kind', ['float16', 'float32', 'float64', 'int8', 'int16', 'int32',
+                                  'uint32', 'uint64'])
 @pytest.mark.parametrize('colour', [False, True])
 def test_numbers_without_a_known_range_are_refused_or_scaled(tmp_path, kind, colour):
-    if (kind, colour) == ('uint32', True):
-        pytest.skip('read by neither Pillow nor OpenCV')
     values = np.array([[0, 25, 50], [100, 75, 10]]).astype(kind)
     if kind.startswith('float'):
         values /= 100
@@ -178,6 +177,43 @@ def test_numbers_without_a_known_range_are_refused_or_scaled(tmp_path, kind, col
     grey = np.array([[0, 64, 128], [255, 191, 26]])  # 63.75, 127.5, 191.25 and 25.5, rounded
     found = read_rgb(path, value_range=(0, top))
     assert abs(found - grey[..., None]).max() <= 1 and found.shape == (2, 3, 3)
+
+
+@pytest.mark.parametrize('compression', [None, 'zlib'])
+@pytest.mark.parametrize('kind', ['uint8', 'uint16', 'float32'])
+def test_planes_one_after_another(tmp_path, kind, compression):
+    right = blocks()
+    stored = dict(uint8=right, uint16=right.astype(np.uint16) * 257,
+                  float32=right.astype(np.float32) / 255)[kind]
+    tifffile.imwrite(tmp_path / 'x.tif', np.moveaxis(stored, 2, 0), photometric='rgb',
+                     planarconfig='separate', compression=compression)
+    top = dict(uint8=None, uint16=(0, 65535), float32=(0, 1))[kind]
+    assert np.array_equal(read_rgb(tmp_path / 'x.tif', value_range=top), right)
+    if kind == 'uint16':
+        assert np.array_equal(read_rgb(tmp_path / 'x.tif'), right)
+
+
+@pytest.mark.parametrize('number', UPRIGHT)
+def test_deep_colours_are_turned(tmp_path, number):
+    stored = blocks().astype(np.float32)
+    tifffile.imwrite(tmp_path / 'x.tif', stored, photometric='rgb',
+                     extratags=[(274, 'H', 1, number, True)])
+    assert np.array_equal(read_rgb(tmp_path / 'x.tif', value_range=(0, 255)),
+                          UPRIGHT[number](blocks()))
+
+
+def test_deep_colours_that_need_another_decoder(tmp_path):
+    values = blocks().astype(np.uint16) * 16
+    assert cv2.imwrite(str(tmp_path / 'x.tif'), values[..., ::-1],
+                       [cv2.IMWRITE_TIFF_COMPRESSION, 5])  # LZW
+    assert np.array_equal(read_rgb(tmp_path / 'x.tif', value_range=(0, 4080)), blocks())
+
+
+def test_the_page_that_is_not_blank_in_deep_colours(tmp_path):
+    tifffile.imwrite(tmp_path / 'x.tif', np.stack([np.zeros((32, 48, 3), np.uint16),
+                                                   blocks().astype(np.uint16) * 16]),
+                     photometric='rgb')
+    assert np.array_equal(read_rgb(tmp_path / 'x.tif', value_range=(0, 4080)), blocks())
 
 
 def test_hounsfield_units(tmp_path):

@@ -86,7 +86,7 @@ def test_label_maps_that_do_not_fit_are_named_before_the_run(tmp_path):
                                        r"'1.jpg', ... \(3 in all\); .*'mask_0.png'"):
         settled(SEGMENTATION, root)
     (root / 'annotations/validation').rename(root / 'annotations/other')
-    with pytest.raises(NoImages, match="no folder 'annotations/validation'; beside it: 'other', 't"):
+    with pytest.raises(NoImages, match="no folder 'annotations/validation'; beside it: 'other'"):
         settled(SEGMENTATION, root)
 
 
