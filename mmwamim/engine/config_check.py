@@ -7,6 +7,8 @@ from mmengine import registry as root
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from mmwamim.errors import UserError
+
 # Where the parts of a config are registered, tried in this order.
 REGISTRIES = (root.MODELS, root.DATASETS, root.TRANSFORMS, root.HOOKS, root.DATA_SAMPLERS,
               root.LOOPS, root.OPTIM_WRAPPERS, root.OPTIMIZERS, root.PARAM_SCHEDULERS,
@@ -28,7 +30,7 @@ def check_config(cfg: Config) -> None:
     Parts of other packages check their own.
 
     Raises:
-        SystemExit: A field or a type does not exist; the message gives its place in the config
+        UserError: A field or a type does not exist; the message gives its place in the config
             and the nearest right spelling.
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain'):
@@ -61,7 +63,7 @@ def _check_part(place: str, part: dict) -> None:
                      for child in (registry.children.get('mmwamim'), ) if child
                      for name in child.module_dict]
             near = _nearest(part['type'], names)
-            raise SystemExit(f'error: {place}.type: there is no {part["type"]!r}{near}')
+            raise UserError(f'{place}.type: there is no {part["type"]!r}{near}')
     if cls is None or not cls.__module__.startswith('mmwamim.'):
         return  # its own builder will tell
     fields = accepted_fields(cls)
@@ -72,7 +74,7 @@ def _check_part(place: str, part: dict) -> None:
 def _check_names(place: str, part: dict, allowed: Set[str], owner: str) -> None:
     for name in part:
         if name not in allowed:
-            raise SystemExit(f'error: {place}.{name}: {owner} has no such field'
+            raise UserError(f'{place}.{name}: {owner} has no such field'
                              f'{_nearest(name, sorted(allowed))}')
 
 

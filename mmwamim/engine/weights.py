@@ -17,6 +17,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 from torch import Tensor
 
+from mmwamim.errors import UserError
 from mmwamim.registry import HOOKS
 
 from .checkpoints import read_checkpoint
@@ -121,13 +122,13 @@ def settle_encoder(cfg: Config, path: str = None) -> None:
     """Puts ``--pretrained`` into a fine-tuning config, and checks the file before anything starts.
 
     Raises:
-        SystemExit: The config takes no checkpoint, or the file does not belong to its backbone.
+        UserError: The config takes no checkpoint, or the file does not belong to its backbone.
     """
     backbone = cfg.model.get('backbone', {})
     init_cfg = backbone.get('init_cfg')
     if not isinstance(init_cfg, dict) or init_cfg.get('type') != 'Pretrained':
         if path is not None:
-            raise SystemExit('error: --pretrained works with configs whose model.backbone has '
+            raise UserError('--pretrained works with configs whose model.backbone has '
                              "init_cfg=dict(type='Pretrained', ...)")
         return
     if path == 'none':  # from scratch, said aloud
@@ -144,7 +145,7 @@ def settle_encoder(cfg: Config, path: str = None) -> None:
     try:
         check_encoder(init_cfg.checkpoint, empty, init_cfg.get('prefix', PREFIX))
     except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}; give one with --pretrained FILE, or --pretrained none '
+        raise UserError(f'{error}; give one with --pretrained FILE, or --pretrained none '
                          'to train from scratch') from None
 
 

@@ -5,6 +5,7 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 
 from mmwamim.engine.launch import settle_accumulation
+from mmwamim.errors import UserError
 from tests.helpers import noise
 from tests.models.test_wamim import build, fix_masks
 from tests.tools.test_train import ROOT
@@ -45,5 +46,5 @@ def test_the_same_gradient():
 
 @pytest.mark.parametrize('counts', [0, -1, 1.5, 'two'])
 def test_bad_counts_are_named(counts):
-    with pytest.raises(SystemExit, match='accumulative_counts must be a positive integer'):
+    with pytest.raises(UserError, match='accumulative_counts must be a positive integer'):
         settle_accumulation(Config(dict(optim_wrapper=dict(accumulative_counts=counts))))

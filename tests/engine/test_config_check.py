@@ -3,6 +3,7 @@ import pytest
 from mmengine.config import Config
 
 from mmwamim.engine.config_check import accepted_fields, check_config
+from mmwamim.errors import UserError
 from mmwamim.models import MaskedViT, SparseSwin
 from tests.tools.test_train import ROOT
 
@@ -54,7 +55,7 @@ def test_a_hundred_misspelt_fields_are_named():
         try:
             check_config(cfg)
             unnamed.append((place, wrong))
-        except SystemExit as error:
+        except UserError as error:
             if f'{place}.{wrong}:' not in str(error):
                 unnamed.append((place, wrong, str(error)))
             unhelped += f'did you mean {name!r}' not in str(error)
@@ -69,7 +70,7 @@ def test_a_hundred_misspelt_fields_are_named():
 def test_misspelt_types_are_named(place, value, message):
     cfg = Config.fromfile(ROOT / 'configs/wamim/vit_b_400e.py')
     cfg.merge_from_dict({place: value}, allow_list_keys=True)
-    with pytest.raises(SystemExit, match=f'{place}: there is no .*{message}'):
+    with pytest.raises(UserError, match=f'{place}: there is no .*{message}'):
         check_config(cfg)
 
 

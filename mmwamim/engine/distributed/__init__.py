@@ -1,0 +1,6 @@
+"""How many processes there are, how they find each other, and what each of them may use."""
+from .processes import part_processes, settle_launcher, settle_processes
+from .workers import granted_cores, settle_workers
+
+__all__ = ['granted_cores', 'part_processes', 'settle_launcher', 'settle_processes',
+           'settle_workers']

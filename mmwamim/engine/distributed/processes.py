@@ -1,0 +1,103 @@
+"""The processes of a run: where they find each other, and what the CPU needs in place of NCCL."""
+import os
+import subprocess
+
+import torch
+import torch.distributed
+from mmengine.config import Config
+
+from mmwamim.errors import UserError
+
+from .workers import LOADERS, settle_workers
+
+FIRST_PORT, PORTS = 20000, 20000  # below those that the system gives away
+
+
+def settle_launcher(launcher: str) -> None:
+    """Sets RANK, WORLD_SIZE and the rest of them under Slurm, before anything asks for them.
+
+    Processes meet on the first host of the job, at a port that follows from the number of the
+    job: two jobs of one machine do not get in each other's way.
+
+    Raises:
+        UserError: ``--launcher slurm`` outside of srun, or ``--launcher pytorch`` outside of
+            torchrun.
+    """
+    variable = dict(slurm='SLURM_PROCID', pytorch='RANK').get(launcher)
+    if variable and variable not in os.environ:
+        starter = dict(slurm='srun (tools/slurm_train.sh)',
+                       pytorch='torchrun (tools/dist_train.sh)')[launcher]
+        raise UserError(f'--launcher {launcher}: the environment has no {variable}; start the '
+                        f'script by {starter}')
+    if launcher != 'slurm':
+        return
+    slurm = os.environ
+    local = slurm.get('SLURM_NTASKS_PER_NODE') or slurm.get('SLURM_TASKS_PER_NODE') or '1'
+    slurm.update(RANK=slurm['SLURM_PROCID'], WORLD_SIZE=slurm['SLURM_NTASKS'],
+                 LOCAL_RANK=slurm['SLURM_LOCALID'],
+                 LOCAL_WORLD_SIZE=local.split('(')[0].split(',')[0])
+    slurm.setdefault('MASTER_ADDR', _first_host())
+    job = int(slurm.get('SLURM_JOB_ID', 0)) * 16 + int(slurm.get('SLURM_STEP_ID', 0)) % 16
+    slurm.setdefault('MASTER_PORT', str(FIRST_PORT + job % PORTS))
+
+
+def _first_host() -> str:
+    hosts = os.environ.get('SLURM_JOB_NODELIST') or os.environ.get('SLURM_NODELIST', '')
+    try:
+        done = subprocess.run(['scontrol', 'show', 'hostnames', hosts], capture_output=True,
+                              text=True, check=True)
+        return done.stdout.split()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return os.environ.get('SLURM_LAUNCH_NODE_IPADDR', '127.0.0.1')
+
+
+def settle_processes(cfg: Config, launcher: str) -> None:
+    """NCCL with GPUs; gloo, and what makes a CPU faster, without. Starts the process group itself
+    where there is no GPU, which MMEngine cannot (it sets a CUDA device first).
+
+    Raises:
+        UserError: This machine has fewer GPUs than processes, or the processes cannot meet.
+    """
+    cfg.launcher = launcher
+    settle_workers(cfg)
+    if torch.cuda.is_available():
+        local = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+        if local > torch.cuda.device_count():
+            raise UserError(f'{local} processes were asked for, but this machine has '
+                            f'{torch.cuda.device_count()} GPUs')
+        return
+    cfg.env_cfg.dist_cfg = dict(backend='gloo')
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='mmwamim.CPUHook')]
+    _replace_type(cfg.model, 'SyncBN', 'BN')  # there is none for the CPU
+    for name in LOADERS:
+        if cfg.get(name):
+            cfg[name].pin_memory = False
+    if launcher == 'none':
+        return
+    settle_launcher(launcher)
+    try:
+        torch.distributed.init_process_group('gloo')
+    except torch.distributed.DistNetworkError as error:
+        raise UserError(f'the processes cannot meet at port {os.environ.get("MASTER_PORT")} of '
+                        f'{os.environ.get("MASTER_ADDR")}: set PORT (MASTER_PORT) to a free one '
+                        f'({str(error).splitlines()[0]})') from None
+    # device_ids must be None on the CPU, where MMEngine by itself gives the local rank.
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False))
+
+
+def part_processes() -> None:
+    """Ends the process group when all have come here: one that leaves early breaks the others."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
+def _replace_type(config, old: str, new: str) -> None:
+    """Replaces a ``type`` everywhere in a nested config, in place."""
+    for value in config.values() if isinstance(config, dict) else config:
+        if isinstance(value, (dict, list, tuple)):
+            _replace_type(value, old, new)
+    if isinstance(config, dict) and config.get('type') == old:
+        config['type'] = new
