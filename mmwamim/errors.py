@@ -1,7 +1,12 @@
 """The one exception for what a user can put right: a config, an option, data, a checkpoint."""
+import multiprocessing
+import os
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Iterator
+
+PREEMPTED = 85  # exit code: saved, please start again with --resume
 
 
 class UserError(ValueError):
@@ -12,9 +17,22 @@ class UserError(ValueError):
     """
 
 
+class Preempted(Exception):
+    """A run was asked to stop, and has saved all that is needed to go on.
+
+    Args:
+        path: The checkpoint.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f'asked to stop; saved {path}; go on with --resume')
+        self.path = path
+
+
 @contextmanager
 def told_in_one_line() -> Iterator[None]:
-    """For the ``main`` of a script: a :class:`UserError` becomes one line and exit code 1.
+    """For the ``main`` of a script: a :class:`UserError` becomes one line and exit code 1, and
+    :class:`Preempted` exit code 85.
 
     A context and a decorator alike: ``with told_in_one_line(): ...`` or ``@told_in_one_line()``.
     """
@@ -22,3 +40,9 @@ def told_in_one_line() -> Iterator[None]:
         yield
     except UserError as error:
         sys.exit(f'error: {error}')
+    except Preempted:
+        for worker in multiprocessing.active_children():  # of loaders
+            worker.terminate()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(PREEMPTED)  # at once: a process that tidies up for seconds is killed by Slurm

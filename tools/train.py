@@ -1,19 +1,19 @@
 """Trains a model: python tools/train.py CONFIG [--data FOLDER] [options]."""
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from mmwamim.engine import launch
+from mmwamim.engine.checkpoints.settling import settle_resume
 from mmwamim.engine.config_check import check_config
 from mmwamim.engine.data import settle_data
-from mmwamim.engine.resume import settle_resume
 from mmwamim.engine.sharding import ShardedRunner
+from mmwamim.engine.training.preemption import StopRequest
 from mmwamim.engine.weights import settle_encoder
-from mmwamim.errors import told_in_one_line
+from mmwamim.errors import UserError, told_in_one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,11 +57,12 @@ def parse_args() -> argparse.Namespace:
 def build_config(args: argparse.Namespace) -> Config:
     """The config with the command line merged in."""
     if not Path(args.config).is_file():
-        sys.exit(f'error: there is no config {args.config!r}')
+        raise UserError(f'there is no config {args.config!r}')
     cfg = Config.fromfile(args.config)
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     check_config(cfg)
+    launch.settle_launcher(args.launcher)
     launch.settle_work_dir(cfg, args.config, args.work_dir)
     launch.settle_precision(cfg, args.amp)
     launch.settle_length(cfg, args.epochs)
@@ -72,11 +73,11 @@ def build_config(args: argparse.Namespace) -> Config:
         launch.settle_sharding(cfg, args.launcher)
     if args.auto_scale_lr:
         if 'auto_scale_lr' not in cfg:
-            sys.exit(f'error: --auto-scale-lr needs auto_scale_lr.base_batch_size in {args.config}')
+            raise UserError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size in {args.config}')
         cfg.auto_scale_lr.enable = True
     if args.batch_size is not None:
         if args.batch_size < 1:
-            sys.exit(f'error: --batch-size must be at least 1, not {args.batch_size}')
+            raise UserError(f'--batch-size must be at least 1, not {args.batch_size}')
         cfg.train_dataloader.batch_size = args.batch_size
     settle_resume(cfg, args.resume, args.trust_checkpoint)
     settle_data(cfg, args.data)
@@ -88,6 +89,7 @@ def build_config(args: argparse.Namespace) -> Config:
 @told_in_one_line()
 def main() -> None:
     args = parse_args()
+    StopRequest.listen()  # a run that is asked to stop while it starts does so after its first step
     runner = ShardedRunner if args.fsdp else Runner
     runner.from_cfg(build_config(args)).train()
     launch.part_processes()

@@ -2,7 +2,10 @@ from .crop import RandomCropToTensor
 from .images import ClassFolders, UnlabelledImages
 from .label_maps import LabelMapFolders, LoadLabelMap
 from .loading import LoadImage
-from .sampling import ResumableSampler
+from .sampling import ResumableBatches, ResumableSampler, ResumableStream, SeededDataset
 
-__all__ = ['ClassFolders', 'LabelMapFolders', 'LoadImage', 'LoadLabelMap', 'RandomCropToTensor',
-           'ResumableSampler', 'UnlabelledImages']
+__all__ = [
+    'ClassFolders', 'LabelMapFolders', 'LoadImage', 'LoadLabelMap', 'RandomCropToTensor',
+    'ResumableBatches', 'ResumableSampler', 'ResumableStream', 'SeededDataset',
+    'UnlabelledImages'
+]

@@ -4,15 +4,18 @@ Random numbers that depend on nothing else can be had again at any point: a run 
 in the middle of an epoch draws what the run that was never interrupted draws.
 """
 import hashlib
+import itertools
 import random
-from typing import Iterator, NamedTuple, Optional, Sized
+from typing import Iterator, NamedTuple, Optional, Sized, Union
 
 import numpy as np
 import torch
 from mmengine.dist import get_dist_info, sync_random_seed
-from torch.utils.data import Sampler
+from mmengine.registry import DATA_SAMPLERS as root_samplers
+from mmengine.registry import DATASETS as root_datasets
+from torch.utils.data import Dataset, Sampler
 
-from mmwamim.registry import DATA_SAMPLERS
+from mmwamim.registry import DATA_SAMPLERS, DATASETS
 
 
 class Draw(NamedTuple):
@@ -29,13 +32,24 @@ def mix_seed(*parts: int) -> int:
 
 
 def seed_everything(*parts: int) -> None:
-    """Seeds Python, NumPy and torch's CPU generator from :func:`mix_seed`."""
+    """Seeds Python, NumPy, torch's CPU generator and, where a GPU is in use, its generator from
+    :func:`mix_seed`."""
     seed = mix_seed(*parts)
     random.seed(seed)
     np.random.seed(seed % 2**32)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed(seed)
     # Not torch.manual_seed: for a GPU that this process never uses it would write down a
     # traceback each time, which takes as long as resizing the image.
     torch.default_generator.manual_seed(seed)
+
+
+def order_of(size: int, seed: int, epoch: int, shuffle: bool = True) -> torch.Tensor:
+    """int64 (size, ): the images of an epoch in their order, the same on all processes."""
+    if not shuffle:
+        return torch.arange(size)
+    generator = torch.Generator().manual_seed(mix_seed(seed, epoch))
+    return torch.randperm(size, generator=generator)
 
 
 @DATA_SAMPLERS.register_module()
@@ -60,13 +74,10 @@ class ResumableSampler(Sampler):
 
     def __iter__(self) -> Iterator[Draw]:
         size = len(self.dataset)
-        if self.shuffle:
-            generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
-            order = torch.randperm(size, generator=generator)
-        else:
-            order = torch.arange(size)
-        places = torch.arange(self.rank, self.num_samples * self.world_size, self.world_size)
-        for index in order[places % size][self.start:].tolist():
+        order = order_of(size, self.seed, self.epoch, self.shuffle)
+        end = self.num_samples * self.world_size
+        places = torch.arange(min(self.start + self.rank, end), end, self.world_size)
+        for index in order[places % size].tolist():
             yield Draw(self.seed, self.epoch, index)
 
     def __len__(self) -> int:
@@ -77,5 +88,87 @@ class ResumableSampler(Sampler):
         self.epoch = epoch
 
     def skip(self, count: int) -> None:
-        """Leaves out the first ``count`` images of this process in the epochs that begin now."""
+        """Leaves out the first ``count`` images of the order, which all processes share, in the
+        epochs that begin now."""
         self.start = count
+
+
+@DATA_SAMPLERS.register_module()
+class ResumableStream(ResumableSampler):
+    """The same without an end, for runs that count steps: one order after the other.
+
+    Args:
+        dataset, shuffle, seed: As of :class:`ResumableSampler`.
+    """
+
+    def __iter__(self) -> Iterator[Draw]:
+        size, epoch, order = len(self.dataset), None, None
+        for place in itertools.count(self.start + self.rank, self.world_size):
+            if place // size != epoch:
+                epoch = place // size
+                order = order_of(size, self.seed, epoch, self.shuffle)
+            yield Draw(self.seed, epoch, int(order[place % size]))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Nothing: the epoch follows from the place in the stream."""
+
+
+@DATA_SAMPLERS.register_module()
+class ResumableBatches:
+    """Batches of any batch sampler, of which the first ones can be left out.
+
+    For those whose batches do not follow from the number of images before them, such as mmdet's
+    ``AspectRatioBatchSampler``.
+
+    Args:
+        batches: Config of the batch sampler.
+        sampler: What it takes images from.
+        batch_size: Images of a batch.
+    """
+
+    def __init__(self, batches: dict, sampler: Sampler, batch_size: int) -> None:
+        self.batches = root_samplers.build(
+            batches, default_args=dict(sampler=sampler, batch_size=batch_size))
+        self.sampler, self.batch_size, self.start = sampler, batch_size, 0
+
+    def __iter__(self) -> Iterator[list]:
+        return itertools.islice(iter(self.batches), self.start, None)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def skip(self, count: int) -> None:
+        """Leaves out the first ``count`` batches in the epochs that begin now."""
+        self.start = count
+
+
+@DATASETS.register_module()
+class SeededDataset(Dataset):
+    """Any data set, whose augmentations are those of the :class:`Draw`, whatever was drawn before.
+
+    All else is asked of the data set itself.
+
+    Args:
+        dataset: Config of the data set.
+    """
+
+    def __init__(self, dataset: dict) -> None:
+        self.dataset = root_datasets.build(dataset)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, which: Union[int, Draw]) -> dict:
+        if isinstance(which, Draw):
+            seed_everything(*which)
+            which = which.index
+        return self.dataset[which]
+
+    def get_data_info(self, which: Union[int, Draw]) -> dict:
+        """What is known of an image without reading it; mmdet's batch samplers ask for it."""
+        return self.dataset.get_data_info(which.index if isinstance(which, Draw) else which)
+
+    def __getattr__(self, name: str):
+        if name == 'dataset' or name.startswith('__'):  # not there yet, while it is unpickled
+            raise AttributeError(name)
+        return getattr(self.dataset, name)

@@ -1,14 +1,18 @@
+from .checkpoints import AtomicCheckpointHook
 from .compile import CompileHook
 from .cpu import CPUHook
 from .data import DataReportHook
 from .hooks import DataWaitHook, EncoderExportHook, RunSummaryHook
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .probe import FeatureProbeHook
-from .resume import PreemptionHook, ResumableTrainLoop, ResumeHook
+from .resume import ResumableTrainLoop
 from .sharding import ShardedRunner, ShardingHook
+from .training import PreemptionHook, ResumableIterLoop, ResumeHook
 from .weights import EncoderArrivedHook
 
-__all__ = ['CPUHook', 'CompileHook', 'DataReportHook', 'DataWaitHook', 'EncoderArrivedHook',
-           'EncoderExportHook', 'FeatureProbeHook', 'LayerDecayOptimWrapperConstructor',
-           'PreemptionHook', 'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook',
-           'ShardedRunner', 'ShardingHook']
+__all__ = [
+    'AtomicCheckpointHook', 'CPUHook', 'CompileHook', 'DataReportHook', 'DataWaitHook',
+    'EncoderArrivedHook', 'EncoderExportHook', 'FeatureProbeHook',
+    'LayerDecayOptimWrapperConstructor', 'PreemptionHook', 'ResumableIterLoop',
+    'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook', 'ShardedRunner', 'ShardingHook'
+]

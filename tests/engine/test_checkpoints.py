@@ -5,6 +5,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 from mmwamim.engine.checkpoints import read_checkpoint
+from mmwamim.errors import UserError
 
 
 class Malicious:
@@ -84,7 +85,7 @@ def test_weights_of_other_parts_are_read_safely_or_not_at_all(tmp_path, place):
     (tmp_path / 'executed').unlink(missing_ok=True)
     for path, reason in ((tmp_path / 'bad.pth', 'safely'), ('https://host/x.pth', 'download it'),
                          (tmp_path / 'none.pth', 'no file')):
-        with pytest.raises(SystemExit, match=f'model.{place}.init_cfg.checkpoint.*{reason}'):
+        with pytest.raises(UserError, match=f'model.{place}.init_cfg.checkpoint.*{reason}'):
             settle(path)
     assert not (tmp_path / 'executed').exists()
     settle(tmp_path / 'bad.pth', trust=True)  # left to MMEngine, as the user asked

@@ -48,6 +48,18 @@ def test_sampler_shares_out_every_image_and_can_begin_anywhere():
     mixed = [share[place] for place in range(4) for share in shares]
     assert mixed[:10] == [draw.index for draw in every] and mixed[10:] == mixed[:2]
 
+    rest = []  # behind the first 5 images, whichever processes saw them
+    for rank in range(2):
+        part = ResumableSampler(range(10), seed=3)
+        part.rank, part.world_size, part.num_samples = rank, 2, 5
+        part.set_epoch(2)
+        part.skip(10)
+        assert list(part) == []
+        part.skip(5)
+        rest.append([draw.index for draw in part])
+    assert [rest[0][0], rest[1][0], rest[0][1], rest[1][1], rest[0][2]] == [
+        draw.index for draw in every[5:]]
+
 
 def test_seeds_depend_on_every_part():
     seeds = {mix_seed(a, b) for a in range(30) for b in range(30)}

@@ -19,7 +19,7 @@ train_dataloader = dict(
     batch_size=2,  # for each of 8 processes: 16
     num_workers=4,
     persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
+    sampler=dict(type='mmwamim.ResumableStream', shuffle=True),
     dataset=dict(
         type='ADE20KDataset',
         data_root='data/ade/ADEChallengeData2016',

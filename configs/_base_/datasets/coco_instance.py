@@ -22,8 +22,9 @@ train_dataloader = dict(
     batch_size=2,  # for each of 8 processes: 16
     num_workers=4,
     persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    batch_sampler=dict(type='AspectRatioBatchSampler'),
+    sampler=dict(type='mmwamim.ResumableSampler', shuffle=True),
+    batch_sampler=dict(
+        type='mmwamim.ResumableBatches', batches=dict(type='AspectRatioBatchSampler')),
     dataset=dict(
         type='CocoDataset',
         data_root='data/coco',

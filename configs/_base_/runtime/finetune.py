@@ -1,3 +1,8 @@
 _base_ = ['./default.py']
-custom_hooks = [dict(type='mmwamim.EncoderArrivedHook'), dict(type='mmwamim.RunSummaryHook')]
+custom_hooks = [
+    dict(type='mmwamim.EncoderArrivedHook'),
+    dict(type='mmwamim.RunSummaryHook'),
+    dict(type='mmwamim.ResumeHook'),
+    dict(type='mmwamim.PreemptionHook', interval=10),
+]
 default_hooks = dict(checkpoint=dict(save_best='auto'))

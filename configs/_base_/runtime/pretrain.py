@@ -1,6 +1,4 @@
 _base_ = ['./default.py']
-# Checkpoints are written beside, flushed and renamed: a kill loses none.
-default_hooks = dict(checkpoint=dict(backend_args=dict(backend='atomic')))
 custom_hooks = [
     dict(type='mmwamim.RunSummaryHook'),
     dict(type='mmwamim.ResumeHook'),

@@ -1,6 +1,11 @@
 _base_ = ['./default.py']
 default_scope = 'mmseg'
-custom_hooks = [dict(type='mmwamim.EncoderArrivedHook'), dict(type='mmwamim.RunSummaryHook')]
+custom_hooks = [
+    dict(type='mmwamim.EncoderArrivedHook'),
+    dict(type='mmwamim.RunSummaryHook'),
+    dict(type='mmwamim.ResumeHook'),
+    dict(type='mmwamim.PreemptionHook', interval=10),
+]
 default_hooks = dict(
     logger=dict(interval=50, log_metric_by_epoch=False),
     checkpoint=dict(by_epoch=False, interval=16000))

@@ -15,7 +15,7 @@ optim_wrapper = dict(
             relative_position_bias_table=dict(decay_mult=0.))))
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=160000, val_interval=16000)
+train_cfg = dict(type='mmwamim.ResumableIterLoop', max_iters=160000, val_interval=16000)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1500),
     dict(type='PolyLR', eta_min=0., power=1., by_epoch=False, begin=1500, end=160000),

@@ -14,7 +14,7 @@ optim_wrapper = dict(
             relative_position_bias_table=dict(decay_mult=0.))))
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=36, val_interval=1)
+train_cfg = dict(type='mmwamim.ResumableTrainLoop', max_epochs=36, val_interval=1)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=1000),
     dict(type='MultiStepLR', by_epoch=True, begin=0, end=36, milestones=[27, 33], gamma=0.1),

@@ -19,7 +19,7 @@ optim_wrapper = dict(
             relative_position_bias_table=dict(decay_mult=0.))))
 auto_scale_lr = dict(enable=True, base_batch_size=2048)
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=100, val_interval=1)
+train_cfg = dict(type='mmwamim.ResumableTrainLoop', max_epochs=100, val_interval=1)
 param_scheduler = [
     dict(
         type='LinearLR',

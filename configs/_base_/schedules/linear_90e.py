@@ -7,7 +7,7 @@ optim_wrapper = dict(
     optimizer=dict(type='mmpretrain.LARS', lr=0.1 * 16384 / 256, momentum=0.9, weight_decay=0.))
 auto_scale_lr = dict(enable=True, base_batch_size=16384)
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=90, val_interval=1)
+train_cfg = dict(type='mmwamim.ResumableTrainLoop', max_epochs=90, val_interval=1)
 param_scheduler = [
     dict(
         type='LinearLR',

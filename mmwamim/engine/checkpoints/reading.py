@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
+from mmwamim.errors import UserError
+
 _STATISTICS = ('min', 'max', 'current', 'mean')
 
 
@@ -23,21 +25,35 @@ def read_checkpoint(path: Union[str, Path]) -> dict:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is not a checkpoint of this kind, or holds anything else.
+        UserError: The file is not a checkpoint of this kind, or holds anything else.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'there is no checkpoint {str(path)!r}')
+    checkpoint = _load(path)
+    if not isinstance(checkpoint, dict) or 'state_dict' not in checkpoint:
+        raise UserError(f'{str(path)!r} has no state_dict: give epoch_N.pth or encoder.pth')
+    return checkpoint
+
+
+def read_header(path: Union[str, Path]) -> dict:
+    """A checkpoint whose tensors stay on the disk until they are looked at: for its numbers.
+
+    Raises:
+        UserError: As :func:`read_checkpoint`; the file may hold anything else than a state_dict.
+    """
+    header = _load(path, mmap=True)
+    return header if isinstance(header, dict) else {}
+
+
+def _load(path: Union[str, Path], **options):
     numbers = [type(np.dtype(kind)) for kind in ('f8', 'f4', 'i8', 'i4')]
     allowed = [HistoryBuffer, (_history_method, 'builtins.getattr'), np.ndarray, np.dtype,
                np._core.multiarray._reconstruct, np._core.multiarray.scalar, *numbers]
     try:
         with torch.serialization.safe_globals(allowed):
-            checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+            return torch.load(path, map_location='cpu', weights_only=True, **options)
     except Exception as error:
-        raise ValueError(f'{str(path)!r} cannot be read as a checkpoint: {error}') from error
-    if not isinstance(checkpoint, dict) or 'state_dict' not in checkpoint:
-        raise ValueError(f'{str(path)!r} has no state_dict: give epoch_N.pth or encoder.pth')
-    return checkpoint
+        raise UserError(f'{str(path)!r} cannot be read as a checkpoint: {error}') from error
 
 
 def check_safe(path: str, place: str) -> None:
@@ -49,7 +65,7 @@ def check_safe(path: str, place: str) -> None:
 
     Raises:
         FileNotFoundError: There is no such file; an address is not a file.
-        ValueError: The file holds more than data.
+        UserError: The file holds more than data.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'{place}.checkpoint: there is no file {path!r}'
@@ -57,4 +73,4 @@ def check_safe(path: str, place: str) -> None:
     try:
         torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
-        raise ValueError(f'{place}.checkpoint: {path!r} cannot be read safely: {error}') from error
+        raise UserError(f'{place}.checkpoint: {path!r} cannot be read safely: {error}') from error

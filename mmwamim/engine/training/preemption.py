@@ -1,0 +1,126 @@
+"""Runs that are asked to stop: they finish their step, save, and can go on."""
+import functools
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Callable, Optional
+
+import torch
+from mmengine.dist import all_reduce, barrier, is_main_process
+from mmengine.hooks import EMAHook, Hook
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from mmwamim.errors import Preempted
+from mmwamim.registry import HOOKS
+
+from ..checkpoints.finding import PREEMPTED_NAME
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+REASON_NAME = 'stopped_by'  # a file of the work directory with the name of the signal
+
+
+class StopRequest:
+    """The handler of both signals, which remembers the first one."""
+
+    def __init__(self) -> None:
+        self.number: Optional[int] = None
+
+    def __call__(self, number: int, frame) -> None:
+        self.number = self.number or number
+
+    @classmethod
+    def listen(cls) -> 'StopRequest':
+        """Handles the signals from now on; what has listened before goes on to."""
+        listening = signal.getsignal(signal.SIGTERM)
+        request = listening if isinstance(listening, cls) else cls()
+        for number in SIGNALS:
+            signal.signal(number, request)
+        return request
+
+
+@HOOKS.register_module()
+class PreemptionHook(Hook):
+    """Saves ``preempted.pth`` and stops when the run is asked to (SIGTERM or SIGUSR1).
+
+    It stops after a step of training or validation; a validation that was broken off is done again
+    by the run that goes on. Loader workers do not take part in the signals.
+
+    Args:
+        interval: Steps from one look at whether another process was asked to the next. On GPUs a
+            look waits for the step; on the CPU every step is followed by one.
+
+    Raises:
+        mmwamim.errors.Preempted: On all processes together, when the checkpoint is written.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, interval: int = 1) -> None:
+        self.interval = interval
+
+    def before_train(self, runner: Runner) -> None:
+        self.request = StopRequest.listen()
+        if is_main_process():
+            (Path(runner.work_dir) / REASON_NAME).unlink(missing_ok=True)
+        deaf(runner.train_dataloader)
+        if runner.val_loop is not None:
+            deaf(runner.val_dataloader)
+
+    def after_train_iter(self, runner: Runner, **_) -> None:
+        if self._is_asked(runner, runner.iter):
+            self._stop(runner, dict(epoch=runner.epoch, iter=runner.iter + 1))
+
+    def after_val_iter(self, runner: Runner, batch_idx: int, **_) -> None:
+        sampler = runner.val_dataloader.batch_sampler.sampler
+        alone = not torch.distributed.is_initialized()
+        # Processes with different numbers of batches would wait for each other for ever.
+        if (alone or getattr(sampler, 'round_up', False)) and self._is_asked(runner, batch_idx):
+            for hook in runner.hooks:
+                if isinstance(hook, EMAHook):  # has put the average in the place of the weights
+                    hook._swap_ema_parameters()
+            self._stop(runner, dict(epoch=runner.epoch, iter=runner.iter))
+
+    def _is_asked(self, runner: Runner, step: int) -> bool:
+        """Whether any process was: one may be asked a step before the others."""
+        device = next(runner.model.parameters()).device
+        if device.type != 'cpu' and (step + 1) % self.interval:
+            return False
+        asked = torch.tensor(float(self.request.number is not None), device=device)
+        if torch.distributed.is_initialized():
+            all_reduce(asked)
+        return bool(asked)
+
+    def _stop(self, runner: Runner, meta: dict) -> None:
+        runner.save_checkpoint(runner.work_dir, PREEMPTED_NAME, meta=meta, by_epoch=False,
+                               backend_args=dict(backend='atomic'))
+        path = Path(runner.work_dir) / PREEMPTED_NAME
+        if is_main_process() and self.request.number is not None:
+            reason = signal.Signals(self.request.number).name
+            (path.parent / REASON_NAME).write_text(f'{reason}\n')
+        runner.logger.info(f'Asked to stop: saved {path} after step {meta["iter"]}; go on with '
+                           '--resume')
+        self.request.number = None  # done; another run of this process starts unasked
+        barrier()  # whoever leaves first, Slurm kills the others
+        raise Preempted(path)
+
+
+def deaf(loader: DataLoader) -> None:
+    """Makes the workers that a loader will start ignore both signals, but for their parent's."""
+    loader.worker_init_fn = functools.partial(_start_worker, loader.worker_init_fn)
+
+
+def _start_worker(init: Optional[Callable[[int], None]], worker: int) -> None:
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    # Slurm and others send SIGTERM to every process of a job; the parent ends its workers with it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_leave_with, args=(os.getppid(), ), daemon=True).start()
+    if init is not None:
+        init(worker)
+
+
+def _leave_with(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)

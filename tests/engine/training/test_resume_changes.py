@@ -1,0 +1,161 @@
+"""What the user changes on --resume is what is done: schedules, settings, sizes of steps."""
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from mmwamim.engine.checkpoints import read_checkpoint
+from mmwamim.errors import UserError
+from tests.runs import PRETRAIN, make_images, prepare, record
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory):
+    return make_images(tmp_path_factory.mktemp('images'), 16, 80)
+
+
+@pytest.fixture(scope='module')
+def finished(images, tmp_path_factory):
+    """The checkpoint of a run of 4 epochs of 4 steps."""
+    work = tmp_path_factory.mktemp('finished')
+    record(PRETRAIN, images, work, '--epochs', 4, '--batch-size', 4)
+    return work / 'epoch_4.pth'
+
+
+@pytest.fixture(scope='module')
+def halfway(images, tmp_path_factory):
+    """The checkpoint of a run of 4 epochs that was stopped in its second one, after step 6."""
+    work = tmp_path_factory.mktemp('halfway')
+    seen = record(PRETRAIN, images, work, '--epochs', 4, '--batch-size', 4, stop_after=6)
+    return work / 'preempted.pth', seen
+
+
+def said(work):
+    return '\n'.join(path.read_text() for path in work.glob('*/*.log'))
+
+
+def test_a_new_rate_and_other_settings_are_taken(images, halfway, tmp_path):
+    fields = ['optim_wrapper.optimizer.lr=1e-4', 'optim_wrapper.optimizer.weight_decay=0.3',
+              'optim_wrapper.optimizer.betas=(0.8,0.9)', 'optim_wrapper.clip_grad.max_norm=0.5']
+    fresh = record(PRETRAIN, images, tmp_path / 'fresh', '--epochs', 4, '--batch-size', 4,
+                   fields=fields)
+    resumed = record(PRETRAIN, images, tmp_path / 'work', '--epochs', 4, '--batch-size', 4,
+                     '--resume', halfway[0], fields=fields)
+    assert resumed.steps == fresh.steps[6:]
+    assert resumed.rates == fresh.rates[6:]  # to the bit
+    groups = resumed.runner.optim_wrapper.optimizer.param_groups
+    assert {group['betas'] for group in groups} == {(0.8, 0.9)}
+    assert {group['weight_decay'] for group in groups} == {0.3, 0.}
+    assert resumed.runner.optim_wrapper.clip_grad_kwargs == dict(max_norm=0.5)
+    log = said(tmp_path / 'work')
+    assert 'optim_wrapper.optimizer.lr: 0.001 -> 0.0001' in log
+    assert 'optim_wrapper.optimizer.betas: [0.9, 0.95] -> [0.8, 0.9]' in log
+    assert 'optim_wrapper.clip_grad.max_norm: 1000000000.0 -> 0.5' in log
+
+
+class FirstMoments(Hook):
+    """The optimizer's state before the first step."""
+
+    def before_train_epoch(self, runner):
+        if not hasattr(self, 'state'):
+            self.state = {index: {name: value.clone() for name, value in moments.items()} for
+                          index, moments in runner.optim_wrapper.state_dict()['state'].items()}
+
+
+def test_moments_are_those_of_the_checkpoint(images, halfway, tmp_path):
+    runner, first = prepare(PRETRAIN, images, tmp_path, '--epochs', 4, '--batch-size', 4,
+                            '--resume', halfway[0], fields=['optim_wrapper.optimizer.lr=1e-4']), \
+        FirstMoments()
+    runner.register_hook(first)
+    runner.train()
+    saved = read_checkpoint(halfway[0])['optimizer']['state']
+    assert len(saved) > 50 and saved.keys() == first.state.keys()
+    for index, moments in saved.items():
+        assert all(torch.equal(value, first.state[index][name])
+                   for name, value in moments.items())
+
+
+def test_a_longer_run_goes_on_with_the_longer_schedule(images, finished, tmp_path):
+    fresh = record(PRETRAIN, images, tmp_path / 'fresh', '--epochs', 12, '--batch-size', 4)
+    resumed = record(PRETRAIN, images, tmp_path / 'work', '--epochs', 12, '--batch-size', 4,
+                     '--resume', finished)
+    assert len(resumed.rates) == 8 * 4 and resumed.rates == fresh.rates[16:]
+    assert resumed.rates[0][0] > 0.7e-3  # 1e-3 is the peak
+    assert 'train_cfg.max_epochs: 4 -> 12' in said(tmp_path / 'work')
+
+
+@pytest.mark.parametrize('epochs', [4, 2])
+def test_a_run_with_nothing_left_says_so(images, finished, tmp_path, epochs):
+    resumed = record(PRETRAIN, images, tmp_path, '--epochs', epochs, '--batch-size', 4,
+                     '--resume', finished)
+    assert resumed.steps == []
+    assert f'Nothing is left to train: 4 epochs are done, and the run is to have {epochs}. For a ' \
+        'longer one: --resume --epochs N' in said(tmp_path)
+
+
+@pytest.mark.parametrize('batch, first', [(8, 1), (2, 4), (3, 3)])
+def test_another_batch_goes_on_behind_what_was_seen(images, halfway, tmp_path, batch, first):
+    path, seen = halfway
+    before = sum(seen.files[4:6], [])  # of the second epoch
+    resumed = record(PRETRAIN, images, tmp_path / 'work', '--epochs', 4, '--batch-size', batch,
+                     '--resume', path)
+    steps = 16 // batch
+    assert resumed.steps[0] == (1, first, steps + first)
+    assert resumed.steps[-1] == (3, steps - 1, 4 * steps - 1)
+    rest = sum([files for (epoch, _, _), files in zip(resumed.steps, resumed.files)
+                if epoch == 1], [])
+    assert not set(rest) & set(before) and len(set(rest)) == len(rest)
+    assert len(rest) == (steps - first) * batch  # all 8 that were left, or whole batches of them
+    assert min(resumed.eta) >= 0
+    fresh = record(PRETRAIN, images, tmp_path / 'fresh', '--epochs', 4, '--batch-size', batch)
+    assert resumed.rates == fresh.rates[steps + first:]
+
+
+def test_the_rate_follows_another_batch_where_it_is_to(images, halfway, tmp_path):
+    fields = ['auto_scale_lr.base_batch_size=4']
+    fresh = record(PRETRAIN, images, tmp_path / 'fresh', '--epochs', 4, '--batch-size', 8,
+                   '--auto-scale-lr', fields=fields)
+    resumed = record(PRETRAIN, images, tmp_path / 'work', '--epochs', 4, '--batch-size', 8,
+                     '--auto-scale-lr', '--resume', halfway[0], fields=fields)
+    assert max(fresh.rates[0]) == 2e-3
+    assert resumed.rates == fresh.rates[3:]
+
+
+def test_other_images_go_on_at_the_same_share(halfway, tmp_path):
+    more = make_images(tmp_path / 'images', 24, 80)
+    resumed = record(PRETRAIN, more, tmp_path / 'work', '--epochs', 4, '--batch-size', 4,
+                     '--resume', halfway[0])
+    assert resumed.steps[0] == (1, 3, 9) and resumed.steps[-1] == (3, 5, 23)  # 1.5 epochs are done
+    assert min(resumed.eta) >= 0
+    log = said(tmp_path / 'work')
+    assert 'images: 16 -> 24' in log and 'steps of an epoch: 4 -> 6' in log
+    assert 'some may come twice or not at all' in log
+
+
+def test_what_belongs_to_another_run_is_named(images, halfway, tmp_path):
+    def resume(*fields):
+        with pytest.raises(UserError) as caught:
+            record(PRETRAIN, images, tmp_path, '--epochs', 4, '--batch-size', 4, '--resume',
+                   halfway[0], fields=fields)
+        return str(caught.value)
+
+    text = resume('model.neck.embed_dims=64')
+    assert 'it is of another run: the model (model.neck.embed_dims: 32 -> 64)' in text
+    assert 'of another shape (neck.' in text
+    text = resume('optim_wrapper.optimizer.type=Adam')
+    assert "optim_wrapper.optimizer.type: 'AdamW' -> 'Adam'" in text
+
+
+def test_files_without_a_run_are_refused(images, halfway, tmp_path):
+    state = read_checkpoint(halfway[0])
+    torch.save(dict(state_dict=state['state_dict'], meta={}), tmp_path / 'encoder.pth')
+    with pytest.raises(UserError, match='does not hold its epoch and step and the state of the '
+                                        'optimizer and the history of the log. Give epoch_N.pth'):
+        record(PRETRAIN, images, tmp_path / 'w', '--epochs', 4, '--resume',
+               tmp_path / 'encoder.pth')
+
+
+def test_a_changed_seed_is_taken(images, halfway, tmp_path):
+    resumed = record(PRETRAIN, images, tmp_path, '--epochs', 4, '--batch-size', 4, '--resume',
+                     halfway[0], fields=['randomness.seed=5'])
+    assert resumed.runner.seed == 5 and resumed.runner.train_dataloader.sampler.seed != 0
+    assert 'the seed was 0 and is now 5' in said(tmp_path)

@@ -1,0 +1,114 @@
+"""Small runs in the process of the test: what tools/train.py does, without starting Python anew."""
+import importlib.util
+import json
+import os
+import secrets
+import signal
+import sys
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from PIL import Image
+
+from mmwamim.errors import Preempted
+
+ROOT = Path(__file__).resolve().parents[1]
+PRETRAIN = 'configs/quickstart/vit_tiny_pretrain.py'
+FINETUNE = 'configs/trials/cifar10_finetune.py'
+# Models whose steps take milliseconds.
+TINY = {
+    PRETRAIN: ['model.backbone.arch.embed_dims=32', 'model.backbone.arch.num_layers=4',
+               'model.backbone.arch.num_heads=2', 'model.backbone.arch.feedforward_channels=64',
+               'model.backbone.out_indices=(0,1,2,3)', 'model.neck.embed_dims=32',
+               'model.neck.num_heads=2'],
+    FINETUNE: ['model.backbone.arch.embed_dims=32', 'model.backbone.arch.num_layers=2',
+               'model.backbone.arch.num_heads=2', 'model.backbone.arch.feedforward_channels=64',
+               'model.head.in_channels=32', 'train_dataloader.dataset.indices=None',
+               'val_dataloader.dataset.indices=None',
+               'test_dataloader.dataset.indices=None', 'val_dataloader.dataset.data_prefix=val']}
+QUIET = ['train_dataloader.num_workers=0', 'default_hooks.logger.interval=1']
+
+
+def make_images(folder: Path, count: int, size: int = 40) -> Path:
+    """``count`` noisy pictures."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        Image.fromarray(rng.integers(0, 255, (size, size, 3), dtype=np.uint8)).save(
+            folder / f'{number:03d}.png')
+    return folder
+
+
+def make_classes(root: Path, classes: int = 2, train: int = 6, val: int = 2) -> Path:
+    """train/<class>/* and val/<class>/* of pictures of 32 pixels."""
+    for split, count in (('train', train), ('val', val)):
+        for name in range(classes):
+            make_images(root / split / f'class{name}', count, 32)
+    return root
+
+
+def prepare(config: str, data: Path, work: Path, *options, fields=()) -> Runner:
+    """The runner of a tiny run; options are those of tools/train.py, fields KEY=VALUE."""
+    spec = importlib.util.spec_from_file_location('train_script', ROOT / 'tools/train.py')
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    workers = ['val_dataloader.num_workers=0'] if config != PRETRAIN else []
+    command = ['train.py', ROOT / config, '--data', data, '--work-dir', work, *options,
+               *(['--pretrained', 'none'] if config == FINETUNE else []),
+               '--cfg-options', *TINY[config], *QUIET, *workers, *fields]
+    with mock.patch.object(sys, 'argv', [str(part) for part in command]):
+        cfg = script.build_config(script.parse_args())
+    cfg.experiment_name = secrets.token_hex(4)  # MMEngine keeps logs and histories by this name
+    return Runner.from_cfg(cfg)
+
+
+def train(*args, **kwargs) -> Runner:
+    """:func:`prepare`, and trains."""
+    runner = prepare(*args, **kwargs)
+    runner.train()
+    return runner
+
+
+class Recorder(Hook):
+    """Notes the step, learning rates and files of every batch; can ask the run to stop."""
+
+    def __init__(self, stop_after: int = 0) -> None:
+        self.stop_after, self.steps, self.rates, self.files, self.eta = stop_after, [], [], [], []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.steps.append((runner.epoch, batch_idx, runner.iter))
+        self.rates.append([group['lr'] for group in runner.optim_wrapper.optimizer.param_groups])
+        self.files.append([Path(sample.img_path).name for sample in data_batch['data_samples']])
+        if runner.iter + 1 == self.stop_after:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.eta.append(runner.message_hub.get_info('eta'))
+
+
+def record(*args, stop_after: int = 0, **kwargs) -> Recorder:
+    """Trains, to the end or until it has been asked to stop, and says what was seen."""
+    runner, recorder = prepare(*args, **kwargs), Recorder(stop_after)
+    runner.register_hook(recorder, 'LOW')
+    if stop_after:
+        with pytest.raises(Preempted):
+            runner.train()
+    else:
+        runner.train()
+    recorder.runner = runner
+    return recorder
+
+
+def scalars(work: Path) -> dict:
+    """The logged row of every step, whichever attempt wrote it last."""
+    found = {}
+    for path in sorted(work.glob('*/vis_data/scalars.json')):
+        for line in path.read_text().splitlines():
+            row = json.loads(line)
+            if 'loss' in row:
+                found[row['step']] = row
+    return found
