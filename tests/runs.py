@@ -30,6 +30,28 @@ TINY = {
                'model.head.in_channels=32', 'train_dataloader.dataset.indices=None',
                'val_dataloader.dataset.indices=None',
                'test_dataloader.dataset.indices=None', 'val_dataloader.dataset.data_prefix=val']}
+LINEAR = 'configs/classification/vit_s_linear_90e.py'
+DETECT = 'configs/trials/mask_rcnn_swin_small_coco100.py'
+SEGMENT = 'configs/trials/upernet_swin_small_coco100.py'
+TINY[LINEAR] = [
+    'model.backbone.img_size=32', 'model.backbone.patch_size=8',
+    'train_dataloader.dataset.pipeline.1.scale=32', 'val_dataloader.dataset.pipeline.1.scale=36',
+    'val_dataloader.dataset.pipeline.2.crop_size=32']
+TINY[DETECT] = [
+    'train_dataloader.dataset.indices=None', 'val_dataloader.dataset.indices=2',
+    'train_dataloader.dataset.pipeline.2.scale=(128,96)', 'train_dataloader.batch_size=2',
+    'val_dataloader.dataset.pipeline.1.scale=(128,96)', 'train_cfg.val_interval=1',
+    'model.train_cfg.rpn_proposal.max_per_img=20', 'model.train_cfg.rcnn.sampler.num=16',
+    'model.test_cfg.rpn.max_per_img=10', 'default_hooks.checkpoint.interval=1']
+TINY[SEGMENT] = [
+    'train_dataloader.dataset.indices=None', 'val_dataloader.dataset.indices=1',
+    'train_dataloader.batch_size=2', 'train_dataloader.dataset.pipeline.2.scale=(96,72)',
+    'train_dataloader.dataset.pipeline.3.crop_size=(64,64)', 'model.data_preprocessor.size=(64,64)',
+    'val_dataloader.dataset.pipeline.1.scale=(96,72)', 'train_cfg.val_interval=3',
+    'train_cfg.max_iters=7', 'default_hooks.checkpoint.interval=3',
+    'model.decode_head.channels=16', 'model.auxiliary_head.channels=8',
+    *[f'model.{head}.num_classes=2' for head in ('decode_head', 'auxiliary_head')],
+    *[f'{name}_dataloader.dataset.metainfo.classes=[a,b]' for name in ('train', 'val', 'test')]]
 QUIET = ['train_dataloader.num_workers=0', 'default_hooks.logger.interval=1']
 
 
@@ -58,7 +80,7 @@ def prepare(config: str, data: Path, work: Path, *options, fields=()) -> Runner:
     spec.loader.exec_module(script)
     workers = ['val_dataloader.num_workers=0'] if config != PRETRAIN else []
     command = ['train.py', ROOT / config, '--data', data, '--work-dir', work, *options,
-               *(['--pretrained', 'none'] if config == FINETUNE else []),
+               *(['--pretrained', 'none'] if config != PRETRAIN else []),
                '--cfg-options', *TINY[config], *QUIET, *workers, *fields]
     with mock.patch.object(sys, 'argv', [str(part) for part in command]):
         cfg = script.build_config(script.parse_args())
@@ -78,8 +100,10 @@ class Recorder(Hook):
 
     def __init__(self, stop_after: int = 0) -> None:
         self.stop_after, self.steps, self.rates, self.files, self.eta = stop_after, [], [], [], []
+        self.inputs = []  # the mean of every picture, as it was cropped
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.inputs.append([float(image.float().mean()) for image in data_batch['inputs']])
         self.steps.append((runner.epoch, batch_idx, runner.iter))
         self.rates.append([group['lr'] for group in runner.optim_wrapper.optimizer.param_groups])
         self.files.append([Path(sample.img_path).name for sample in data_batch['data_samples']])

@@ -4,12 +4,32 @@ import torch
 
 from mmwamim.engine.checkpoints import read_checkpoint
 from tests.faults.kill_and_resume import same
-from tests.runs import FINETUNE, PRETRAIN, make_classes, make_images, record
+from tests.runs import (
+    DETECT,
+    FINETUNE,
+    LINEAR,
+    PRETRAIN,
+    SEGMENT,
+    make_classes,
+    make_images,
+    record,
+)
+from tests.tools.small_data import make_ade, make_coco
 
 
 @pytest.fixture(scope='module')
 def classes(tmp_path_factory):
     return make_classes(tmp_path_factory.mktemp('classes'), classes=3, train=5)
+
+
+def make_coco_semantic(root):
+    """ADE20K's pictures and labels in the layout of the trial's data."""
+    make_ade(root, 5)
+    for old, new in (('images/training', 'train2017'), ('annotations/training',
+                                                        'semantic/train2017')):
+        (root / new).parent.mkdir(exist_ok=True)
+        (root / old).rename(root / new)
+    return root
 
 
 def check(config, data, tmp_path, *options, stop_after, last, fields=()):
@@ -18,7 +38,7 @@ def check(config, data, tmp_path, *options, stop_after, last, fields=()):
     first = record(config, data, tmp_path / 'work', *options, fields=fields, stop_after=stop_after)
     rest = record(config, data, tmp_path / 'work', *options, '--resume', fields=fields)
     assert first.steps[-1][2] == stop_after - 1
-    for name in ('steps', 'rates', 'files'):
+    for name in ('steps', 'rates', 'files', 'inputs'):
         assert getattr(rest, name) == getattr(whole, name)[-len(rest.steps):], name
     assert same(tmp_path / 'whole' / last, tmp_path / 'work' / last) == []
     assert not (tmp_path / 'work/preempted.pth').exists()  # later checkpoints are there
@@ -51,3 +71,22 @@ def test_averaged_weights(classes, tmp_path):
     one, two = (read_checkpoint(tmp_path / name / 'epoch_2.pth')['ema_state_dict']
                 for name in ('whole', 'work'))
     assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_linear_probe(classes, tmp_path):
+    check(LINEAR, classes, tmp_path, '--epochs', 2, '--batch-size', 5, stop_after=4,
+          last='epoch_2.pth')
+
+
+def test_detection(tmp_path):
+    """Batches by aspect ratio, and a warm-up in steps beside decay in epochs."""
+    pytest.importorskip('mmdet')
+    data = make_coco(tmp_path / 'coco', 7)
+    check(DETECT, data, tmp_path, '--epochs', 2, stop_after=6, last='epoch_2.pth')
+
+
+@pytest.mark.parametrize('stop_after', [2, 5])
+def test_segmentation(tmp_path, stop_after):
+    pytest.importorskip('mmseg')
+    data = make_coco_semantic(tmp_path / 'coco')
+    check(SEGMENT, data, tmp_path, stop_after=stop_after, last='iter_7.pth')
