@@ -10,6 +10,7 @@
 import argparse
 import json
 import os
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -149,7 +150,7 @@ def compare_few_labels(out: Path, per_class: int, steps: int, seeds: int) -> dic
 def pretrain(out: Path, epochs: int, processes: int) -> None:
     command = [str(ROOT / 'tools/dist_train.sh'), CONFIG, str(processes), '--data',
                str(out / 'images'), '--work-dir', str(out / 'run'), '--epochs', str(epochs)]
-    print('$', ' '.join(command), flush=True)
+    print('$', shlex.join(command), flush=True)
     log = out / 'pretrain.log'
     shutil.rmtree(out / 'run', ignore_errors=True)
     environment = dict(os.environ, PYTHON=sys.executable, PYTHONWARNINGS='ignore')

@@ -45,7 +45,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--most', type=int, help='at most as many images of each split to probe')
     parser.add_argument('--finetune', metavar='CONFIG', help='fine-tune with this config')
     parser.add_argument('--finetune-epochs', type=int)
-    parser.add_argument('--launch', default=f'{sys.executable} -W ignore tools/train.py {{config}}',
+    parser.add_argument('--launch', default=f'{shlex.quote(sys.executable)} -W ignore '
+                        'tools/train.py {config}',
                         help='how training is started (default: %(default)s)')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
                         help='override fields of the pre-training configs')
@@ -91,7 +92,7 @@ def run_one(config: str, seed: int, args: argparse.Namespace) -> dict:
     work = (args.out / Path(config).stem / f'seed{seed}').resolve()
     done = work / 'result.json'
     result = json.loads(done.read_text()) if done.is_file() else {}
-    start = shlex.split(args.launch.format(config=config))
+    start = shlex.split(args.launch.format(config=shlex.quote(config)))
     if 'pretrain_seconds' not in result:
         execute([*start, '--data', args.data, '--work-dir', work / 'pretrain', '--resume',
                  *(['--epochs', args.epochs] if args.epochs else []),
@@ -117,7 +118,7 @@ def run_one(config: str, seed: int, args: argparse.Namespace) -> dict:
                       knn_levels=[level['knn_top1_k20'] for level in found['levels']])
         done.write_text(json.dumps(result, indent=2))
     if args.finetune and 'finetune' not in result:
-        start = shlex.split(args.launch.format(config=args.finetune))
+        start = shlex.split(args.launch.format(config=shlex.quote(args.finetune)))
         execute([*start, '--data', args.data, '--pretrained', encoder, '--work-dir',
                  work / 'finetune', '--resume',
                  *(['--epochs', args.finetune_epochs] if args.finetune_epochs else []),

@@ -2,7 +2,9 @@
 with that of the run that was never interrupted.
 
     python -m tests.faults.kill_and_resume --kills 20 --data FOLDER --out DIR
+    python -m tests.faults.kill_and_resume --kills 20 --data FOLDER --out DIR --task finetune
 
+For fine-tuning the folder has train/<class>/* and val/<class>/*, and every epoch is validated.
 Half of the kills wait for a checkpoint to be under way. Nothing may differ: weights, optimizer
 and the losses of every step.
 """
@@ -22,12 +24,20 @@ from mmwamim.engine.checkpoints import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = 'configs/quickstart/vit_tiny_pretrain.py'
+# The config of a task, and what is to be changed for small data.
+TASKS = dict(
+    pretrain=(CONFIG, [], []),
+    finetune=('configs/trials/cifar10_finetune.py', ['--pretrained', 'none'], [
+        *[f'{name}_dataloader.dataset.indices=None' for name in ('train', 'val', 'test')],
+        'val_dataloader.dataset.data_prefix=val']))
 
 
-def start(work: Path, data: Path, epochs: int, port: int, resume: bool) -> subprocess.Popen:
-    command = ['tools/dist_train.sh', CONFIG, '2', '--data', data, '--epochs', epochs,
-               '--batch-size', 4, '--work-dir', work, *(['--resume'] if resume else []),
-               '--cfg-options', 'default_hooks.logger.interval=1',
+def start(task: str, work: Path, data: Path, epochs: int, port: int,
+          resume: bool) -> subprocess.Popen:
+    config, options, fields = TASKS[task]
+    command = ['tools/dist_train.sh', config, '2', '--data', data, '--epochs', epochs,
+               '--batch-size', 4, '--work-dir', work, *(['--resume'] if resume else []), *options,
+               '--cfg-options', *fields, 'default_hooks.logger.interval=1',
                'default_hooks.checkpoint.by_epoch=False', 'default_hooks.checkpoint.interval=2']
     environment = {**os.environ, 'PYTHON': sys.executable, 'PYTHONPATH': str(ROOT),
                    'OMP_NUM_THREADS': '1', 'PORT': str(port), 'PYTHONWARNINGS': 'ignore'}
@@ -87,6 +97,7 @@ def same(first: Path, second: Path) -> list:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description='Kill and resume a run many times')
+    parser.add_argument('--task', choices=TASKS, default='pretrain')
     parser.add_argument('--kills', type=int, default=20)
     parser.add_argument('--epochs', type=int, default=8)
     parser.add_argument('--data', type=Path, required=True, help='a small folder of images')
@@ -97,13 +108,14 @@ def main() -> None:
     out.mkdir(parents=True)
     rng = random.Random(0)
     whole, broken = out / 'uninterrupted', out / 'killed'
-    if start(whole, data, args.epochs, args.port, resume=False).wait():
+    if start(args.task, whole, data, args.epochs, args.port, resume=False).wait():
         sys.exit(f'error: the uninterrupted run failed: see {whole.with_suffix(".log")}')
     steps = last_step(whole)
     kills, during, lost = 0, 0, []
     started = time.time()
     for attempt in range(args.kills):
-        process = start(broken, data, args.epochs, args.port + 1 + attempt, resume=attempt > 0)
+        process = start(args.task, broken, data, args.epochs, args.port + 1 + attempt,
+                        resume=attempt > 0)
         before = last_step(broken)
         room = max(steps - before - 2, 1)
         target = before + rng.randint(1, max(min(2 * room // (args.kills - attempt), room), 1))
@@ -117,7 +129,7 @@ def main() -> None:
         print(f'kill {kills} at step {reached}/{steps}'
               f'{" while a checkpoint was being written" if while_writing else ""}, '
               f'{left:.0f} s left', flush=True)
-    code = start(broken, data, args.epochs, args.port + 99, resume=True).wait()
+    code = start(args.task, broken, data, args.epochs, args.port + 99, resume=True).wait()
     final = sorted(whole.glob('iter_*.pth'), key=lambda p: int(p.stem.split('_')[1]))[-1].name
     differing = same(whole / final, broken / final)
     expected, found = losses(whole), losses(broken)
