@@ -29,6 +29,15 @@ class Preempted(Exception):
         self.path = path
 
 
+def _tell_starter(code: int) -> int:
+    """tools/start_processes.py takes the exit code from a file, since torchrun makes every other
+    one than 0 a 1, with a traceback."""
+    if 'EXIT_CODE_FILE' not in os.environ:
+        return code
+    Path(os.environ['EXIT_CODE_FILE']).write_text(str(code))
+    return 0
+
+
 @contextmanager
 def told_in_one_line() -> Iterator[None]:
     """For the ``main`` of a script: a :class:`UserError` becomes one line and exit code 1, and
@@ -45,4 +54,5 @@ def told_in_one_line() -> Iterator[None]:
             worker.terminate()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        os._exit(PREEMPTED)  # at once: a process that tidies up for seconds is killed by Slurm
+        # At once: a process that tidies up for seconds is killed by Slurm.
+        os._exit(_tell_starter(PREEMPTED))

@@ -34,8 +34,5 @@ launch() {
         ''|*[!0-9]*|0) echo "error: the number of GPUs must be a positive integer, not '${GPUS:-}'" >&2; exit 1 ;;
     esac
     check_devices "$GPUS"
-    exec "$PYTHON" -m torch.distributed.run \
-        --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
-        --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
-        --nproc_per_node="$GPUS" "$@" --launcher pytorch
+    exec "$PYTHON" "$ROOT/tools/start_processes.py" "$GPUS" "$@"
 }

@@ -159,6 +159,12 @@ def test_slurm_asks_again_for_a_run_that_was_stopped(tmp_path):
     first, second = log.splitlines()
     assert code == 0 and '--resume' not in first and second.endswith('--resume')
     (tmp_path / 'once').unlink()
+    (tmp_path / 'work').mkdir()
+    (tmp_path / 'work/stopped_by').write_text('SIGTERM\n')  # scancel, not the time limit
+    code, log = run('tools/slurm_train.sh', 'part', 'job', CONFIG, tmp_path / 'work', PATH=path)
+    assert code == PREEMPTED and '--resume' not in log.splitlines()[0]
+    assert log.splitlines()[1].startswith('cancelled: saved in')
+    (tmp_path / 'once').unlink()
     code, log = run('tools/slurm_train.sh', 'part', 'job', CONFIG, 'work', PATH=path,
                     SLURM_JOB_ID='17')
     assert code == 0 and log.splitlines()[-1] == 'scontrol requeue 17'

@@ -1,6 +1,9 @@
 """The processes of a run: where they find each other, and what the CPU needs in place of NCCL."""
+import ctypes
 import os
+import signal
 import subprocess
+import sys
 
 import torch
 import torch.distributed
@@ -29,6 +32,8 @@ def settle_launcher(launcher: str) -> None:
                        pytorch='torchrun (tools/dist_train.sh)')[launcher]
         raise UserError(f'--launcher {launcher}: the environment has no {variable}; start the '
                         f'script by {starter}')
+    if launcher == 'pytorch':
+        _leave_with_starter()
     if launcher != 'slurm':
         return
     slurm = os.environ
@@ -39,6 +44,17 @@ def settle_launcher(launcher: str) -> None:
     slurm.setdefault('MASTER_ADDR', _first_host())
     job = int(slurm.get('SLURM_JOB_ID', 0)) * 16 + int(slurm.get('SLURM_STEP_ID', 0)) % 16
     slurm.setdefault('MASTER_PORT', str(FIRST_PORT + job % PORTS))
+
+
+def _leave_with_starter() -> None:
+    """Ends this process when torchrun is killed: it gives its processes a session of their own,
+    in which they would train on, beside those of the next start."""
+    if sys.platform != 'linux':
+        return
+    starter = os.getppid()
+    ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG
+    if os.getppid() != starter:  # it was killed just now
+        os._exit(1)
 
 
 def _first_host() -> str:

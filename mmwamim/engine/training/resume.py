@@ -176,9 +176,11 @@ def _move(runner: Runner, checkpoint: dict, position: Position, saved: Progress)
 
 def _settle_seed(runner: Runner, checkpoint: dict) -> List[str]:
     """Today's seed; with the old one also the order of the images, which follows from it."""
-    old, checkpoint['meta']['seed'] = checkpoint['meta'].get('seed'), runner.seed
-    if old not in (None, runner.seed):
-        return [f'the seed was {old} and is now {runner.seed}: the images of this epoch come in '
+    # Not runner.seed, to which every process adds its number; the first process has saved its own.
+    old, now = checkpoint['meta'].get('seed'), runner._randomness_cfg.get('seed')
+    if now is not None and old not in (None, now):
+        checkpoint['meta']['seed'] = now
+        return [f'the seed was {old} and is now {now}: the images of this epoch come in '
                 'another order, some may come twice or not at all']
     if checkpoint.get('sampler_seed') is not None and hasattr(_sampler(runner), 'seed'):
         _sampler(runner).seed = checkpoint['sampler_seed']
