@@ -4,6 +4,7 @@ from .cpu import CPUHook
 from .data import DataReportHook
 from .hooks import DataWaitHook, EncoderExportHook, RunSummaryHook
 from .layer_decay import LayerDecayOptimWrapperConstructor
+from .optimizer_groups import MergedOptimWrapperConstructor, RegroupHook
 from .probe import FeatureProbeHook
 from .resume import ResumableTrainLoop
 from .sharding import ShardedRunner, ShardingHook
@@ -13,6 +14,7 @@ from .weights import EncoderArrivedHook
 __all__ = [
     'AtomicCheckpointHook', 'CPUHook', 'CompileHook', 'DataReportHook', 'DataWaitHook',
     'EncoderArrivedHook', 'EncoderExportHook', 'FeatureProbeHook',
-    'LayerDecayOptimWrapperConstructor', 'PreemptionHook', 'ResumableIterLoop',
-    'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook', 'ShardedRunner', 'ShardingHook'
+    'LayerDecayOptimWrapperConstructor', 'MergedOptimWrapperConstructor', 'PreemptionHook',
+    'RegroupHook', 'ResumableIterLoop', 'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook',
+    'ShardedRunner', 'ShardingHook'
 ]

@@ -6,18 +6,21 @@ from torch import nn
 
 from mmwamim.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
+from .optimizer_groups import MergesGroups
+
 PREFIX = 'backbone.'
 TOKENS = ('cls_token', 'pos_embed', 'absolute_pos_embed', 'mask_token')
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
-class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor):
+class LayerDecayOptimWrapperConstructor(MergesGroups, LearningRateDecayOptimWrapperConstructor):
     """mmpretrain's layer-wise decay, also for the models of mmdet and mmseg.
 
     A parameter at depth d of N has the learning rate ``layer_decay_rate ** (N - 1 - d)`` times
     the base: the patch embedding, tokens and positions have depth 0, the first block 1, and all
     behind the last block (norms of the outputs, necks, heads) the full rate. mmpretrain asks the
     model for the depth, which only its own classifiers know; here the backbone is asked.
+    Parameters of the same depth and weight decay share an optimizer group.
 
     Args:
         optim_wrapper_cfg: As in MMEngine.

@@ -92,6 +92,16 @@ def share_out(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
                              src_data_rank=None)
 
 
+def share_out_state(optimizer: torch.optim.Optimizer, state: dict) -> dict:
+    """A saved state of an optimizer, in its groups, with moments laid out as the parameters are.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group['params']]
+    moments = {index: {name: share_out(value, parameters[index]) if torch.is_tensor(value)
+                       else value for name, value in saved.items()}
+               for index, saved in state['state'].items()}
+    return dict(state, state=moments)
+
+
 class ShardedRunner(Runner):
     """MMEngine's Runner with fully sharded data parallelism: ``tools/train.py --fsdp``.
 
@@ -114,6 +124,13 @@ class ShardedRunner(Runner):
 
     def _init_model_weights(self) -> None:
         """They were, before they were sharded."""
+
+    def build_optim_wrapper(self, optim_wrapper):
+        """As MMEngine's; states that are loaded are shared out."""
+        built = super().build_optim_wrapper(optim_wrapper)
+        if built is not optim_wrapper:  # after the constructor's own hook, which regroups
+            built.optimizer.register_load_state_dict_pre_hook(share_out_state)
+        return built
 
     def save_checkpoint(self, *args, **kwargs) -> None:
         """As MMEngine's, which only the first process enters: all gather before."""
@@ -140,11 +157,3 @@ class ShardingHook(Hook):
         for name, value in state.items():
             if name in shards:
                 state[name] = share_out(value, shards[name])
-        if 'optimizer' not in checkpoint or not hasattr(runner.optim_wrapper, 'optimizer'):
-            return
-        groups = runner.optim_wrapper.optimizer.param_groups
-        parameters = [parameter for group in groups for parameter in group['params']]
-        moments = checkpoint['optimizer']['state']
-        for index, parameter in enumerate(parameters):
-            for name, value in moments.get(index, {}).items():
-                moments[index][name] = share_out(value, parameter)

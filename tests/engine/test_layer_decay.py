@@ -26,7 +26,8 @@ class Detector(nn.Module):
 def rates(model, **paramwise):
     wrapper = build_optim_wrapper(model, dict(WRAPPER, paramwise_cfg=dict(
         layer_decay_rate=0.5, norm_decay_mult=0., **paramwise)))
-    return {group['param_name']: group for group in wrapper.optimizer.param_groups}
+    return {name: group for group in wrapper.optimizer.param_groups
+            for name in group['param_names']}
 
 
 def test_vit_by_hand():

@@ -7,6 +7,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     # Files are written beside, flushed and renamed: a kill loses none.
     checkpoint=dict(type='mmwamim.AtomicCheckpointHook', interval=1, max_keep_ckpts=3),
+    regroup=dict(type='mmwamim.RegroupHook'),  # checkpoints with other optimizer groups
     sampler_seed=dict(type='DistSamplerSeedHook'))
 
 env_cfg = dict(

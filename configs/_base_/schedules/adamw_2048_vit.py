@@ -10,7 +10,8 @@ optim_wrapper = dict(
         fused=True),
     # Nothing is clipped, but the norm is logged.
     clip_grad=dict(max_norm=1e9),
-    # No decay on norms, biases, positions and tokens.
+    # No decay on norms, biases, positions and tokens: two groups of parameters.
+    constructor='mmwamim.MergedOptimWrapperConstructor',
     paramwise_cfg=dict(
         norm_decay_mult=0.,
         bias_decay_mult=0.,

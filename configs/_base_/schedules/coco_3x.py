@@ -5,6 +5,7 @@ optim_wrapper = dict(
     loss_scale=dict(enabled=False),
     optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05,
                    fused=True),
+    constructor='mmwamim.MergedOptimWrapperConstructor',
     paramwise_cfg=dict(
         norm_decay_mult=0.,
         custom_keys=dict(

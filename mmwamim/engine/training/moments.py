@@ -24,6 +24,8 @@ def stored_names(checkpoint: dict, model: nn.Module) -> Optional[List[str]]:
     if names is not None:
         return names
     groups = checkpoint['optimizer']['param_groups']
+    if all('param_names' in group for group in groups):
+        return [name for group in groups for name in group['param_names']]
     if all('param_name' in group for group in groups):
         return [group['param_name'] for group in groups]
     names = [name for name, _ in model.named_parameters()]
