@@ -49,7 +49,7 @@ def build_step(cfg: Config, batch: int, device: str = 'cpu', part: str = 'model'
     MessageHub.get_current_instance().update_info('max_iters', 10**6)  # moving averages ask for it
     model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
     model = model.to(device).train()
-    data = model.data_preprocessor(_noise(cfg, batch), training=True)
+    data = model.data_preprocessor(noise_batch(cfg, batch), training=True)
     inputs, samples = data['inputs'], data.get('data_samples')
     if part == 'model':
         def forward() -> Tensor:
@@ -66,7 +66,7 @@ def build_step(cfg: Config, batch: int, device: str = 'cpu', part: str = 'model'
     return Step(model.backbone, encode, batch)
 
 
-def _noise(cfg: Config, batch: int) -> dict:
+def noise_batch(cfg: Config, batch: int) -> dict:
     """A batch of smooth noise through the config's own training pipeline."""
     with tempfile.TemporaryDirectory() as folder:
         rng = np.random.default_rng(0)

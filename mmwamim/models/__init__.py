@@ -3,6 +3,7 @@ from .decoders import LevelDecoder, MultiLevelDecoder
 from .encoders import MaskedViT, SparseSwin
 from .heads import MultiLevelMIMHead
 from .necks import SimpleFeaturePyramid
+from .preprocessor import ImagePreprocessor
 from .targets import (
     FourierTargetGenerator,
     FrequencyPassTargetGenerator,
@@ -15,7 +16,7 @@ from .wamim import WaMIM
 
 __all__ = [
     'FourierTargetGenerator', 'FrequencyHead', 'FrequencyPassTargetGenerator',
-    'HOGTargetGenerator', 'IBOT', 'LevelDecoder', 'MFM', 'MaskedViT', 'MultiLevelDecoder',
-    'MultiLevelMIMHead', 'PixelTargetGenerator', 'SelfDistillationHead', 'SimpleFeaturePyramid',
-    'SparseSwin', 'TargetGenerator', 'WaMIM', 'WaveletTargetGenerator'
+    'HOGTargetGenerator', 'IBOT', 'ImagePreprocessor', 'LevelDecoder', 'MFM', 'MaskedViT',
+    'MultiLevelDecoder', 'MultiLevelMIMHead', 'PixelTargetGenerator', 'SelfDistillationHead',
+    'SimpleFeaturePyramid', 'SparseSwin', 'TargetGenerator', 'WaMIM', 'WaveletTargetGenerator'
 ]

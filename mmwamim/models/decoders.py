@@ -12,6 +12,7 @@ from mmwamim.registry import MODELS
 
 from .masking import MaskPlan, as_plan
 from .positions import SincosPositions
+from .precision import in_low_precision, layer_norm
 from .tokens import put, reorder, take
 
 
@@ -141,12 +142,13 @@ class LevelDecoder(BaseModule):
             [extra, tokens.shape[1] - extra], dim=1)
         x = torch.cat([ahead, patches + take(positions, plan.visible)], dim=1)
         everywhere = (self.mask_token[0] + positions).to(x.dtype)
+        weight, bias = in_low_precision(attn.qkv.weight), in_low_precision(attn.qkv.bias)
         # Tables of their own, since under autocast residuals stay float32 and the rest does not.
-        tables = everywhere, *attn.qkv(block.ln1(everywhere)).chunk(3, dim=-1)
+        tables = everywhere, *F.linear(block.ln1(everywhere), weight, bias).chunk(3, dim=-1)
         residual, query, key, value = (take(table, plan.masked).expand(batch, -1, -1)
                                        for table in tables)
 
-        normed, weight, bias = block.ln1(x), attn.qkv.weight, attn.qkv.bias
+        normed = block.ln1(x)
         visible_key, visible_value = F.linear(normed, weight[dims:], bias[dims:]).chunk(2, dim=-1)
         key, value = torch.cat([visible_key, key], dim=1), torch.cat([visible_value, value], dim=1)
         if not masked_only:
@@ -175,7 +177,7 @@ class LevelDecoder(BaseModule):
             if isinstance(layer, nn.ConvTranspose2d):
                 x = _double(x, layer.weight, layer.bias)
             elif isinstance(layer, nn.LayerNorm):  # LN2d is one, over channels at dimension 1
-                x = F.layer_norm(x, layer.normalized_shape, layer.weight, layer.bias, layer.eps)
+                x = layer_norm(x, layer)
             else:
                 x = layer(x)
         weight = torch.einsum('cdij,od->coij', last.weight, predict[0])
@@ -193,11 +195,12 @@ def _double(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Returns:
         (B, M, 2 f, 2 f, D).
     """
-    # (C, D, 2, 2) -> (2, 2, D, C) -> (4 D, C)
-    x = F.linear(x, weight.permute(2, 3, 1, 0).flatten(0, 2)).unflatten(-1, (2, 2, -1))
-    # (B, M, f, f, 2, 2, D) -> (B, M, f, 2, f, 2, D)
-    x = x.transpose(3, 4)
-    return x.flatten(4, 5).flatten(2, 3) + bias
+    # (C, D, 2, 2) -> (2, 2, D, C) -> (4 D, C); the bias goes in there too, since added by itself,
+    # in float32, it would make a half precision result float32.
+    x = F.linear(x, weight.permute(2, 3, 1, 0).flatten(0, 2), bias.repeat(4))
+    # (B, M, f, f, 4 D) -> (B, M, f, 2, f, 2, D)
+    x = x.unflatten(-1, (2, 2, -1)).transpose(3, 4)
+    return x.flatten(4, 5).flatten(2, 3)
 
 
 @MODELS.register_module()

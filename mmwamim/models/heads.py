@@ -1,5 +1,5 @@
 """The weighted multi-level reconstruction loss, and how much of each target it explains."""
-from typing import Dict, Sequence, Union
+from typing import Dict, Optional, Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -84,28 +84,35 @@ class MultiLevelMIMHead(BaseModule):
                 raise ValueError(f'{name}: prediction {tuple(prediction.shape)} and target '
                                  f'{tuple(target.shape)} differ in shape')
             shares = plan.shares(target.shape[-2:], target.shape[0])
-            loss = DISTANCES[self.distance](prediction.float(), target.float(), reduction='none')
-            results[f'loss_{name}'] = weight * (loss.mean(dim=1) * shares).sum()
-            results[f'explained_{name}'] = explained_share(prediction, target, shares)
+            prediction, target = prediction.float(), target.float()
+            loss = DISTANCES[self.distance](prediction, target, reduction='none')
+            loss = (loss.mean(dim=1) * shares).sum()
+            results[f'loss_{name}'] = weight * loss
+            error = loss if self.distance == 'l2' else None
+            results[f'explained_{name}'] = explained_share(prediction, target, shares, error)
         return results
 
     loss = forward
 
 
 @torch.no_grad()
-def explained_share(prediction: Tensor, target: Tensor, shares: Tensor) -> Tensor:
+def explained_share(prediction: Tensor, target: Tensor, shares: Tensor,
+                    error: Optional[Tensor] = None) -> Tensor:
     """1 - squared error / variance of the target about its mean, both over masked positions.
 
     Args:
         prediction: (B, channels, rows, cols).
         target: The same shape.
         shares: (B or 1, rows, cols), how much each position counts; over the batch of sum one.
+        error: The squared error, averaged over channels, where it is known.
 
     Returns:
         A float32 scalar, at most 1; 0 where the target does not vary.
     """
     prediction, target, shares = prediction.float(), target.float(), shares[:, None]
-    error = ((prediction - target).square() * shares).sum()
+    if error is None:
+        error = ((prediction - target).square().mean(1, keepdim=True) * shares).sum()
+    error = error * target.shape[1]
     mean = (target * shares).sum((0, 2, 3), keepdim=True)
     variance = ((target - mean).square() * shares).sum()
     return torch.where(variance > 0, 1 - error / variance, torch.zeros_like(variance))

@@ -81,14 +81,12 @@ def rescale_mask(mask: Tensor, grid: Tuple[int, int]) -> Tensor:
     weights = mask.float()
     for dim, size in ((1, grid[0]), (2, grid[1])):
         units = weights.shape[dim]
-        if size % units == 0:
-            weights = weights.repeat_interleave(size // units, dim)
-        elif units % size == 0:
-            weights = weights.unflatten(dim, (size, units // size)).mean(dim + 1)
-        else:
+        if size % units and units % size:
             raise ValueError(f'a mask of {units} units cannot be rescaled to {size} target cells: '
                              'one must be a multiple of the other')
-    return weights
+        if size < units:
+            weights = weights.unflatten(dim, (size, units // size)).mean(dim + 1)
+    return repeat_units(weights, grid[0] // weights.shape[1], grid[1] // weights.shape[2])
 
 
 class MaskPlan(NamedTuple):
@@ -99,14 +97,16 @@ class MaskPlan(NamedTuple):
         order: int64 (B or 1, rows * cols), the units in the order that encoders and decoders use:
             the visible ones in raster order, then the masked ones in raster order.
         inverse: int64 (B or 1, rows * cols), the place of each unit in that order.
-        num_visible: Visible units of each image.
+        visible: int64 (B or 1, visible), the first part of ``order``.
+        masked: int64 (B or 1, rows * cols - visible), its second part.
         windows: For encoders with windows, which visible tokens attend together
             (:meth:`mmwamim.models.SparseSwin.plan_windows`); else None.
     """
     mask: Tensor
     order: Tensor
     inverse: Tensor
-    num_visible: int
+    visible: Tensor
+    masked: Tensor
     windows: Optional[tuple] = None
 
     @classmethod
@@ -137,7 +137,8 @@ class MaskPlan(NamedTuple):
         order = mask.flatten(1).to(torch.uint8).argsort(dim=1, stable=True)
         places = torch.arange(order.shape[1], device=order.device).expand_as(order)
         inverse = torch.empty_like(order).scatter(1, order, places)
-        return cls(mask, order, inverse, num_visible, windows)
+        visible, masked = (part.contiguous() for part in order.tensor_split([num_visible], dim=1))
+        return cls(mask, order, inverse, visible, masked, windows)
 
     @property
     def grid(self) -> Tuple[int, int]:
@@ -145,20 +146,15 @@ class MaskPlan(NamedTuple):
         return self.mask.shape[1], self.mask.shape[2]
 
     @property
-    def visible(self) -> Tensor:
-        """int64 (B or 1, num_visible), the visible units in raster order."""
-        return self.order[:, :self.num_visible]
-
-    @property
-    def masked(self) -> Tensor:
-        """int64 (B or 1, rows * cols - num_visible), the masked units in raster order."""
-        return self.order[:, self.num_visible:]
+    def num_visible(self) -> int:
+        """Visible units of each image."""
+        return self.visible.shape[1]
 
     def refine(self, times: int) -> 'MaskPlan':
         """The plan of the tokens of a finer grid, ``times`` along each side of a mask unit."""
         if times == 1:
             return self
-        return self.arrange(repeat_units(self.mask, times), self.num_visible * times**2)
+        return self.arrange(repeat_units(self.mask, times, times), self.num_visible * times**2)
 
     def shares(self, grid: Tuple[int, int], batch: int) -> Tensor:
         """How much each cell of a target counts in the loss.
@@ -174,8 +170,7 @@ class MaskPlan(NamedTuple):
         Raises:
             ValueError: Nothing is masked, or the grids do not divide each other.
         """
-        units = self.order.shape[1]
-        total = batch * grid[0] * grid[1] * (units - self.num_visible) / units
+        total = batch * grid[0] * grid[1] * self.masked.shape[1] / self.order.shape[1]
         if total == 0:
             raise ValueError('nothing is masked, so there is nothing to predict')
         return rescale_mask(self.mask, grid) / total
@@ -187,9 +182,10 @@ def as_plan(plan: Union[MaskPlan, Tensor], device: torch.device) -> MaskPlan:
     return plan if isinstance(plan, MaskPlan) else MaskPlan.from_mask(plan, device)
 
 
-def repeat_units(mask: Tensor, times: int) -> Tensor:
-    """Each unit of a mask (B or 1, rows, cols) as ``times`` x ``times`` smaller ones."""
-    return mask.repeat_interleave(times, 1).repeat_interleave(times, 2)
+def repeat_units(mask: Tensor, rows: int, cols: int) -> Tensor:
+    """Each unit of a mask (B or 1, R, C) as ``rows`` x ``cols`` smaller ones: (B or 1, R * rows,
+    C * cols)."""
+    return mask[:, :, None, :, None].expand(-1, -1, rows, -1, cols).flatten(3, 4).flatten(1, 2)
 
 
 def upload(tree: Any, device: torch.device) -> Any:

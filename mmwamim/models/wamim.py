@@ -124,12 +124,12 @@ class WaMIM(BaseSelfSupervisor):
         times = self.mask_unit // self.backbone.mask_unit
         noise = torch.rand(1 if self.shared_mask else images.shape[0], *grid)
         if hasattr(self.backbone, 'plan_windows'):
-            mask = repeat_units(mask_of_noise(noise, visible), times)
+            mask = repeat_units(mask_of_noise(noise, visible), times, times)
             mask, windows = upload((mask.long(), self.backbone.plan_windows(mask)), images.device)
             mask = mask.bool()
         else:
             noise, windows = upload(noise, images.device), None
-            mask = repeat_units(mask_of_noise(noise, visible), times)
+            mask = repeat_units(mask_of_noise(noise, visible), times, times)
         return MaskPlan.arrange(mask, visible * times**2, windows)
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
 # ImageNet, or any folder of images nested or not: labels are not read. A folder with a
 # sub-folder train/ stands for that sub-folder. Set another with `--data FOLDER`.
 data_preprocessor = dict(
-    type='mmpretrain.SelfSupDataPreprocessor',
+    type='mmwamim.ImagePreprocessor',  # mmpretrain's, which does not wait for the device
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
     to_rgb=True)

@@ -13,7 +13,7 @@ from mmwamim.registry import MODELS
 from ..masking import MaskPlan, as_plan, upload
 from ..tokens import reorder, take
 from .initialization import loads_checkpoint
-from .window_attention import group_attention, merge_patches, pair_rows
+from .window_attention import group_attention, merge_patches, pair_biases, pair_rows
 from .window_groups import Stage, WindowGroups, WindowPlan, group_windows, token_positions
 
 
@@ -161,17 +161,14 @@ class SparseSwin(SwinTransformer):
         plan = as_plan(plan, images.device)
         self._check_sizes(images, plan)
         # Planned here only for a mask of one's own, which is read from the device.
-        windows = plan.windows or upload(self.plan_windows(plan.mask.cpu()), images.device)
+        windows = plan.windows
+        if windows is None:
+            windows = upload(self.plan_windows(plan.mask.cpu()), images.device)
         tokens = self._embed_visible(images, windows)
         features = []
         for index, (stage, known) in enumerate(zip(self.stages, windows.stages)):
-            shifted = known.shifted or known.plain
-            plain_pairs, shifted_pairs = (pair_rows(groups, self.stage_windows[index])
-                                          for groups in (known.plain, shifted))
-            for block in stage.blocks:
-                groups, pairs = ((shifted, shifted_pairs) if block.attn.shift_size else
-                                 (known.plain, plain_pairs))
-                tokens = self._run_block(block, tokens, groups, pairs)
+            for block, groups, bias in self._plan_blocks(stage, known, self.stage_windows[index]):
+                tokens = self._run_block(block, tokens, groups, bias)
             if stage.downsample is not None:
                 tokens = merge_patches(stage.downsample, tokens)
             if index in self.out_indices:
@@ -255,12 +252,28 @@ class SparseSwin(SwinTransformer):
         return self.drop_after_pos(tokens)
 
     @staticmethod
+    def _plan_blocks(stage: nn.Module, known: Stage, window: int) -> list:
+        """Each block of a stage with its groups and its bias (G * heads, S, S)."""
+        planned = [None] * len(stage.blocks)
+        for shifted in (False, True):  # such blocks share their groups and the rows of their biases
+            which = [index for index, block in enumerate(stage.blocks)
+                     if (block.attn.shift_size > 0 and known.shifted is not None) is shifted]
+            if not which:
+                continue
+            groups = known.shifted if shifted else known.plain
+            tables = [stage.blocks[index].attn.w_msa.relative_position_bias_table
+                      for index in which]
+            for index, bias in zip(which, pair_biases(tables, pair_rows(groups, window))):
+                planned[index] = stage.blocks[index], groups, bias
+        return planned
+
+    @staticmethod
     def _run_block(block: nn.Module, tokens: Tensor, groups: WindowGroups,
-                   pairs: Tensor) -> Tensor:
+                   bias: Tensor) -> Tensor:
         """One Swin block on visible tokens: attention in groups, MLP on the tokens themselves."""
 
         def run(tokens: Tensor) -> Tensor:
-            attended = group_attention(block.attn.w_msa, block.norm1(tokens), groups, pairs)
+            attended = group_attention(block.attn.w_msa, block.norm1(tokens), groups, bias)
             tokens = tokens + block.attn.drop(attended)
             return block.ffn(block.norm2(tokens), identity=tokens)
 

@@ -152,13 +152,15 @@ class MaskedViT(VisionTransformer):
             return super().forward(images)
         tokens = self._embed_visible(images, as_plan(plan, images.device))
         features = []
-        for index, layer in enumerate(self.layers[:self.out_indices[-1] + 1]):
+        for index, layer in enumerate(self.layers):
             if self.with_cp and self.training:
                 tokens = checkpoint(layer, tokens, use_reentrant=False)
             else:
                 tokens = layer(tokens)
             if index in self.out_indices:
                 features.append(tokens)
+            if index == self.out_indices[-1]:
+                break
         return features
 
     def _embed_visible(self, images: Tensor, plan: MaskPlan) -> Tensor:

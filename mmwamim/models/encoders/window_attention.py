@@ -1,22 +1,25 @@
 """Swin's attention and patch merging for visible tokens alone. Pure functions."""
+from typing import Sequence
+
 import torch
 import torch.nn.functional as F
 from mmpretrain.models.utils import WindowMSA
 from torch import Tensor, nn
 
+from ..precision import precision_of
 from ..tokens import reorder
 from .window_groups import WindowGroups
 
 
 def group_attention(attention: WindowMSA, tokens: Tensor, groups: WindowGroups,
-                    pairs: Tensor) -> Tensor:
+                    bias: Tensor) -> Tensor:
     """Window attention with relative position bias among visible tokens.
 
     Args:
         attention: mmpretrain's window attention, whose parameters are used.
         tokens: (B, visible, C).
         groups: Which of them attend to which, on the device of ``tokens``.
-        pairs: :func:`pair_rows` of the groups.
+        bias: Of :func:`pair_biases`.
 
     Returns:
         (B, visible, C).
@@ -31,10 +34,7 @@ def group_attention(attention: WindowMSA, tokens: Tensor, groups: WindowGroups,
     # that the bias, which is the same for every image, is broadcast over the batch.
     query, key, value = qkv.view(batch, number, slots, 3, heads, channels // heads).permute(
         3, 0, 1, 4, 2, 5).flatten(2, 3)
-    bias = pair_bias(attention.relative_position_bias_table, pairs)
-    # Cast and laid out in one copy.
-    bias = bias.to(query.dtype, memory_format=torch.contiguous_format).flatten(0, 1)[None]
-    out = _attend(query, key, value, bias, attention.scale,
+    out = _attend(query, key, value, bias[None], attention.scale,
                   attention.attn_drop.p if attention.training else 0.)
     # (B, G * heads, S, C / heads) -> (B, G * S, C)
     out = out.unflatten(1, (number, heads)).transpose(2, 3).reshape(batch, number * slots, channels)
@@ -68,14 +68,24 @@ def pair_rows(groups: WindowGroups, window: int) -> Tensor:
     return torch.where(together, distance + 2 * window * (window - 1) + 1, 0)
 
 
-def pair_bias(table: Tensor, pairs: Tensor) -> Tensor:
-    """Relative position bias of pairs: (rows, heads), (G, S, S) -> (G, heads, S, S).
+def pair_biases(tables: Sequence[Tensor], pairs: Tensor) -> Sequence[Tensor]:
+    """Relative position biases of several blocks whose pairs are the same.
 
-    Minus infinity for pairs that do not attend to each other. Every slot attends at least to
-    itself; an empty one to nothing else, and no gradient reaches the table from it.
+    Args:
+        tables: (rows, heads) of each block.
+        pairs: int64 (G, S, S), of :func:`pair_rows`.
+
+    Returns:
+        (G * heads, S, S) for each block, in the precision of attention. Minus infinity for pairs
+        that do not attend to each other. Every slot attends at least to itself; an empty one to
+        nothing else, and no gradient reaches the tables from it.
     """
-    nothing = table.new_full((1, table.shape[1]), -torch.inf)
-    return F.embedding(pairs, torch.cat([nothing, table])).permute(0, 3, 1, 2)
+    blocks, heads = len(tables), tables[0].shape[1]
+    rows = F.pad(torch.cat(list(tables), dim=1), (0, 0, 1, 0), value=-torch.inf)
+    # (G, S, S, blocks * heads) -> (blocks, G, heads, S, S); cast and laid out in one copy
+    bias = F.embedding(pairs, rows).unflatten(3, (blocks, heads)).permute(3, 0, 4, 1, 2)
+    bias = bias.to(precision_of(bias), memory_format=torch.contiguous_format)
+    return bias.flatten(1, 2).unbind()
 
 
 def merge_patches(merging: nn.Module, tokens: Tensor) -> Tensor:

@@ -73,6 +73,10 @@ class HOGTargetGenerator(TargetGenerator):
         planes = in_channels if colours == 'each' else 1
         super().__init__(in_channels, strides,
                          [planes * bins * histograms**2] * len(strides))
+        difference, smooth = torch.tensor([-1., 0., 1.]), torch.tensor(SMOOTHING[operator])
+        # (2, 1, 3, 3): the derivative along rows and the one along columns
+        self.register_buffer('kernels', torch.stack([
+            difference[:, None] * smooth, smooth[:, None] * difference])[:, None], persistent=False)
         self.bins = bins
         self.histograms = histograms
         self.colours = colours
@@ -96,12 +100,10 @@ class HOGTargetGenerator(TargetGenerator):
     def _gradients(self, images: Tensor):
         """Magnitude >= 0 and direction in [0, pi), (B, colours, H, W) each."""
         channels = images.shape[1]
-        difference = images.new_tensor([-1., 0., 1.])
-        smooth = images.new_tensor(SMOOTHING[self.operator])
         padded = F.pad(images, (1, 1, 1, 1), mode='reflect')
         along_rows, along_cols = (
             F.conv2d(padded, kernel.expand(channels, 1, 3, 3), groups=channels)
-            for kernel in (difference[:, None] * smooth, smooth[:, None] * difference))
+            for kernel in self.kernels)
         magnitude = torch.hypot(along_rows, along_cols)
         direction = torch.atan2(along_rows, along_cols).remainder(math.pi)
         if self.colours == 'strongest':
