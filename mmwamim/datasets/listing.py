@@ -56,6 +56,11 @@ class Listing:
         return '\n'.join([text] + [f'  {printable(note)}' for note in self.notes])
 
 
+def is_system_folder(name: str) -> bool:
+    """Whether a folder of that name is left out: hidden, a waste bin, thumbnails."""
+    return name.startswith('.') or name.lower() in SYSTEM_FOLDERS
+
+
 def printable(text) -> str:
     """A path or message without what no terminal can print (names that are no valid UTF-8)."""
     return str(text).encode('utf-8', 'backslashreplace').decode()
@@ -159,8 +164,8 @@ class _Walk:
                                       f'{error.strerror}')
             return
         for entry in entries:
-            if _is_folder(entry):
-                if entry.name.startswith('.') or entry.name.lower() in SYSTEM_FOLDERS:
+            if is_folder(entry):
+                if is_system_folder(entry.name):
                     self.skipped.append(f'{below}{entry.name}')
                 else:
                     (self.links if entry.is_symlink() else self.folders).append(
@@ -178,7 +183,8 @@ def _identity(path: Union[str, Path]) -> Tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _is_folder(entry: os.DirEntry) -> bool:
+def is_folder(entry: os.DirEntry) -> bool:
+    """Whether an entry is a folder or a link to one."""
     try:
         return entry.is_dir()
     except OSError:  # a link to itself

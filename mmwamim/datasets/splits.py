@@ -9,7 +9,15 @@ import numpy as np
 
 from mmwamim.errors import UserError
 
-from .listing import Listing, NoImages, list_images, printable, shortened
+from .listing import (
+    Listing,
+    NoImages,
+    is_folder,
+    is_system_folder,
+    list_images,
+    printable,
+    shortened,
+)
 
 SPLITS = dict(
     train=('train', 'training'),
@@ -38,7 +46,7 @@ def find_split(root: Union[str, Path], name: str) -> Optional[Path]:
         return None
     there = {entry.name.lower(): Path(entry.path)
              for entry in sorted(os.scandir(asked.parent), key=lambda entry: entry.name)
-             if entry.is_dir()}
+             if is_folder(entry)}
     kind = next((kind for kind, names in SPLITS.items() if asked.name.lower() in names), None)
     others = [other for group in OTHERWISE.get(kind, ()) for other in SPLITS[group]]
     return next((there[other] for other in (asked.name.lower(), *others) if other in there), None)
@@ -53,7 +61,7 @@ def settle_split(root: Union[str, Path], name: str) -> Path:
     found = find_split(root, name)
     if found is not None:
         return found
-    folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir()
+    folders = sorted(entry.name for entry in os.scandir(root) if is_folder(entry)
                      and not entry.name.startswith('.')) if Path(root).is_dir() else []
     kind = next((kind for kind, names in SPLITS.items() if name.lower() in names), None)
     usual = [other for group in OTHERWISE.get(kind, ()) for other in SPLITS[group]] or [name]
@@ -70,7 +78,7 @@ def pretraining_folder(root: Union[str, Path]) -> Tuple[Path, str]:
     other.
     """
     root = Path(root).expanduser()
-    there = {entry.name.lower(): entry.name for entry in os.scandir(root) if entry.is_dir()}
+    there = {entry.name.lower(): entry.name for entry in os.scandir(root) if is_folder(entry)}
     train = [there[name] for name in SPLITS['train'] if name in there]
     held_out = [there[name] for kind in ('val', 'test') for name in SPLITS[kind] if name in there]
     if not train or not held_out:
@@ -116,6 +124,10 @@ def list_labelled(root: Union[str, Path], classes: Optional[Sequence[str]] = Non
     if not found:
         raise NoImages(f'{printable(root)!r} has no class folders with images in them: expected '
                        f'<class>/<image>{_instead(listing)}')
+    empty = sorted(entry.name for entry in os.scandir(listing.root) if is_folder(entry)
+                   and not is_system_folder(entry.name) and entry.name not in set(found))
+    if empty:
+        listing.notes.append(f'folders without images are no classes: {shortened(empty)}')
     if classes is None:
         _check_depth(listing, found)
     place = _places(found if classes is None else classes)

@@ -3,7 +3,7 @@ import unicodedata
 import pytest
 
 from mmwamim.datasets.listing import NoImages
-from mmwamim.datasets.splits import find_split, list_labelled, settle_split
+from mmwamim.datasets.splits import find_split, list_labelled, pretraining_folder, settle_split
 from mmwamim.errors import UserError
 
 from .test_listing import touch
@@ -21,6 +21,7 @@ def test_the_classes_are_the_training_folders_with_images(tmp_path):
     assert found.labels.tolist() == [0, 0, 1, 2, 2]
     text = found.images.describe()
     assert '5 images' in text and 'outside class folders 1' in text and '.txt 1' in text
+    assert "folders without images are no classes: 'empty', 'void'" in text
     assert "sub-folders count to the class above: 'deep'" in text
 
 
@@ -103,3 +104,13 @@ def test_a_split_that_is_not_there(tmp_path):
         settle_split(tmp_path, 'val')
     assert settle_split(tmp_path, 'holdout') == tmp_path / 'holdout'
     assert settle_split(tmp_path, '') == tmp_path
+
+
+def test_links_that_lead_to_themselves(tmp_path):
+    touch(tmp_path, 'train/a/1.jpg', 'val/a/1.jpg')
+    for folder in (tmp_path, tmp_path / 'train'):
+        (folder / 'loop').symlink_to(folder / 'loop')
+        (folder / 'up').symlink_to(folder)
+    assert find_split(tmp_path, 'test') == tmp_path / 'val'
+    assert pretraining_folder(tmp_path)[0] == tmp_path / 'train'
+    assert list_labelled(tmp_path / 'train').classes == ('a', )
