@@ -8,8 +8,11 @@
    the stock mmpretrain VisionTransformer, same data, steps and seeds.
 """
 import argparse
+import contextlib
+import io
 import json
 import os
+import re
 import shlex
 import shutil
 import statistics
@@ -26,6 +29,9 @@ from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
 
+with contextlib.redirect_stdout(io.StringIO()):  # mmpretrain prints that OneDL is not there
+    import mmpretrain.datasets  # noqa: F401
+
 from mmwamim.datasets.loading import read_rgb
 from mmwamim.datasets.splits import list_labelled
 from mmwamim.engine.checkpoints import read_checkpoint
@@ -36,6 +42,9 @@ PHOTOGRAPHS = ('astronaut.png', 'brick.png', 'camera.png', 'chelsea.png', 'coffe
                'coins.png', 'grass.png', 'gravel.png', 'hubble_deep_field.jpg', 'ihc.png',
                'moon.png', 'motorcycle_left.png', 'page.png', 'retina.jpg', 'rocket.jpg')
 CROP, SIZE = 96, 64
+# Epoch, step of how many, time left and loss in a line of MMEngine's log.
+PROGRESS = re.compile(r'Epoch\(train\)\s+\[\s*(\d+)\]\[\s*(\d+/\d+)\].*?eta: (.*?)  .*?'
+                      r'\bloss: (\S+)')
 
 
 def cut_crops(out: Path, train: int, test: int) -> None:
@@ -159,11 +168,9 @@ def pretrain(out: Path, epochs: int, processes: int) -> None:
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         for line in process.stdout:
             file.write(line)
-            if 'Epoch(train)' in line:
-                fields = line.split('mmengine - INFO - ')[-1].split('  ')
-                keep = ('Epoch', 'eta', 'loss:')
-                print('  ' + '  '.join(f.strip() for f in fields if f.strip().startswith(keep)),
-                      flush=True)
+            found = PROGRESS.search(line)
+            if found:
+                print('  epoch {}, step {}  {} left  loss {}'.format(*found.groups()), flush=True)
     if process.wait():
         sys.exit(f'pre-training failed, the reason is at the end of {log}:\n'
                  + ''.join(log.read_text().splitlines(keepends=True)[-15:]))
@@ -199,7 +206,9 @@ def main() -> None:
                      str(args.out / 'loss_curve.png')],
                     ['tools/analysis/show_reconstruction.py', CONFIG, str(checkpoint),
                      str(args.out / 'test'), '--out', str(args.out / 'reconstruction.png')]):
-        subprocess.run(python + command, check=True, env=environment)
+        done = subprocess.run(python + command, check=True, env=environment, text=True,
+                              stdout=subprocess.PIPE)
+        print('\n'.join(line for line in done.stdout.splitlines() if 'OneDL' not in line))
     stage(4, f'fine-tuning with {args.labels} labels a photograph, from the checkpoint and from '
              f'scratch, {args.seeds} seeds')
     result = compare_few_labels(args.out, args.labels, args.steps, args.seeds)
