@@ -97,7 +97,8 @@ class LabelledListing(NamedTuple):
 
 
 def list_labelled(root: Union[str, Path], classes: Optional[Sequence[str]] = None,
-                  endings: Optional[Sequence[str]] = None) -> LabelledListing:
+                  endings: Optional[Sequence[str]] = None,
+                  whose: str = 'the training set') -> LabelledListing:
     """The images of a split whose classes are folders: ``root/<class>/**``.
 
     Args:
@@ -105,6 +106,7 @@ def list_labelled(root: Union[str, Path], classes: Optional[Sequence[str]] = Non
         classes: The list of classes, which fixes the labels: that of the training set. None: this
             is the training set, whose classes are its folders with images in them, by name.
         endings: As in :func:`mmwamim.datasets.listing.list_images`.
+        whose: Whose list ``classes`` is, for messages.
 
     Raises:
         NoImages: There is no such folder, or no image in a folder of it.
@@ -133,7 +135,7 @@ def list_labelled(root: Union[str, Path], classes: Optional[Sequence[str]] = Non
     place = _places(found if classes is None else classes)
     unknown = [name for name in found if _key(name) not in place]
     if unknown:
-        raise UserError(_unknown_classes(root, unknown, found, classes))
+        raise UserError(_unknown_classes(root, unknown, found, classes, whose))
     missing = [name for name in classes or () if _key(name) not in set(map(_key, found))]
     if missing:
         listing.notes.append(f'no images of {len(missing)} of {len(classes)} classes: '
@@ -173,11 +175,12 @@ def _check_depth(listing: Listing, found: List[str]) -> None:
                              f'{shortened(deeper)}')
 
 
-def _unknown_classes(root, unknown: List[str], found: List[str], classes: Sequence[str]) -> str:
+def _unknown_classes(root, unknown: List[str], found: List[str], classes: Sequence[str],
+                     whose: str) -> str:
     small = {_key(name).casefold(): name for name in classes}
     case = [(name, small[_key(name).casefold()]) for name in unknown
             if _key(name).casefold() in small]
     hint = f' ({case[0][0]!r} is written {case[0][1]!r} there)' if case else ''
-    return (f'{printable(root)!r} has {len(unknown)} classes that the training set does not have: '
-            f'{shortened(unknown)}{hint}. Its classes: {shortened(found)}; those of the training '
-            f'set: {shortened(classes)}')
+    return (f'{printable(root)!r} has {len(unknown)} classes that {whose} does not have: '
+            f'{shortened(unknown)}{hint}. Its classes: {shortened(found)}; those of {whose}: '
+            f'{shortened(classes)}')

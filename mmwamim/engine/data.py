@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmwamim.datasets.listing import NoImages, list_images, printable
+from mmwamim.datasets.listing import NoImages, list_images, printable, shortened
 from mmwamim.datasets.pixels import check_range
 from mmwamim.datasets.splits import list_labelled, pretraining_folder, settle_split
 from mmwamim.errors import UserError
@@ -99,7 +99,20 @@ def loading_steps(config) -> Iterator[dict]:
 
 @HOOKS.register_module()
 class DataReportHook(Hook):
-    """Says once at the start what each split took from its folder, and what it left out."""
+    """Says once at the start what each split took from its folder, and what it left out; refuses
+    to resume with other classes than those of the checkpoint."""
+
+    priority = 'HIGH'  # before other hooks complain of outputs that do not fit
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Raises UserError with both lists if a resumed run counts in other classes."""
+        then = checkpoint_classes(checkpoint)
+        meta = getattr(runner.train_dataloader.dataset, 'metainfo', {}) if runner._resume else {}
+        now = tuple(meta.get('classes') or ())
+        if then and now and then != now:
+            raise UserError(f'the checkpoint was trained on {len(then)} classes, '
+                            f'{shortened(then)}, but the data has {len(now)}, {shortened(now)}: '
+                            'resume with the data of the run, or start another work directory')
 
     def before_train(self, runner: Runner) -> None:
         self._report(runner, dict(train=runner.train_dataloader,
@@ -137,7 +150,8 @@ def _settle_classes(cfg: Config, datasets: Dict[str, dict],
         try:
             folder, prefix = _settle_prefix(dataset)
             found = list_labelled(folder, classes or given_classes(dataset),
-                                  dataset.get('extensions'))
+                                  dataset.get('extensions'),
+                                  'the training set' if classes else "the config's list")
         except NoImages as error:
             if training:
                 raise NoImages(f'{error}. Set the data set with --data FOLDER, which holds '

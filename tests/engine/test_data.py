@@ -146,3 +146,13 @@ def test_fine_tuning_stores_its_classes_and_survives_a_damaged_image(root, tmp_p
     assert 'Data (train): 12 images in' in log and "left out folders of the system" in log
     assert 'Data (val): 2 images in' in log and "no images of 1 of 3 classes: 'ant'" in log
     assert log.count('unreadable image, skipped') == 1
+    # Resumed with another class: its outputs would mean something else.
+    (root / 'train/cow').rename(root / 'train/yak')
+    (root / 'valid/cow').rename(root / 'valid/yak')
+    for name in ('train', 'val', 'test'):
+        cfg[f'{name}_dataloader'].dataset.classes = None
+    settle_data(cfg, str(root))
+    cfg.update(resume=True, load_from=str(tmp_path / 'run/epoch_1.pth'), experiment_name='again')
+    with pytest.raises(UserError, match="3 classes, 'ant', 'bee', 'cow', but the data has 3, "
+                                        "'ant', 'bee', 'yak'"):
+        Runner.from_cfg(cfg).train()
