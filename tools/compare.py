@@ -31,6 +31,7 @@ from mmwamim.engine.measure import (
     peak_memory,
     run_step,
 )
+from mmwamim.errors import told_in_one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -127,6 +128,7 @@ def to_markdown(rows: List[dict], relative_to: str) -> str:
     return '\n'.join(lines)
 
 
+@told_in_one_line()
 def main() -> None:
     args = parse_args()
     torch.manual_seed(0)

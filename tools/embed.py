@@ -18,6 +18,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmwamim.datasets.listing import Listing, list_images, printable
 from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.engine.export import load_encoder, run_config
+from mmwamim.errors import told_in_one_line
 from mmwamim.evaluation.features import evaluation_pipeline, image_side, pool_features
 
 
@@ -63,6 +64,7 @@ def embed(encoder, preprocessor, images: Listing, pipeline, args: argparse.Names
     return features, paths, unreadable
 
 
+@told_in_one_line()
 def main() -> None:
     args = parse_args()
     init_default_scope('mmpretrain')

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from mmwamim.engine.export import load_encoder, to_onnx, to_program, to_timm
+from mmwamim.errors import told_in_one_line
 from mmwamim.evaluation.features import image_side
 
 NEEDS = dict(timm=[], safetensors=['safetensors'], torch=[], onnx=['onnx', 'onnxscript'])
@@ -22,6 +23,7 @@ SUFFIXES = dict(timm=('.safetensors', '.pth'), safetensors=('.safetensors', ), t
                 onnx=('.onnx', ))
 
 
+@told_in_one_line()
 def main() -> None:
     parser = argparse.ArgumentParser(description='Write an encoder for other ecosystems')
     parser.add_argument('checkpoint', help='encoder.pth or epoch_N.pth')

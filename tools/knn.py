@@ -20,6 +20,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 from mmwamim.datasets.splits import settle_split
 from mmwamim.engine.weights import check_encoder, read_encoder
+from mmwamim.errors import told_in_one_line
 from mmwamim.evaluation.features import (
     LabelledImages,
     effective_rank,
@@ -60,6 +61,7 @@ def read_splits(args: argparse.Namespace, size: int, value_range) -> tuple:
     return train, val
 
 
+@told_in_one_line()
 def main() -> None:
     args = parse_args()
     if not Path(args.config).is_file():

@@ -24,6 +24,7 @@ from mmwamim.datasets.listing import shortened
 from mmwamim.datasets.splits import list_labelled
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.data import checkpoint_classes, settle_reading
+from mmwamim.errors import told_in_one_line
 from mmwamim.evaluation import robustness
 
 DATA = (*robustness.VARIANTS, 'imagenet_c')
@@ -289,6 +290,7 @@ def find_folders(args: argparse.Namespace, cfg: Config) -> dict:
     return folders
 
 
+@told_in_one_line()
 def main(arguments: Optional[Sequence[str]] = None) -> None:
     args = parse_args(arguments)
     if not Path(args.config).is_file():

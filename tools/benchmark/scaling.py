@@ -32,6 +32,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mmwamim.engine.cpu import keep_memory
 from mmwamim.engine.measure import build_step
 from mmwamim.engine.sharding import shard_model
+from mmwamim.errors import told_in_one_line
 from mmwamim.registry import MODELS
 
 BUCKET = 25 * 2**20  # bytes that DDP reduces at a time
@@ -194,6 +195,7 @@ def check(args: argparse.Namespace) -> None:
               f'{2 * found["one process"] / found[name]:.2f} |')
 
 
+@told_in_one_line()
 def main() -> None:
     parser = argparse.ArgumentParser(description='Predict scaling, or check the prediction')
     parser.add_argument('--config', default='configs/wamim/vit_b_400e.py', type=Path)

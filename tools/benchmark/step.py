@@ -38,6 +38,7 @@ from mmwamim.engine.measure import (
     peak_memory,
     run_step,
 )
+from mmwamim.errors import told_in_one_line
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = dict(vit_b='configs/wamim/vit_b_400e.py', vit_s='configs/wamim/vit_s_300e.py',
@@ -136,6 +137,7 @@ def measure_memory(args: argparse.Namespace) -> None:
     print(f'  WaMIM / {peer} {peaks["WaMIM"] / peaks[peer]:.3f}')
 
 
+@told_in_one_line()
 def main() -> None:
     parser = argparse.ArgumentParser(description='Time or weigh a pre-training step')
     parser.add_argument('--encoder', choices=CONFIGS, default='vit_b')

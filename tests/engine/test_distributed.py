@@ -1,0 +1,79 @@
+"""Cores, loaders and addresses of the processes."""
+import os
+
+import pytest
+from mmengine.config import Config
+
+from mmwamim.engine.distributed import granted_cores, settle_launcher, settle_workers
+from mmwamim.errors import UserError
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.mark.parametrize('bound, files, cores', [
+    (8, {}, 8),  # what Slurm and taskset bind to
+    (8, {'cpu.max': 'max 100000\n'}, 8),
+    (8, {'cpu.max': '250000 100000\n'}, 3),  # a container with two and a half cores
+    (2, {'cpu.max': '800000 100000\n'}, 2),
+    (8, {'cpu/cpu.cfs_quota_us': '400000\n', 'cpu/cpu.cfs_period_us': '100000\n'}, 4),
+    (8, {'cpu/cpu.cfs_quota_us': '-1\n', 'cpu/cpu.cfs_period_us': '100000\n'}, 8),
+    (8, {'cpu.max': '20000 100000\n'}, 1)])
+def test_cores_are_those_that_were_granted(tmp_path, monkeypatch, bound, files, cores):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda process: set(range(bound)))
+    monkeypatch.setattr(os, 'cpu_count', lambda: 64)
+    for name, text in files.items():
+        write(tmp_path / name, text)
+    assert granted_cores(tmp_path) == cores
+
+
+def test_loaders_get_no_more_workers_than_cores_and_no_fields_without(monkeypatch):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda process: set(range(4)))
+    monkeypatch.setattr('mmwamim.engine.distributed.workers._quota', lambda cgroup: 0)
+    loader = dict(batch_size=2, persistent_workers=True, prefetch_factor=4)
+    cfg = Config(dict(train_dataloader=dict(loader, num_workers=16),
+                      val_dataloader=dict(loader, num_workers=0), test_dataloader=dict(loader)))
+    settle_workers(cfg)
+    assert cfg.train_dataloader == dict(loader, num_workers=4)
+    assert cfg.val_dataloader == cfg.test_dataloader == dict(batch_size=2, num_workers=0)
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
+    settle_workers(cfg)
+    assert cfg.train_dataloader.num_workers == 2
+    monkeypatch.setenv('SLURM_PROCID', '0')  # srun has bound each process to cores of its own
+    cfg.train_dataloader.num_workers = 16
+    settle_workers(cfg)
+    assert cfg.train_dataloader.num_workers == 4
+
+
+def test_slurm_tells_who_is_who_before_anybody_asks(monkeypatch, tmp_path):
+    scontrol = tmp_path / 'scontrol'
+    scontrol.write_text('#!/bin/sh\n[ "$3" = "node[3-4]" ] && printf "node3\\nnode4\\n"\n')
+    scontrol.chmod(0o755)
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE', 'MASTER_ADDR',
+                 'MASTER_PORT'):
+        monkeypatch.setenv(name, '')  # so that it is put back
+        monkeypatch.delenv(name)
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=':')
+    for name, value in dict(SLURM_PROCID=5, SLURM_NTASKS=8, SLURM_LOCALID=1, SLURM_JOB_ID=1234,
+                            SLURM_STEP_ID=2, SLURM_TASKS_PER_NODE='4(x2)',
+                            SLURM_JOB_NODELIST='node[3-4]').items():
+        monkeypatch.setenv(name, str(value))
+    settle_launcher('slurm')
+    ports = {os.environ['MASTER_PORT']}
+    assert [os.environ[name] for name in (
+        'RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE', 'MASTER_ADDR')] == [
+        '5', '8', '1', '4', 'node3']
+    for job in (1235, 1236, 1240):  # other jobs of the same machine
+        monkeypatch.delenv('MASTER_PORT')
+        monkeypatch.setenv('SLURM_JOB_ID', str(job))
+        settle_launcher('slurm')
+        ports.add(os.environ['MASTER_PORT'])
+    assert len(ports) == 4 and all(20000 <= int(port) < 40000 for port in ports)
+
+
+def test_a_launcher_that_did_not_start_the_script_is_named(monkeypatch):
+    monkeypatch.delenv('SLURM_PROCID', raising=False)
+    with pytest.raises(UserError, match='--launcher slurm: .* no SLURM_PROCID; .* by srun'):
+        settle_launcher('slurm')
