@@ -24,13 +24,14 @@ def stored_names(checkpoint: dict, model: nn.Module) -> Optional[List[str]]:
     if names is not None:
         return names
     groups = checkpoint['optimizer']['param_groups']
-    if all('param_names' in group for group in groups):
+    if all('param_names' in group for group in groups):  # groups of several parameters
         return [name for group in groups for name in group['param_names']]
     if all('param_name' in group for group in groups):
         return [group['param_name'] for group in groups]
-    names = [name for name, _ in model.named_parameters()]
-    indices = [index for group in groups for index in group['params']]
-    return names if len(indices) == len(names) else None
+    parameters = dict(model.named_parameters())
+    trained = [name for name, parameter in parameters.items() if parameter.requires_grad]
+    count = sum(len(group['params']) for group in groups)
+    return next((names for names in (trained, list(parameters)) if len(names) == count), None)
 
 
 def carry_moments(checkpoint: dict, model: nn.Module, wrapper: OptimWrapper) -> List[str]:

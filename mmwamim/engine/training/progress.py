@@ -65,9 +65,10 @@ class Progress:
             skipped, first = stored.pop('skipped'), stored.pop('first')
             pending = stored.pop('pending')
             return cls(Layout(**stored), Position(epoch, step, skipped, first), pending)
-        steps = checkpoint.get('steps_per_epoch') or now.steps
-        if now.counts == 'epochs' and epoch and step % epoch == 0:
-            steps = step // epoch
+        steps = checkpoint.get('steps_per_epoch')
+        if not steps:  # MMEngine's own, which are written at the end of an epoch
+            ended = now.counts == 'epochs' and epoch and step % epoch == 0
+            steps = step // epoch if ended else now.steps
         then = now if steps == now.steps else replace(
             now, steps=steps, images=steps * now.images_a_step)
         return cls(then, Position(epoch, step), 0)

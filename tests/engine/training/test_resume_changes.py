@@ -5,6 +5,7 @@ from mmengine.hooks import Hook
 
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.errors import UserError
+from tests.faults.kill_and_resume import same
 from tests.runs import PRETRAIN, make_images, prepare, record
 
 
@@ -159,3 +160,27 @@ def test_a_changed_seed_is_taken(images, halfway, tmp_path):
                      halfway[0], fields=['randomness.seed=5'])
     assert resumed.runner.seed == 5 and resumed.runner.train_dataloader.sampler.seed != 0
     assert 'the seed was 0 and is now 5' in said(tmp_path)
+
+
+def test_a_checkpoint_of_an_earlier_version_goes_on_to_the_bit(images, halfway, tmp_path):
+    """It names neither its parameters nor its run, nor what its steps are made of."""
+    path, seen = halfway
+    old = read_checkpoint(path)
+    for field in ('progress', 'parameter_names', 'validated'):
+        del old[field]
+    del old['message_hub']['runtime_info']['run']
+    old['steps_per_epoch'] = 4
+    torch.save(old, tmp_path / 'preempted.pth')
+    options = ['--epochs', 4, '--batch-size', 4]
+    record(PRETRAIN, images, tmp_path / 'new', *options, '--resume', path)
+    record(PRETRAIN, images, tmp_path / 'old', *options, '--resume', tmp_path / 'preempted.pth')
+    assert same(tmp_path / 'new/epoch_4.pth', tmp_path / 'old/epoch_4.pth') == []
+
+
+def test_other_groups_are_matched_by_name(images, halfway, tmp_path):
+    """All parameters decay: one group in place of one for every tensor."""
+    resumed = record(PRETRAIN, images, tmp_path, '--epochs', 4, '--batch-size', 4, '--resume',
+                     halfway[0], fields=['optim_wrapper.paramwise_cfg=None'])
+    assert len(resumed.runner.optim_wrapper.optimizer.param_groups) == 1
+    assert resumed.steps[0] == (1, 2, 6)
+    assert 'optim_wrapper.paramwise_cfg.bias_decay_mult: 0.0 -> (not set)' in said(tmp_path)
