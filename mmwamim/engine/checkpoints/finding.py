@@ -19,7 +19,7 @@ PATTERNS = ('epoch_*.pth', 'iter_*.pth', PREEMPTED_NAME)
 
 
 class RunName(NamedTuple):
-    """The run that wrote a checkpoint; the id is None before version 0.2."""
+    """The run that wrote a checkpoint; files of earlier versions have no id."""
     id: Optional[str] = None
     started: float = 0.
     config: str = 'an earlier version'
