@@ -7,6 +7,7 @@ torchrun does the work. Added are a free port where one machine is all there is,
 several machines cannot have theirs, and signals: SIGTERM and SIGUSR1 go to the processes, which
 save and stop together, and their exit code becomes that of this one.
 """
+import ctypes
 import os
 import signal
 import socket
@@ -72,6 +73,12 @@ def children(process: int) -> list:
         return []
 
 
+def leave_with_parent() -> None:
+    """Ends the process that calls it when its parent is killed: torchrun would train on."""
+    if sys.platform == 'linux':
+        ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG
+
+
 def main() -> None:
     if len(sys.argv) < 3:
         sys.exit(f'usage: {sys.argv[0]} PROCESSES SCRIPT [arguments]')
@@ -84,7 +91,8 @@ def main() -> None:
                f'--master_addr={os.environ.get("MASTER_ADDR") or "127.0.0.1"}',
                f'--master_port={port}', script, *arguments, '--launcher', 'pytorch']
     with tempfile.NamedTemporaryFile(prefix='exit_code_') as code:
-        agent = subprocess.Popen(command, env={**os.environ, 'EXIT_CODE_FILE': code.name})
+        agent = subprocess.Popen(command, env={**os.environ, 'EXIT_CODE_FILE': code.name},
+                                 preexec_fn=leave_with_parent)
 
         def hand_on(number: int, frame) -> None:
             workers = children(agent.pid)

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from mmwamim.errors import PREEMPTED
+from tests.faults.kill_and_resume import alive
 from tests.runs import ROOT
 
 
@@ -44,6 +45,34 @@ def test_several_machines_are_told_which_variable_to_set(starter, taken):
     assert starter.choose_port(2, 1, str(taken)) == taken  # the first machine listens
     with pytest.raises(SystemExit, match="PORT must be a number, not 'x'"):
         starter.choose_port(1, 0, 'x')
+
+
+def test_nobody_trains_on_when_the_launcher_is_killed(tmp_path):
+    script = tmp_path / 'script.py'
+    script.write_text(textwrap.dedent(f'''
+        import os, time
+        from pathlib import Path
+        from mmwamim.engine.distributed import settle_launcher
+        settle_launcher('pytorch')
+        Path({str(tmp_path)!r}, 'pid').write_text(str(os.getpid()))
+        time.sleep(300)
+    '''))
+    command = [sys.executable, ROOT / 'tools/start_processes.py', '1', script]
+    started = subprocess.Popen([str(part) for part in command],
+                               env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    file = tmp_path / 'pid'
+    while not (file.exists() and file.read_text()):
+        assert started.poll() is None
+        time.sleep(0.1)
+    worker = int(file.read_text())
+    assert alive(worker)
+    started.kill()
+    started.wait()
+    for _ in range(100):
+        if not alive(worker):
+            break
+        time.sleep(0.1)
+    assert not alive(worker)
 
 
 def test_signals_reach_the_processes_and_their_code_comes_back(tmp_path):
