@@ -6,8 +6,22 @@ import pywt
 import torch
 import torch.nn.functional as F
 from mmpretrain.models.utils import resize_pos_embed
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmwamim.models import WaMIM
+
+# Operations that wait for the device to hand a value to the host.
+READ_BACKS = {'aten._local_scalar_dense.default', 'aten.nonzero.default',
+              'aten.masked_select.default', 'aten.is_nonzero.default'}
+
+
+class NoReadBack(TorchDispatchMode):
+    """Fails where a value of a tensor is read: on a GPU the host would wait there."""
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        assert str(function) not in READ_BACKS, f'{function}: a value is read back'
+        return function(*arguments, **(keywords or {}))
+
 
 TINY = dict(embed_dims=32, num_layers=4, num_heads=2, feedforward_channels=64)
 LOSS_WEIGHTS = (0.8, 0.9, 1.1, 1.2)

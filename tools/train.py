@@ -65,6 +65,7 @@ def build_config(args: argparse.Namespace) -> Config:
     launch.settle_launcher(args.launcher)
     launch.settle_work_dir(cfg, args.config, args.work_dir)
     launch.settle_precision(cfg, args.amp)
+    launch.settle_step(cfg)
     launch.settle_length(cfg, args.epochs)
     launch.settle_accumulation(cfg)
     if args.compile:

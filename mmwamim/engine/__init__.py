@@ -2,6 +2,7 @@ from .checkpoints import AtomicCheckpointHook
 from .compile import CompileHook
 from .cpu import CPUHook
 from .data import DataReportHook
+from .guarded import GuardedOptimWrapper
 from .hooks import DataWaitHook, EncoderExportHook, RunSummaryHook
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .optimizer_groups import MergedOptimWrapperConstructor, RegroupHook
@@ -9,12 +10,13 @@ from .probe import FeatureProbeHook
 from .resume import ResumableTrainLoop
 from .sharding import ShardedRunner, ShardingHook
 from .training import PreemptionHook, ResumableIterLoop, ResumeHook
+from .watch import DeferredInfoHook, GuardedEMAHook
 from .weights import EncoderArrivedHook
 
 __all__ = [
     'AtomicCheckpointHook', 'CPUHook', 'CompileHook', 'DataReportHook', 'DataWaitHook',
-    'EncoderArrivedHook', 'EncoderExportHook', 'FeatureProbeHook',
-    'LayerDecayOptimWrapperConstructor', 'MergedOptimWrapperConstructor', 'PreemptionHook',
-    'RegroupHook', 'ResumableIterLoop', 'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook',
-    'ShardedRunner', 'ShardingHook'
+    'DeferredInfoHook', 'EncoderArrivedHook', 'EncoderExportHook', 'FeatureProbeHook',
+    'GuardedEMAHook', 'GuardedOptimWrapper', 'LayerDecayOptimWrapperConstructor',
+    'MergedOptimWrapperConstructor', 'PreemptionHook', 'RegroupHook', 'ResumableIterLoop',
+    'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook', 'ShardedRunner', 'ShardingHook'
 ]

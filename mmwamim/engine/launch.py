@@ -29,12 +29,42 @@ def settle_precision(cfg: Config, amp: bool) -> None:
     wrapper = cfg.get('optim_wrapper')
     if wrapper is None:
         return
-    if amp and torch.cuda.is_available() and wrapper.get('type') != 'AmpOptimWrapper':
-        wrapper.update(type='AmpOptimWrapper', dtype='bfloat16', loss_scale=dict(enabled=False))
-    if not torch.cuda.is_available() and wrapper.get('type') == 'AmpOptimWrapper':
+    ours = _is(wrapper, 'GuardedOptimWrapper')
+    if amp and torch.cuda.is_available() and not _is(wrapper, 'AmpOptimWrapper'):
+        wrapper.update(type='mmwamim.GuardedOptimWrapper', dtype='bfloat16')
+    if not torch.cuda.is_available() and (ours or _is(wrapper, 'AmpOptimWrapper')):
         for field in ('dtype', 'loss_scale', 'use_fsdp'):
             wrapper.pop(field, None)
-        wrapper['type'] = 'OptimWrapper'
+        wrapper['type'] = 'mmwamim.GuardedOptimWrapper'
+
+
+def settle_step(cfg: Config) -> None:
+    """Puts parts that never wait for the device, and that no bad step gets past, where a config
+    has MMEngine's. Loss scaling, which float16 needs, stays MMEngine's."""
+    wrapper = cfg.get('optim_wrapper')
+    if wrapper is None or 'optimizer' not in wrapper:
+        return
+    scaled = wrapper.get('loss_scale', 'dynamic' if _is(wrapper, 'AmpOptimWrapper') else None)
+    unscaled = scaled is None or (isinstance(scaled, dict) and not scaled.get('enabled', True))
+    if unscaled and wrapper.get('type', 'OptimWrapper').split('.')[-1] in (
+            'OptimWrapper', 'AmpOptimWrapper'):
+        for field in ('loss_scale', 'use_fsdp'):
+            wrapper.pop(field, None)
+        wrapper.type = 'mmwamim.GuardedOptimWrapper'
+    if wrapper.get('constructor', '').split('.')[-1] in ('', 'DefaultOptimWrapperConstructor'):
+        wrapper.constructor = 'mmwamim.MergedOptimWrapperConstructor'
+    hooks = cfg.setdefault('default_hooks', {})
+    if _is(hooks.get('runtime_info') or dict(type='RuntimeInfoHook'), 'RuntimeInfoHook'):
+        hooks['runtime_info'] = dict(type='mmwamim.DeferredInfoHook')
+    hooks.setdefault('regroup', dict(type='mmwamim.RegroupHook'))
+    for hook in cfg.get('custom_hooks', []):
+        if _is(hook, 'EMAHook'):
+            hook.type = 'mmwamim.GuardedEMAHook'
+
+
+def _is(part: dict, name: str) -> bool:
+    """Whether a part of a config is of a type, with or without the package's prefix."""
+    return str(part.get('type', '')).split('.')[-1] == name
 
 
 def settle_sharding(cfg: Config, launcher: str) -> None:

@@ -8,7 +8,6 @@ from torch import nn
 
 from mmwamim.datasets.sampling import seed_everything
 from mmwamim.errors import PREEMPTED
-from mmwamim.models.finite import NonFiniteLoss
 from mmwamim.registry import LOOPS
 
 from .checkpoints import AtomicBackend, damage, latest_checkpoint
@@ -26,9 +25,10 @@ __all__ = ['PREEMPTED', 'AtomicBackend', 'PreemptionHook', 'ResumableTrainLoop',
 class ResumableTrainLoop(EpochBasedTrainLoop):
     """MMEngine's loop over epochs, which can go on in the middle of one.
 
-    A step whose loss is not finite changes no weight. Such steps are skipped as long as there are
-    no more than ``max_bad_steps`` of them in a run; the next one stops it, on all processes, with
-    a message that names the step, the level, the learning rate, the files of the batch and the
+    A step whose loss or gradient is not finite changes no weight (``GuardedOptimWrapper``). Such
+    steps are skipped as long as there are no more than ``max_bad_steps`` of them in a run; when
+    there are more, the next look of ``DeferredInfoHook`` stops it, on all processes, with a
+    message that names the steps, the levels, the learning rate, the files of the batches and the
     last good checkpoint.
 
     Before each step torch is seeded with the run's seed, the step and the process, so masks,
@@ -45,7 +45,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     def __init__(self, runner: Runner, dataloader, max_epochs: int, max_bad_steps: int = 0,
                  **loop) -> None:
         super().__init__(runner, build_loader(runner, dataloader), max_epochs, **loop)
-        self.max_bad_steps, self.bad_steps = max_bad_steps, 0
+        self.max_bad_steps = max_bad_steps
 
     def run(self) -> nn.Module:
         with explained():
@@ -81,25 +81,4 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
         seed_everything(self.runner.seed, self._iter, get_rank())
-        try:
-            super().run_iter(idx, data_batch)
-        except NonFiniteLoss as error:
-            self.bad_steps += 1
-            message = self._describe(error, data_batch)
-            if self.bad_steps > self.max_bad_steps:
-                raise NonFiniteLoss(message) from None
-            self.runner.logger.warning(f'{message}; skipped, {self.bad_steps} of at most '
-                                       f'{self.max_bad_steps} such steps')
-            self.runner.optim_wrapper.zero_grad()
-            self.runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch,
-                                  outputs=None)
-            self._iter += 1
-
-    def _describe(self, error: NonFiniteLoss, batch: Sequence[dict]) -> str:
-        rates = sorted({rate for rates in self.runner.optim_wrapper.get_lr().values()
-                        for rate in rates})
-        files = [sample.img_path for sample in batch.get('data_samples') or []]
-        good = latest_checkpoint(self.runner.work_dir)
-        return (f'step {self._iter + 1} (epoch {self._epoch + 1}), process {get_rank()}: {error}; '
-                f'learning rate {rates[-1]:.3g}; files of the batch: {", ".join(files)}; last '
-                f'good checkpoint: {good}')
+        super().run_iter(idx, data_batch)

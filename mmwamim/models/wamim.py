@@ -7,7 +7,6 @@ from torch import Tensor
 
 from mmwamim.registry import MODELS
 
-from .finite import check_finite
 from .masking import MaskPlan, as_plan, count_visible, mask_of_noise, repeat_units, upload
 
 
@@ -97,11 +96,6 @@ class WaMIM(BaseSelfSupervisor):
         predictions = self.neck(features, plan)
         targets = self.target_generator(inputs)
         return self.head(predictions, targets, plan)
-
-    def parse_losses(self, losses: Dict[str, Tensor]):
-        """As MMEngine's; raises :class:`NonFiniteLoss` before a bad loss changes a weight."""
-        check_finite(losses)
-        return super().parse_losses(losses)
 
     def plan_mask(self, images: Tensor) -> MaskPlan:
         """Draws the mask of one step for images (B, C, H, W), and plans what follows from it.

@@ -2,6 +2,8 @@
 default_scope = 'mmpretrain'
 
 default_hooks = dict(
+    # Losses stay on the device until they are logged; bad steps stop the run there.
+    runtime_info=dict(type='mmwamim.DeferredInfoHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=100),
     param_scheduler=dict(type='ParamSchedulerHook'),

@@ -1,15 +1,12 @@
 # AdamW for ViT at batch 2048: base lr 2e-4, lr = base lr * batch / 256.
 optim_wrapper = dict(
     # On a GPU the networks run in bfloat16, which needs no loss scaling; wavelets and loss stay
-    # in float32. Where there is no GPU tools/train.py takes OptimWrapper, all float32.
-    type='AmpOptimWrapper',
+    # in float32. Where there is no GPU tools/train.py takes float32 for all.
+    type='mmwamim.GuardedOptimWrapper',
     dtype='bfloat16',
-    loss_scale=dict(enabled=False),
     optimizer=dict(
         type='AdamW', lr=2e-4 * 2048 / 256, betas=(0.9, 0.95), weight_decay=0.05,
         fused=True),
-    # Nothing is clipped, but the norm is logged.
-    clip_grad=dict(max_norm=1e9),
     # No decay on norms, biases, positions and tokens: two groups of parameters.
     constructor='mmwamim.MergedOptimWrapperConstructor',
     paramwise_cfg=dict(

@@ -1,8 +1,7 @@
 # 160k steps at batch 16: AdamW 4e-4, 1500 steps of warm-up, then linear to 0.
 optim_wrapper = dict(
-    type='AmpOptimWrapper',
+    type='mmwamim.GuardedOptimWrapper',
     dtype='bfloat16',
-    loss_scale=dict(enabled=False),
     optimizer=dict(type='AdamW', lr=4e-4, betas=(0.9, 0.999), weight_decay=0.05,
                    fused=True),
     constructor='mmwamim.LayerDecayOptimWrapperConstructor',

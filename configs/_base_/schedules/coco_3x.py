@@ -1,8 +1,7 @@
 # 36 epochs at batch 16: AdamW 1e-4, divided by ten after 27 and 33 epochs.
 optim_wrapper = dict(
-    type='AmpOptimWrapper',
+    type='mmwamim.GuardedOptimWrapper',
     dtype='bfloat16',
-    loss_scale=dict(enabled=False),
     optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05,
                    fused=True),
     constructor='mmwamim.MergedOptimWrapperConstructor',

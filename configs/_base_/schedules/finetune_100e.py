@@ -1,9 +1,8 @@
 # Fine-tuning: AdamW at batch 2048, base lr 4e-4 (lr = base lr * batch / 256), layer-wise decay,
 # 100 epochs with 20 of warm-up, cosine to 0.
 optim_wrapper = dict(
-    type='AmpOptimWrapper',
+    type='mmwamim.GuardedOptimWrapper',
     dtype='bfloat16',
-    loss_scale=dict(enabled=False),
     optimizer=dict(
         type='AdamW', lr=4e-4 * 2048 / 256, betas=(0.9, 0.999), weight_decay=0.05,
         fused=True),

@@ -1,9 +1,8 @@
 # Linear probing as in MAE: LARS at batch 16384, base lr 0.1 (lr = base lr * batch / 256), no
 # weight decay, 90 epochs with 10 of warm-up.
 optim_wrapper = dict(
-    type='AmpOptimWrapper',
+    type='mmwamim.GuardedOptimWrapper',
     dtype='bfloat16',
-    loss_scale=dict(enabled=False),
     optimizer=dict(type='mmpretrain.LARS', lr=0.1 * 16384 / 256, momentum=0.9, weight_decay=0.))
 auto_scale_lr = dict(enable=True, base_batch_size=16384)
 

@@ -16,6 +16,7 @@ from mmwamim.errors import Preempted
 from mmwamim.registry import HOOKS
 
 from ..checkpoints.finding import PREEMPTED_NAME
+from ..watch import look_at_steps
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 REASON_NAME = 'stopped_by'  # a file of the work directory with the name of the signal
@@ -93,6 +94,7 @@ class PreemptionHook(Hook):
         return bool(asked)
 
     def _stop(self, runner: Runner, meta: dict) -> None:
+        look_at_steps(runner)  # a bad state is not saved
         runner.save_checkpoint(runner.work_dir, PREEMPTED_NAME, meta=meta, by_epoch=False,
                                backend_args=dict(backend='atomic'))
         path = Path(runner.work_dir) / PREEMPTED_NAME
