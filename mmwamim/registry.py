@@ -15,6 +15,8 @@ TRANSFORMS = Registry('transform', parent=root.TRANSFORMS, scope=SCOPE,
 DATASETS = Registry('dataset', parent=root.DATASETS, scope=SCOPE, locations=['mmwamim.datasets'])
 DATA_SAMPLERS = Registry('data sampler', parent=root.DATA_SAMPLERS, scope=SCOPE,
                          locations=['mmwamim.datasets'])
+FUNCTIONS = Registry('function', parent=root.FUNCTIONS, scope=SCOPE,
+                     locations=['mmwamim.datasets'])
 LOOPS = Registry('loop', parent=root.LOOPS, scope=SCOPE, locations=['mmwamim.engine'])
 METRICS = Registry('metric', parent=root.METRICS, scope=SCOPE, locations=['mmwamim.evaluation'])
 HOOKS = Registry('hook', parent=root.HOOKS, scope=SCOPE,

@@ -12,7 +12,8 @@ from mmwamim.errors import UserError
 # Where the parts of a config are registered, tried in this order.
 REGISTRIES = (root.MODELS, root.DATASETS, root.TRANSFORMS, root.HOOKS, root.DATA_SAMPLERS,
               root.LOOPS, root.OPTIM_WRAPPERS, root.OPTIMIZERS, root.PARAM_SCHEDULERS,
-              root.METRICS, root.VISUALIZERS, root.VISBACKENDS, root.OPTIM_WRAPPER_CONSTRUCTORS)
+              root.METRICS, root.VISUALIZERS, root.VISBACKENDS, root.OPTIM_WRAPPER_CONSTRUCTORS,
+              root.FUNCTIONS)
 # Fields that a builder takes out before the class sees them.
 BUILDERS = {'type', '_scope_', '_delete_', 'convert_to_iter_based', 'constructor',
             'paramwise_cfg', 'init_cfg', 'use_fsdp'}

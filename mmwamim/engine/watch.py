@@ -19,7 +19,7 @@ class StepReport(NamedTuple):
     step: int
     epoch: int
     rate: float
-    files: List[str]
+    files: Sequence[str]
     names: List[str]
     """Of the values, in their order."""
     values: Tensor
@@ -149,12 +149,18 @@ def report_step(runner: Runner, data_batch: Any, outputs: Dict[str, Any]) -> Ste
     losses = [value for name, value in values.items() if 'loss' in name]
     finite = torch.stack(losses).isfinite().all().float() if losses else torch.ones_like(good)
     values.update({name: scalar(value) for name, value in reports.items()})
-    samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
     rates = [rate for rates in wrapper.get_lr().values() for rate in rates]
     return StepReport(
         runner.iter + 1, runner.epoch + 1, max(rates),
-        [str(getattr(sample, 'img_path', '?')) for sample in samples or []],
+        _files(data_batch),
         list(values), torch.stack([*values.values(), finite, good]))
+
+
+def _files(data_batch: Any) -> Sequence[str]:
+    samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
+    if hasattr(samples, 'paths'):
+        return samples.paths
+    return [str(getattr(sample, 'img_path', '?')) for sample in samples or []]
 
 
 def _describe(report: StepReport, values: Dict[str, float], losses_finite: bool) -> str:

@@ -86,6 +86,7 @@ def test_groups_of_the_configs(config, most):
     settle_precision(cfg, amp=False)
     groups = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
     assert len(groups) == most
+    assert {type(group) for group in groups} == {dict}
     assert sum(len(group['params']) for group in groups) == sum(
         parameter.requires_grad for parameter in model.parameters())
 

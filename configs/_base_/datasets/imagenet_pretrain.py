@@ -20,7 +20,7 @@ train_dataloader = dict(
     pin_memory=True,
     drop_last=True,
     sampler=dict(type='mmwamim.ResumableSampler', shuffle=True),
-    collate_fn=dict(type='default_collate'),
+    collate_fn=dict(type='mmwamim.collate_images'),
     dataset=dict(
         type='mmwamim.UnlabelledImages',
         data_root='data/imagenet',

@@ -1,0 +1,53 @@
+"""From samples to a batch that is quick to hand over to the training process."""
+from typing import List, Sequence
+
+from mmengine.dataset import default_collate
+from mmpretrain.structures import DataSample
+
+from mmwamim.registry import FUNCTIONS
+
+
+class PathSamples:
+    """The data samples of a batch of which only the files are known.
+
+    It is read like a list of ``DataSample`` with ``img_path``, and each is made when it is read: a
+    list of them would take longer to hand over than all else that the host does in a step.
+
+    Args:
+        paths: Of the images, in the batch's order.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.paths = tuple(paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, place: int) -> DataSample:
+        sample = DataSample()
+        sample.set_metainfo(dict(img_path=self.paths[place]))
+        return sample
+
+
+@FUNCTIONS.register_module()
+def collate_images(batch: List[dict]) -> dict:
+    """MMEngine's ``default_collate`` for batches of pre-training.
+
+    Args:
+        batch: Dicts of tensors and ``data_samples``.
+
+    Returns:
+        The same keys. ``data_samples`` that have a path and nothing else are
+        :class:`PathSamples`; others, such as those with masks, stay a list.
+    """
+    samples = [item.get('data_samples') for item in batch]
+    if not all(_is_path(sample) for sample in samples):
+        return default_collate(batch)
+    rest = [{key: value for key, value in item.items() if key != 'data_samples'}
+            for item in batch]
+    return dict(default_collate(rest),
+                data_samples=PathSamples([sample.img_path for sample in samples]))
+
+
+def _is_path(sample) -> bool:
+    return isinstance(sample, DataSample) and sample.all_keys() == ['img_path']

@@ -1,0 +1,199 @@
+"""Measures what the host does in a training step besides the networks.
+
+    python tools/benchmark/host.py                                    # ViT-B, batch 512
+    python tools/benchmark/host.py configs/wamim/swin_b_400e.py --batch 256
+
+The run is a real one: runner, loader with workers, hooks, schedulers and optimizer wrapper are
+those of the config, as tools/train.py settles them. The networks do nothing: encoder, decoders,
+target and head return at once, and every parameter has one element, so that launching the
+optimizer is measured and not its arithmetic. Images are constant, of 8 pixels a side in the loader,
+since on a GPU a thread of the loader copies their pixels, and not normalised, which is the
+device's work; for the mask they have their own size. The mask and its plan are made for images
+that are nowhere (the meta device): launched, as for a GPU, and not computed; `--plan-on cpu`
+computes them here. Time is that of the main thread on its core, so that other work on the machine
+does not count.
+"""
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Callable, Dict, List
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import DATASETS
+from mmengine.runner import Runner
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from mmwamim.datasets.sampling import Draw
+from mmwamim.engine import launch
+
+
+@DATASETS.register_module()
+class ConstantImages(Dataset):
+    """Images that cost nothing, with samples that name files as those of a real data set do."""
+
+    metainfo: dict = {}
+
+    def __init__(self, count: int, size: int = 8) -> None:
+        self.count, self.pixels = count, torch.zeros(3, size, size, dtype=torch.uint8)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, draw: Draw) -> dict:
+        sample = DataSample()
+        sample.set_metainfo(dict(img_path=f'/data/imagenet/train/n{draw.index % 1000:08d}/'
+                                          f'n{draw.index:08d}.JPEG'))
+        return dict(inputs=self.pixels, data_samples=sample)
+
+
+class Parts:
+    """Seconds of this thread on its core, by part of a step."""
+
+    def __init__(self) -> None:
+        self.steps: List[Dict[str, float]] = []
+        self.now: Dict[str, float] = defaultdict(float)
+
+    def wrap(self, name: str, function: Callable) -> Callable:
+        def timed(*args, **kwargs):
+            started = time.thread_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.now[name] += time.thread_time() - started
+        return timed
+
+
+class StepTimer(Hook):
+    """Divides the run into steps, from one end to the next."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts, self.started = parts, None
+
+    def after_train_iter(self, runner: Runner, **_) -> None:
+        ended = time.thread_time()
+        if self.started is not None:
+            self.parts.now['whole step'] = ended - self.started
+            self.parts.steps.append(dict(self.parts.now))
+        self.parts.now.clear()
+        self.started = time.thread_time()
+
+
+def empty_networks(model: nn.Module, parts: Parts, size: int, plan_on: str) -> None:
+    """Leaves the model its parameters, of one element each, and what is not a network."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.new_zeros([1] * parameter.dim())
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    gradients = [torch.ones_like(parameter) for parameter in trained]
+    names = model.head.level_names
+
+    def lose(*_) -> Dict[str, Tensor]:
+        for parameter, gradient in zip(trained, gradients, strict=True):
+            parameter.grad = gradient
+        anchor = trained[0].sum()
+        return {f'loss_{name}': anchor * 1. for name in names}
+
+    def hand_over(data: dict, training: bool = False) -> dict:
+        batch = len(data['inputs'])
+        return dict(data, inputs=torch.empty(1, device=plan_on).expand(batch, 3, size, size))
+
+    model.init_weights = lambda: None
+    model.data_preprocessor.forward = hand_over
+    for network in (model.backbone, model.neck, model.target_generator):
+        network.forward = lambda *_: []
+    model.head.forward = parts.wrap('(networks)', lose)
+
+
+def build_runner(args: argparse.Namespace, parts: Parts, work_dir: str) -> Runner:
+    cfg = Config.fromfile(args.config)
+    cfg.work_dir = work_dir
+    launch.settle_precision(cfg, amp=False)
+    launch.settle_step(cfg)
+    launch.settle_processes(cfg, 'none')
+    cfg.log_level = 'WARNING'
+    cfg.train_cfg.max_epochs = 1
+    cfg.param_scheduler = [dict(scheduler, by_epoch=False, end=10**6, begin=0,
+                                convert_to_iter_based=False) for scheduler in cfg.param_scheduler]
+    cfg.custom_hooks = [hook for hook in cfg.custom_hooks
+                        if not hook['type'].endswith(('RunSummaryHook', 'EncoderExportHook'))]
+    cfg.default_hooks.checkpoint = None
+    size = cfg.model.backbone.img_size
+    count = (args.steps + args.warmup + 1) * args.batch
+    cfg.merge_from_dict(dict(train_dataloader=dict(
+        batch_size=args.batch, num_workers=args.workers, persistent_workers=args.workers > 0,
+        dataset=dict(_delete_=True, type='ConstantImages', count=count))))
+    runner = Runner.from_cfg(cfg)
+    model = runner.model
+    empty_networks(model, parts, size, args.plan_on)
+    for name in ('plan_mask', 'draw_mask'):
+        if hasattr(model, name):
+            setattr(model, name, parts.wrap('mask and plan', getattr(model, name)))
+            break
+    runner.register_hook(StepTimer(parts), priority='LOWEST')
+    for hook in runner.hooks:
+        if not isinstance(hook, StepTimer):
+            for place in ('before_train_iter', 'after_train_iter'):
+                name = 'schedulers' if type(hook).__name__ == 'ParamSchedulerHook' else 'hooks'
+                setattr(hook, place, parts.wrap(name, getattr(hook, place)))
+    return runner
+
+
+class WrapOptimizer(Hook):
+    """Times the optimizer once the schedulers have put themselves around its wrapper."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+
+    def before_train(self, runner: Runner) -> None:
+        wrapper = runner.optim_wrapper
+        wrapper.update_params = self.parts.wrap('optimizer and its wrapper', wrapper.update_params)
+
+
+def report(args: argparse.Namespace, parts: Parts) -> None:
+    steps = parts.steps[args.warmup:]
+    names = [name for name in steps[0] if name not in ('whole step', '(networks)')]
+    known = {name: [step.get(name, 0.) for step in steps] for name in names}
+    rest = [step['whole step'] - sum(step.get(name, 0.) for name in [*names, '(networks)'])
+            for step in steps]
+    rows = {**known, 'loader hand-over and the loop': rest,
+            '**all**': [step['whole step'] - step.get('(networks)', 0.) for step in steps]}
+    print(f'{args.config}, batch {args.batch}, {args.workers} loader workers, plan on '
+          f'{args.plan_on}, {torch.get_num_threads()} thread, torch {torch.__version__}, '
+          f'{len(steps)} steps\n')
+    print('| host time a step, ms | mean | median | most |\n|---|---|---|---|')
+    for name, values in rows.items():
+        print(f'| {name} | {1e3 * statistics.mean(values):.2f} | '
+              f'{1e3 * statistics.median(values):.2f} | {1e3 * max(values):.2f} |')
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description='Measure host time outside the networks')
+    parser.add_argument('config', nargs='?', default='configs/wamim/vit_b_400e.py')
+    parser.add_argument('--batch', type=int, default=512)
+    parser.add_argument('--steps', type=int, default=100)
+    parser.add_argument('--warmup', type=int, default=10)
+    parser.add_argument('--workers', type=int, default=1)
+    parser.add_argument('--plan-on', choices=['meta', 'cpu'], default='meta')
+    args = parser.parse_args()
+    if not Path(args.config).is_file():
+        sys.exit(f'error: there is no config {args.config!r}')
+    torch.set_num_threads(1)
+    parts = Parts()
+    with tempfile.TemporaryDirectory() as work_dir:
+        runner = build_runner(args, parts, work_dir)
+        runner.register_hook(WrapOptimizer(parts), priority='LOWEST')
+        runner.train()
+    report(args, parts)
+
+
+if __name__ == '__main__':
+    main()
