@@ -76,12 +76,16 @@ class StepTimer(Hook):
 
     priority = 'LOWEST'
 
-    def __init__(self, parts: Parts) -> None:
-        self.parts, self.started = parts, None
+    def __init__(self, parts: Parts, steps: int, lead: float) -> None:
+        self.parts, self.steps, self.lead, self.started = parts, steps, lead, None
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
+        if batch_idx == 0:
+            time.sleep(self.lead)
 
     def after_train_iter(self, runner: Runner, **_) -> None:
         ended = time.thread_time()
-        if self.started is not None:
+        if self.started is not None and len(self.parts.steps) < self.steps:
             self.parts.now['whole step'] = ended - self.started
             self.parts.steps.append(dict(self.parts.now))
         self.parts.now.clear()
@@ -127,9 +131,11 @@ def build_runner(args: argparse.Namespace, parts: Parts, work_dir: str) -> Runne
                         if not hook['type'].endswith(('RunSummaryHook', 'EncoderExportHook'))]
     cfg.default_hooks.checkpoint = None
     size = cfg.model.backbone.img_size
-    count = (args.steps + args.warmup + 1) * args.batch
+    # The loader is ahead by all the steps that are measured, and draws indices during each.
+    ahead = args.steps + args.warmup + 1
+    count = 2 * ahead * args.batch
     cfg.merge_from_dict(dict(train_dataloader=dict(
-        batch_size=args.batch, num_workers=args.workers, persistent_workers=args.workers > 0,
+        batch_size=args.batch, num_workers=args.workers, prefetch_factor=-(-ahead // args.workers),
         dataset=dict(_delete_=True, type='ConstantImages', count=count))))
     runner = Runner.from_cfg(cfg)
     model = runner.model
@@ -138,7 +144,7 @@ def build_runner(args: argparse.Namespace, parts: Parts, work_dir: str) -> Runne
         if hasattr(model, name):
             setattr(model, name, parts.wrap('mask and plan', getattr(model, name)))
             break
-    runner.register_hook(StepTimer(parts), priority='LOWEST')
+    runner.register_hook(StepTimer(parts, ahead - 1, args.lead), priority='LOWEST')
     for hook in runner.hooks:
         if not isinstance(hook, StepTimer):
             for place in ('before_train_iter', 'after_train_iter'):
@@ -182,6 +188,8 @@ def main() -> None:
     parser.add_argument('--steps', type=int, default=100)
     parser.add_argument('--warmup', type=int, default=10)
     parser.add_argument('--workers', type=int, default=1)
+    parser.add_argument('--lead', type=float, default=5., metavar='SECONDS',
+                        help='for the loader to get ahead')
     parser.add_argument('--plan-on', choices=['meta', 'cpu'], default='meta')
     args = parser.parse_args()
     if not Path(args.config).is_file():
