@@ -24,6 +24,8 @@ HOOKS = Registry('hook', parent=root.HOOKS, scope=SCOPE,
 OPTIM_WRAPPER_CONSTRUCTORS = Registry('optimizer wrapper constructor',
                                       parent=root.OPTIM_WRAPPER_CONSTRUCTORS, scope=SCOPE,
                                       locations=['mmwamim.engine'])
+OPTIMIZERS = Registry('optimizer', parent=root.OPTIMIZERS, scope=SCOPE,
+                      locations=['mmwamim.engine'])
 OPTIM_WRAPPERS = Registry('optimizer wrapper', parent=root.OPTIM_WRAPPERS, scope=SCOPE,
                           locations=['mmwamim.engine'])
 VISUALIZERS = Registry('visualizer', parent=root.VISUALIZERS, scope=SCOPE,

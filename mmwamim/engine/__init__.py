@@ -2,6 +2,7 @@ from .checkpoints import AtomicCheckpointHook
 from .compile import CompileHook
 from .cpu import CPUHook
 from .data import DataReportHook
+from .fused_adamw import FusedAdamW
 from .guarded import GuardedOptimWrapper
 from .hooks import DataWaitHook, EncoderExportHook, RunSummaryHook
 from .layer_decay import LayerDecayOptimWrapperConstructor
@@ -16,7 +17,7 @@ from .weights import EncoderArrivedHook
 __all__ = [
     'AtomicCheckpointHook', 'CPUHook', 'CompileHook', 'DataReportHook', 'DataWaitHook',
     'DeferredInfoHook', 'EncoderArrivedHook', 'EncoderExportHook', 'FeatureProbeHook',
-    'GuardedEMAHook', 'GuardedOptimWrapper', 'LayerDecayOptimWrapperConstructor',
+    'FusedAdamW', 'GuardedEMAHook', 'GuardedOptimWrapper', 'LayerDecayOptimWrapperConstructor',
     'MergedOptimWrapperConstructor', 'PreemptionHook', 'RegroupHook', 'ResumableIterLoop',
     'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook', 'ShardedRunner', 'ShardingHook'
 ]

@@ -5,8 +5,7 @@ optim_wrapper = dict(
     type='mmwamim.GuardedOptimWrapper',
     dtype='bfloat16',
     optimizer=dict(
-        type='AdamW', lr=2e-4 * 2048 / 256, betas=(0.9, 0.95), weight_decay=0.05,
-        fused=True),
+        type='mmwamim.FusedAdamW', lr=2e-4 * 2048 / 256, betas=(0.9, 0.95), weight_decay=0.05),
     # No decay on norms, biases, positions and tokens: two groups of parameters.
     constructor='mmwamim.MergedOptimWrapperConstructor',
     paramwise_cfg=dict(

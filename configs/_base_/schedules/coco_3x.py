@@ -2,8 +2,7 @@
 optim_wrapper = dict(
     type='mmwamim.GuardedOptimWrapper',
     dtype='bfloat16',
-    optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05,
-                   fused=True),
+    optimizer=dict(type='mmwamim.FusedAdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
     constructor='mmwamim.MergedOptimWrapperConstructor',
     paramwise_cfg=dict(
         norm_decay_mult=0.,

@@ -4,8 +4,7 @@ optim_wrapper = dict(
     type='mmwamim.GuardedOptimWrapper',
     dtype='bfloat16',
     optimizer=dict(
-        type='AdamW', lr=4e-4 * 2048 / 256, betas=(0.9, 0.999), weight_decay=0.05,
-        fused=True),
+        type='mmwamim.FusedAdamW', lr=4e-4 * 2048 / 256, betas=(0.9, 0.999), weight_decay=0.05),
     constructor='mmwamim.LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(
         layer_decay_rate=0.75,
