@@ -23,6 +23,7 @@ from mmwamim.engine.weights import check_encoder, read_encoder
 from mmwamim.errors import told_in_one_line
 from mmwamim.evaluation.features import (
     LabelledImages,
+    default_workers,
     effective_rank,
     extract_levels,
     image_side,
@@ -45,6 +46,8 @@ def parse_args() -> argparse.Namespace:
                         help='also of each level of features, and of all together')
     parser.add_argument('--most', type=int, help='at most as many images of each split')
     parser.add_argument('--batch-size', type=int, default=64)
+    parser.add_argument('--workers', type=int, default=default_workers(), metavar='N',
+                        help='processes that read images')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--out', help='file for the results, .json')
     return parser.parse_args()
@@ -76,17 +79,20 @@ def main() -> None:
         backbone.load_state_dict(read_encoder(args.checkpoint), strict=False)
         backbone.to(args.device)
         (known, labels), (queries, truth) = [
-            extract_levels(backbone, preprocessor, images, args.batch_size, progress=True)
+            extract_levels(backbone, preprocessor, images, args.batch_size, progress=True,
+                           num_workers=args.workers)
             for images in (train, val)]
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f'error: {error}')
 
     def judge(known: torch.Tensor, queries: torch.Tensor) -> dict:
-        found = dict(effective_rank=round(effective_rank(known), 2))
+        found = dict(effective_rank=round(effective_rank(known, args.device), 2))
         for k in args.k:
-            found[f'knn_top1_k{k}'] = round(knn_accuracy(known, labels, queries, truth, k), 2)
+            found[f'knn_top1_k{k}'] = round(
+                knn_accuracy(known, labels, queries, truth, k, device=args.device), 2)
         if args.linear:
-            found['linear_top1'] = round(linear_accuracy(known, labels, queries, truth), 2)
+            found['linear_top1'] = round(
+                linear_accuracy(known, labels, queries, truth, device=args.device), 2)
         return found
 
     result = dict(checkpoint=args.checkpoint, train_images=len(labels), val_images=len(truth),

@@ -34,6 +34,7 @@ class FeatureProbeHook(Hook):
         k: Neighbours.
         most: At most as many images of each split, spread evenly over the classes.
         batch_size: Images of a process at a time.
+        num_workers: Processes that read images. Default: as many as training has.
 
     Raises:
         FileNotFoundError: ``data_root`` is not a folder, or a split of it holds no image.
@@ -43,7 +44,8 @@ class FeatureProbeHook(Hook):
     priority = 'LOW'  # before the epoch's checkpoint and log are written
 
     def __init__(self, data_root: str, interval: int = 10, size: Optional[int] = None,
-                 k: int = 20, most: Optional[int] = 5000, batch_size: int = 64) -> None:
+                 k: int = 20, most: Optional[int] = 5000, batch_size: int = 64,
+                 num_workers: Optional[int] = None) -> None:
         root = Path(data_root)
         if not root.is_dir():
             raise FileNotFoundError(f'FeatureProbeHook: data_root {data_root!r} is not a folder')
@@ -51,6 +53,7 @@ class FeatureProbeHook(Hook):
             raise ValueError(f'FeatureProbeHook: interval must be at least 1, not {interval}')
         self.interval, self.size = interval, size
         self.k, self.most, self.batch_size = k, most, batch_size
+        self.num_workers = num_workers
         self.train, self.val, self.classes = root, None, None
         if find_split(root, 'train') and find_split(root, 'val'):
             self.train, self.val = find_split(root, 'train'), find_split(root, 'val')
@@ -63,18 +66,22 @@ class FeatureProbeHook(Hook):
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         size = self.size or image_side(model.backbone)
+        device = next(model.backbone.parameters()).device
+        workers = runner.train_dataloader.num_workers if self.num_workers is None \
+            else self.num_workers
 
         def features(folder: Path):
             images = LabelledImages(str(folder), size, self.most, self.classes is not None,
                                     self.classes, runner.cfg.get('value_range'))
             return extract_features(model.backbone, model.data_preprocessor, images,
-                                    self.batch_size)
+                                    self.batch_size, num_workers=workers)
 
         known, labels = features(self.train)
-        values = dict(effective_rank=effective_rank(known))
+        values = dict(effective_rank=effective_rank(known, device))
         if self.val is not None:
             queries, truth = features(self.val)
-            values['knn_top1'] = knn_accuracy(known, labels, queries, truth, self.k)
+            values['knn_top1'] = knn_accuracy(known, labels, queries, truth, self.k,
+                                              device=device)
         for name, value in values.items():
             runner.message_hub.update_scalar(f'probe/{name}', value)
         runner.visualizer.add_scalars({f'probe/{name}': value for name, value in values.items()},

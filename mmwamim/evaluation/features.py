@@ -1,16 +1,20 @@
-"""What frozen features are worth: k-NN accuracy with labels, effective rank without."""
+"""Features of frozen encoders: images of a split, read by workers, pooled level by level."""
 import inspect
+import os
 import sys
 import time
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import Callable, List, Optional, Sequence, Tuple, Union
 
 import torch
-import torch.nn.functional as F
 from mmengine.dataset import default_collate
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from mmwamim.datasets import ClassFolders, UnlabelledImages
+
+# Read from here by everything that judges features.
+from .judges import effective_rank, knn_accuracy, linear_accuracy  # noqa: F401
 
 
 def pool_features(outputs: Union[Tensor, Sequence[Tensor]], num_extra_tokens: int = 0) -> Tensor:
@@ -45,113 +49,11 @@ def pool_levels(outputs: Union[Tensor, Sequence[Tensor]], num_extra_tokens: int 
     return pooled
 
 
-def knn_accuracy(bank: Tensor, bank_labels: Tensor, queries: Tensor, query_labels: Tensor,
-                 k: int = 20, temperature: float = 0.07) -> float:
-    """Accuracy of a weighted vote of the k nearest neighbours by cosine similarity.
-
-    A neighbour of similarity s votes with ``exp(s / temperature)``.
-    Source: Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination".
-
-    Args:
-        bank: Features of known labels, (N, C).
-        bank_labels: int64 (N,).
-        queries: Features to classify, (M, C).
-        query_labels: int64 (M,).
-        k: Neighbours, at most N are used.
-        temperature: Of the votes.
-
-    Returns:
-        Percent of right queries.
-
-    Raises:
-        ValueError: There is nothing to compare.
-    """
-    if len(bank) == 0 or len(queries) == 0:
-        raise ValueError(f'k-NN needs images on both sides, not {len(bank)} and {len(queries)}')
-    bank, queries = F.normalize(bank.float(), dim=1), F.normalize(queries.float(), dim=1)
-    classes = int(max(bank_labels.max(), query_labels.max())) + 1
-    right = 0
-    for part, labels in zip(queries.split(1024), query_labels.split(1024)):
-        similarity, nearest = (part @ bank.T).topk(min(k, len(bank)), dim=1)
-        votes = torch.zeros(len(part), classes, device=part.device)
-        votes.scatter_add_(1, bank_labels[nearest], (similarity / temperature).exp())
-        right += int((votes.argmax(1) == labels).sum())
-    return 100 * right / len(queries)
-
-
-def linear_accuracy(bank: Tensor, bank_labels: Tensor, queries: Tensor, query_labels: Tensor,
-                    weight_decay: float = 1e-3, steps: int = 200) -> float:
-    """Accuracy of logistic regression on frozen features, which are standardised first.
-
-    The optimum is found by L-BFGS, so that no rate, schedule or seed matters.
-
-    Args:
-        bank: Features to learn from, (N, C).
-        bank_labels: int64 (N,).
-        queries: Features to classify, (M, C).
-        query_labels: int64 (M,).
-        weight_decay: Factor of the squared weights, next to the mean cross entropy.
-        steps: At most as many iterations.
-
-    Returns:
-        Percent of right queries.
-
-    Raises:
-        ValueError: There is nothing to learn from or to classify.
-    """
-    if len(bank) == 0 or len(queries) == 0:
-        raise ValueError(f'linear probing needs images on both sides, not {len(bank)} and '
-                         f'{len(queries)}')
-    std, mean = torch.std_mean(bank.float(), dim=0)
-    scale = std.clamp_min(1e-6)
-    bank, queries = (bank.float() - mean) / scale, (queries.float() - mean) / scale
-    classes = int(max(bank_labels.max(), query_labels.max())) + 1
-    weight = bank.new_zeros(classes, bank.shape[1], requires_grad=True)
-    bias = bank.new_zeros(classes, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=steps, line_search_fn='strong_wolfe')
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(F.linear(bank, weight, bias), bank_labels) \
-            + weight_decay * weight.square().sum()
-        loss.backward()
-        return loss
-
-    with torch.enable_grad():
-        optimizer.step(closure)
-    predicted = F.linear(queries, weight.detach(), bias.detach()).argmax(1)
-    return 100 * float((predicted == query_labels).float().mean())
-
-
 def encode(backbone: nn.Module, inputs: Tensor) -> Union[Tensor, Sequence[Tensor]]:
     """The features of whole images, also from pre-training encoders that mask by default."""
     if 'mask' in inspect.signature(backbone.forward).parameters:
         return backbone(inputs, mask=None)
     return backbone(inputs)
-
-
-def effective_rank(features: Tensor) -> float:
-    """How many directions the features use: exp of the entropy of the normalised singular values.
-
-    Features are centred first. Source: Roy & Vetterli, "The effective rank: a measure of
-    effective dimensionality".
-
-    Args:
-        features: (N, C), N at least 2.
-
-    Returns:
-        From 1 (all on one line) to min(N - 1, C); 0 where all features are the same.
-    """
-    if len(features) < 2:
-        raise ValueError(f'the effective rank needs at least 2 features, not {len(features)}')
-    centred = features.double() - features.double().mean(0)
-    values = torch.linalg.svdvals(centred)
-    # What is left of equal features after centring is rounding, not a direction.
-    values = values[values > values.new_tensor(1e-12) * features.double().norm()]
-    if len(values) == 0:
-        return 0.
-    shares = values / values.sum()
-    return float((-(shares * shares.log()).sum()).exp())
 
 
 def evaluation_pipeline(size: int, value_range: Optional[Sequence[float]] = None) -> list:
@@ -231,22 +133,34 @@ class LabelledImages:
 
 
 def extract_features(backbone: nn.Module, preprocessor: nn.Module, images: LabelledImages,
-                     batch_size: int = 64, progress: bool = False) -> Tuple[Tensor, Tensor]:
+                     batch_size: int = 64, progress: bool = False,
+                     num_workers: int = 0) -> Tuple[Tensor, Tensor]:
     """Features of all images from the last level; otherwise as :func:`extract_levels`.
 
     Returns:
         Features float32 (N, C) and labels int64 (N,), the same on every process.
     """
-    levels, labels = extract_levels(backbone, preprocessor, images, batch_size, progress)
+    levels, labels = extract_levels(backbone, preprocessor, images, batch_size, progress,
+                                    num_workers)
     return levels[-1], labels
 
 
 @torch.no_grad()
 def extract_levels(backbone: nn.Module, preprocessor: nn.Module, images: LabelledImages,
-                   batch_size: int = 64, progress: bool = False) -> Tuple[List[Tensor], Tensor]:
+                   batch_size: int = 64, progress: bool = False,
+                   num_workers: int = 0) -> Tuple[List[Tensor], Tensor]:
     """Features of all images, in their order, on the CPU; shared out among the processes.
 
-    No random number is drawn, so training goes on as if nothing had happened.
+    They are computed where the backbone is, while workers read the next images. No random number
+    is drawn, so training goes on as if nothing had happened.
+
+    Args:
+        backbone: The encoder.
+        preprocessor: Of its images.
+        images: Samples by index, and ``labels``.
+        batch_size: Images of a process at a time.
+        progress: Whether to say how far it is.
+        num_workers: Processes that read images, for each process; 0: none.
 
     Returns:
         Features float32 (N, C), one tensor for each level that the backbone returns, and labels
@@ -255,17 +169,24 @@ def extract_levels(backbone: nn.Module, preprocessor: nn.Module, images: Labelle
     device = next(backbone.parameters()).device
     was_training = backbone.training
     backbone.eval()
-    mine = list(range(get_rank(), len(images), get_world_size()))
-    parts, started = [], time.time()
-    for first in range(0, len(mine), batch_size):
-        batch = default_collate([images[i] for i in mine[first:first + batch_size]])
-        inputs = preprocessor(batch)['inputs'].to(device)
-        extra = getattr(backbone, 'num_extra_tokens', 0)
-        parts.append([level.cpu() for level in pool_levels(encode(backbone, inputs), extra)])
+    # As many on every process, the first ones again: they may have to gather weights together.
+    share = -(-len(images) // get_world_size())
+    mine = [(get_rank() + turn * get_world_size()) % len(images) for turn in range(share)]
+    loader = image_loader(Subset(images, mine), batch_size, num_workers, device, default_collate)
+    extra = getattr(backbone, 'num_extra_tokens', 0)
+    parts, ahead, started = [], None, time.time()
+    for number, batch in enumerate(loader, start=1):
+        inputs = preprocessor(batch)['inputs'].to(device, non_blocking=True)
+        computed = pool_levels(encode(backbone, inputs), extra)
+        if ahead is not None:  # copied while the device has the next batch
+            parts.append([level.cpu() for level in ahead])
+        ahead = computed
         if progress and get_rank() == 0:
-            done = min(first + batch_size, len(mine))
+            done = min(number * batch_size, len(mine))
             left = (time.time() - started) / done * (len(mine) - done)
             print(f'\r{done}/{len(mine)} images, {left:.0f} s left ', end='', file=sys.stderr)
+    if ahead is not None:
+        parts.append([level.cpu() for level in ahead])
     backbone.train(was_training)
     shares = all_gather_object((mine, [torch.cat(level) for level in zip(*parts)]))
     widths = next([level.shape[1] for level in levels] for _, levels in shares if levels)
@@ -274,3 +195,18 @@ def extract_levels(backbone: nn.Module, preprocessor: nn.Module, images: Labelle
         for whole, part in zip(features, levels):
             whole[places] = part
     return features, images.labels
+
+
+def image_loader(images: Dataset, batch_size: int, num_workers: int, device: torch.device,
+                 collate: Callable) -> DataLoader:
+    """A loader in the images' order, with as many workers as there are batches for at most. It
+    draws its seeds from a generator of its own, and leaves torch's alone."""
+    batches = -(-len(images) // batch_size)
+    return DataLoader(images, batch_size, num_workers=min(num_workers, batches),
+                      collate_fn=collate, pin_memory=torch.device(device).type == 'cuda',
+                      generator=torch.Generator().manual_seed(0))
+
+
+def default_workers(most: int = 8) -> int:
+    """Workers for a tool that has the machine for itself: one a core it may use, up to a limit."""
+    return min(most, len(os.sched_getaffinity(0)))

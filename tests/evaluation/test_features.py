@@ -109,6 +109,8 @@ def test_features_in_order_and_no_random_number_drawn(folder, build):
     state = torch.get_rng_state()
     numpy_state = np.random.get_state()[1].copy()
     features, labels = extract_features(backbone, preprocessor, images, batch_size=3)
+    assert torch.equal(extract_features(backbone, preprocessor, images, 3, num_workers=2)[0],
+                       features)
     assert torch.equal(torch.get_rng_state(), state)
     assert (np.random.get_state()[1] == numpy_state).all()
     assert backbone.training and labels.tolist() == [0] * 4 + [1] * 4
