@@ -19,7 +19,8 @@ from ..masking import upload
 class SelfDistillationHead(BaseModule):
     """Tokens to scores of prototypes: three linear layers, then cosines with the prototypes.
 
-    Class token and patches share it.
+    Class token and patches share it. The products with the prototypes are float32 under autocast,
+    too: divided by a temperature of 0.04 the rounding of bfloat16 would be up to 0.05.
 
     Source: Zhou et al., "iBOT: Image BERT Pre-Training with Online Tokenizer", ICLR 2022.
 
@@ -29,6 +30,9 @@ class SelfDistillationHead(BaseModule):
         hidden_channels: Width of the hidden layers.
         bottleneck_channels: Width in which cosines are taken.
         init_cfg: MMEngine's initialisation config.
+
+    Attributes:
+        frozen: Whether the prototypes, the last layer, get no gradient.
     """
 
     def __init__(self, in_channels: int, out_channels: int = 8192, hidden_channels: int = 2048,
@@ -40,6 +44,7 @@ class SelfDistillationHead(BaseModule):
             nn.Linear(hidden_channels, bottleneck_channels))
         self.prototypes = nn.Parameter(torch.empty(out_channels, bottleneck_channels))
         nn.init.normal_(self.prototypes, std=bottleneck_channels**-0.5)
+        self.frozen = False
 
     def init_weights(self) -> None:
         super().init_weights()
@@ -49,9 +54,18 @@ class SelfDistillationHead(BaseModule):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(..., in_channels) -> cosines (..., out_channels)."""
-        return F.linear(F.normalize(self.layers(tokens), dim=-1),
-                        F.normalize(self.prototypes, dim=-1))
+        """(..., in_channels) -> cosines, float32 (..., out_channels)."""
+        return self.score(self.embed(tokens))
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """(..., in_channels) -> float32 vectors of length one (..., bottleneck_channels)."""
+        return F.normalize(self.layers(tokens).float(), dim=-1)
+
+    def score(self, embedded: Tensor) -> Tensor:
+        """Products with the prototypes, linear in what :meth:`embed` gives."""
+        prototypes = self.prototypes.detach() if self.frozen else self.prototypes
+        with torch.autocast(embedded.device.type, enabled=False):
+            return F.linear(embedded.float(), F.normalize(prototypes.float(), dim=-1))
 
 
 @MODELS.register_module()
@@ -59,23 +73,27 @@ class IBOT(BaseSelfSupervisor):
     """Self-distillation of the class token across views, and of masked patches within a view.
 
     The student sees two global views with masked patches and any number of smaller local views;
-    the teacher, a moving average of the student, sees the global views whole.
+    the teacher, a moving average of the student, sees the global views whole. The teacher is
+    always in evaluation mode: it drops no path.
 
-    Source: Zhou et al., "iBOT: Image BERT Pre-Training with Online Tokenizer", ICLR 2022; class
-    token: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers" (DINO).
+    Source: Zhou et al., "iBOT: Image BERT Pre-Training with Online Tokenizer", ICLR 2022, Eq. 2
+    and 3, and its official code; class token: Caron et al., "Emerging Properties in
+    Self-Supervised Vision Transformers" (DINO). Masks are uniformly random, not blocks.
 
     Args:
         backbone: ViT that maps (images, bool mask (B, N)) to (B, 1 + N, C), and images with mask
             None to a tuple that ends with the same, such as ``mmpretrain.MaskFeatViT``.
-        head: Maps tokens to scores of prototypes, such as ``SelfDistillationHead``.
+        head: Embeds tokens and scores them, such as ``SelfDistillationHead``.
         mask_ratio: Lowest and highest share of masked patches of a masked view.
-        masked_views: Share of global views that are masked.
+        masked_views: Share of global views that are masked, on average.
         momentum: Of the teacher at the start: it takes this share of the student at each step,
             going to 0 by a cosine.
         student_temperature: Divides the student's scores.
-        teacher_temperature: At the start and, after ``warmup_epochs``, to the end.
-        warmup_epochs: Of the teacher's temperature.
+        teacher_temperature: In the first epoch, and from the last epoch of its warm-up on.
+        warmup_epochs: Over which the teacher's temperature changes evenly, one step an epoch.
         center_momentum: Of the teacher's mean scores, which are subtracted.
+        frozen_epochs: At the start, in which the prototypes are not trained. They get no gradient
+            then, so that several processes need ``find_unused_parameters``.
         data_preprocessor: As in mmpretrain; default ``SelfSupDataPreprocessor``.
         init_cfg: MMEngine's initialisation config.
 
@@ -93,6 +111,7 @@ class IBOT(BaseSelfSupervisor):
                  teacher_temperature: Tuple[float, float] = (0.04, 0.07),
                  warmup_epochs: int = 30,
                  center_momentum: float = 0.9,
+                 frozen_epochs: int = 1,
                  data_preprocessor: Optional[dict] = None,
                  init_cfg: Optional[dict] = None) -> None:
         for field, value in (('masked_views', masked_views), ('momentum', momentum),
@@ -110,16 +129,24 @@ class IBOT(BaseSelfSupervisor):
         self.teacher_temperature = tuple(teacher_temperature)
         self.warmup_epochs = warmup_epochs
         self.center_momentum = center_momentum
+        self.frozen_epochs = frozen_epochs
         self.teacher = CosineEMA(nn.ModuleList([self.backbone, self.head]), momentum=momentum)
         prototypes = self.head.prototypes.shape[0]
         self.register_buffer('class_center', torch.zeros(prototypes))
         self.register_buffer('patch_center', torch.zeros(prototypes))
+        self.train(self.training)
 
     def init_weights(self) -> None:
         """The student's; the teacher begins as its copy."""
         super().init_weights()
         self.teacher.module.load_state_dict(
             nn.ModuleList([self.backbone, self.head]).state_dict())
+
+    def train(self, mode: bool = True) -> 'IBOT':
+        """As torch's, but the teacher stays in evaluation mode."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
 
     def loss(self, inputs: List[Tensor], data_samples: Optional[list] = None) -> Dict[str, Tensor]:
         """The whole method.
@@ -137,13 +164,16 @@ class IBOT(BaseSelfSupervisor):
         images, local = torch.cat(inputs[:2]), inputs[2:]
         mask = self.draw_masks(images)
         where, weights = self._masked_patches(mask, images.device)
+        self.head.frozen = self._epoch() < self.frozen_epochs
 
         with torch.no_grad():
             self.teacher.update_parameters(nn.ModuleList([self.backbone, self.head]))
             backbone, head = self.teacher.module
-            tokens = backbone(images, None)[-1]
-            teacher_classes = head(tokens[:, 0]).float()
-            teacher_patches = head(tokens[:, 1:].flatten(0, 1)[where]).float()
+            tokens = head.embed(backbone(images, None)[-1])
+            teacher_classes = head.score(tokens[:, 0])
+            teacher_patches = head.score(tokens[:, 1:].flatten(0, 1)[where])
+            # Scores are linear in the vectors, so the mean of all patches' scores needs no scores.
+            mean_patch = head.score(tokens[:, 1:].mean((0, 1)))
         tokens = self.backbone(images, upload(mask, images.device))
         classes = [self.head(tokens[:, 0])]
         patches = self.head(tokens[:, 1:].flatten(0, 1)[where])
@@ -151,12 +181,11 @@ class IBOT(BaseSelfSupervisor):
             classes.append(self.head(self.backbone(torch.cat(list(local)), None)[-1][:, 0]))
 
         losses = dict(
-            loss_class=self._class_loss(torch.cat(classes).float(), teacher_classes,
-                                        len(inputs)),
-            loss_patch=(self._cross_entropy(patches.float(), teacher_patches, self.patch_center)
+            loss_class=self._class_loss(torch.cat(classes), teacher_classes, len(inputs)),
+            loss_patch=(self._cross_entropy(patches, teacher_patches, self.patch_center)
                         * weights).sum())
-        self._move_center(self.class_center, teacher_classes)
-        self._move_center(self.patch_center, teacher_patches)
+        self._move_center(self.class_center, teacher_classes.mean(0), len(images))
+        self._move_center(self.patch_center, mean_patch, len(images))
         return losses
 
     def draw_masks(self, images: Tensor) -> Tensor:
@@ -166,15 +195,15 @@ class IBOT(BaseSelfSupervisor):
         low, high = self.mask_ratio
         ratio = low + (high - low) * torch.rand(batch)
         ratio = torch.where(torch.rand(batch) < self.masked_views, ratio, 0.)
-        ratio[0] = ratio[0].clamp_min(low)  # at least one view is masked, or there is no loss
         rank = torch.rand(batch, count).argsort(1).argsort(1)
-        return rank < (ratio * count).ceil().unsqueeze(1)
+        return rank < (ratio * count).floor().unsqueeze(1)
 
     @staticmethod
     def _masked_patches(mask: Tensor, device: torch.device) -> Tuple[Tensor, Tensor]:
-        """Places of masked patches among all, and weights: every masked view counts the same."""
+        """Places of masked patches among all, and weights: a view's loss is the mean over its
+        masked patches, zero without any, and every view counts the same, masked or not."""
         counts = mask.sum(1)
-        weights = (1 / counts.clamp_min(1)).repeat_interleave(counts) / (counts > 0).sum()
+        weights = (1 / counts.clamp_min(1)).repeat_interleave(counts) / len(mask)
         return (upload(mask.flatten().nonzero().squeeze(1), device),
                 upload(weights, device))
 
@@ -190,15 +219,18 @@ class IBOT(BaseSelfSupervisor):
         wanted = ((teacher - center) / self._temperature()).softmax(-1)
         return -(wanted * (student / self.student_temperature).log_softmax(-1)).sum(-1)
 
+    @staticmethod
+    def _epoch() -> int:
+        return MessageHub.get_current_instance().runtime_info.get('epoch', 0)
+
     def _temperature(self) -> float:
-        epoch = MessageHub.get_current_instance().runtime_info.get('epoch', 0)
         start, end = self.teacher_temperature
-        return start + (end - start) * min(1., epoch / max(self.warmup_epochs, 1))
+        return start + (end - start) * min(1., self._epoch() / max(self.warmup_epochs - 1, 1))
 
     @torch.no_grad()
-    def _move_center(self, center: Tensor, scores: Tensor) -> None:
-        mean = scores.sum(0)
-        count = mean.new_tensor(float(len(scores)))
-        all_reduce(mean)
+    def _move_center(self, center: Tensor, mean: Tensor, count: int) -> None:
+        """Moves a center towards the mean over all processes, each with ``count`` images."""
+        total, count = mean * count, mean.new_tensor(float(count))
+        all_reduce(total)
         all_reduce(count)
-        center.lerp_(mean / count, 1 - self.center_momentum)
+        center.lerp_(total / count, 1 - self.center_momentum)

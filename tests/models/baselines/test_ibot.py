@@ -19,10 +19,11 @@ def length_of_the_run():
     hub.runtime_info.pop('epoch')
 
 
-def small(**fields):
+def small(drop_path=0., **fields):
     torch.manual_seed(0)
     model = IBOT(
         backbone=dict(type='mmpretrain.MaskFeatViT', img_size=32, patch_size=8,
+                      drop_path_rate=drop_path,
                       arch=dict(embed_dims=24, num_layers=2, num_heads=2,
                                 feedforward_channels=48)),
         head=dict(type='mmwamim.SelfDistillationHead', in_channels=24, out_channels=12,
@@ -43,43 +44,81 @@ def softmax(x):
 
 @pytest.mark.parametrize('local', [0, 2])
 def test_losses_equal_loops(local):
-    model, batch = small(), 3
+    """Equations 2 and 3 of the paper image by image, with dropped paths and moved centers."""
+    model, batch = small(drop_path=0.5), 3
     model.class_center.normal_()
     model.patch_center.normal_()
     centers = [model.class_center.numpy().copy(), model.patch_center.numpy().copy()]
     inputs = views(batch, local)
-    mask = model.draw_masks(torch.cat(inputs[:2]))
-    model.draw_masks = lambda images: mask
+    mask = torch.zeros(2 * batch, 16, dtype=torch.bool)
+    mask[0, :5] = mask[2, 3:5] = mask[4, ::2] = True  # the other three views are not masked
+    model.draw_masks = lambda images: (torch.manual_seed(5), mask)[1]
+    torch.manual_seed(5)  # for the same dropped paths
     with torch.no_grad():
-        student_g = [model.head(model.backbone(v, m)).numpy() for v, m in zip(
-            inputs[:2], mask.split(batch))]
-        student_l = [model.head(model.backbone(v, None)[-1]).numpy() for v in inputs[2:]]
-        teacher = [model.head(model.backbone(v, None)[-1]).numpy() for v in inputs[:2]]
+        student_g = model.head(model.backbone(torch.cat(inputs[:2]), mask)).numpy()
+        student_l = [] if not local else list(model.head(
+            model.backbone(torch.cat(inputs[2:]), None)[-1]).numpy().reshape(local, batch, 5, 12))
+        model.eval()
+        teacher = np.stack([model.head(model.backbone(v, None)[-1]).numpy() for v in inputs[:2]])
+        model.train()
+    student_g = student_g.reshape(2, batch, 17, 12)
     losses = model.loss(inputs)
 
-    pairs = []
+    pairs, patches = [], []
     for t in range(2):
-        for s, scores in enumerate(student_g + student_l):
-            if s == t:
-                continue
+        for s, scores in enumerate([*student_g, *student_l]):
             for image in range(batch):
-                p = softmax((teacher[t][image, 0] - centers[0]) / 0.04)
-                q = softmax(scores[image, 0] / 0.1)
-                pairs.append(-(p * np.log(q)).sum())
+                if s != t:
+                    p = softmax((teacher[t][image, 0] - centers[0]) / 0.04)
+                    pairs.append(-(p * np.log(softmax(scores[image, 0] / 0.1))).sum())
+                    continue
+                terms = [-(softmax((teacher[t][image, 1 + n] - centers[1]) / 0.04) * np.log(
+                    softmax(scores[image, 1 + n] / 0.1))).sum()
+                    for n in range(16) if mask[t * batch + image, n]]
+                patches.append(np.mean(terms) if terms else 0.)
+    assert len(patches) == 2 * batch
     np.testing.assert_allclose(losses['loss_class'].item(), np.mean(pairs), rtol=1e-4)
+    np.testing.assert_allclose(losses['loss_patch'].item(), np.mean(patches), rtol=1e-4)
 
-    masked_views = []
-    for t in range(2):
-        for image in range(batch):
-            terms = [-(softmax((teacher[t][image, 1 + n] - centers[1]) / 0.04) * np.log(
-                softmax(student_g[t][image, 1 + n] / 0.1))).sum()
-                for n in range(16) if mask[t * batch + image, n]]
-            if terms:
-                masked_views.append(np.mean(terms))
-    np.testing.assert_allclose(losses['loss_patch'].item(), np.mean(masked_views), rtol=1e-4)
+    for center, before, tokens in ((model.class_center, centers[0], teacher[:, :, 0]),
+                                   (model.patch_center, centers[1], teacher[:, :, 1:])):
+        mean = tokens.reshape(-1, 12).mean(0)
+        np.testing.assert_allclose(center, 0.9 * before + 0.1 * mean, atol=1e-5)
 
-    mean = np.concatenate([t[:, 0] for t in teacher]).mean(0)
-    np.testing.assert_allclose(model.class_center, 0.9 * centers[0] + 0.1 * mean, atol=1e-5)
+
+def test_the_teacher_drops_nothing():
+    model, images = small(drop_path=0.9), noise(4, 3, 32, 32)
+    backbone = model.teacher.module[0]
+    with torch.no_grad():
+        assert torch.equal(backbone(images, None)[-1], backbone(images, None)[-1])
+        assert not torch.equal(model.backbone(images, None)[-1], model.backbone(images, None)[-1])
+    assert model.training and not any(part.training for part in model.teacher.modules())
+    assert not any(part.training for part in small().eval().train().teacher.modules())
+
+
+@pytest.mark.parametrize('epoch, moves', [(0, False), (1, True)])
+def test_prototypes_are_frozen_for_one_epoch(epoch, moves):
+    model = small()
+    MessageHub.get_current_instance().update_info('epoch', epoch)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1)
+    before = model.head.prototypes.detach().clone()
+    layer = model.head.layers[-1].weight.detach().clone()
+    sum(model.loss(views()).values()).backward()
+    optimizer.step()
+    assert torch.equal(model.head.prototypes, before) != moves
+    assert not torch.equal(model.head.layers[-1].weight, layer)
+
+
+def test_scores_are_float32_under_autocast():
+    model = small()
+    tokens = noise(5, 24)
+    with torch.autocast('cpu', torch.bfloat16):
+        embedded = model.head.embed(tokens)
+        scores = model.head(tokens)
+    exact = embedded.double() @ torch.nn.functional.normalize(
+        model.head.prototypes.double(), dim=-1).T
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores.double(), exact, rtol=0, atol=1e-6)
 
 
 def test_masks_have_their_ratio_and_share():
@@ -89,12 +128,17 @@ def test_masks_have_their_ratio_and_share():
     masked = counts[counts > 0]
     assert 150 < len(masked) < 250
     assert masked.min() >= 4 and masked.max() <= 8
-    nothing = small(masked_views=0.).draw_masks(torch.zeros(8, 3, 32, 32)).sum(1)
-    assert nothing[0] > 0 and (nothing[1:] == 0).all()
+
+
+def test_no_masked_view_has_no_patch_loss():
+    model = small(masked_views=0.)
+    losses = model.loss(views())
+    assert losses['loss_patch'] == 0 and losses['loss_class'] > 0
+    sum(losses.values()).backward()
 
 
 def test_gradients_reach_the_student_alone_and_the_teacher_follows():
-    model = small(momentum=0.1)
+    model = small(momentum=0.1, frozen_epochs=0)
     model.loss(views())  # the first update copies
     before = [p.clone() for p in model.teacher.module.parameters()]
     with torch.no_grad():
@@ -111,7 +155,7 @@ def test_gradients_reach_the_student_alone_and_the_teacher_follows():
 
 def test_the_teachers_temperature_rises():
     model = small(teacher_temperature=(0.04, 0.08), warmup_epochs=4)
-    for epoch, wanted in ((0, 0.04), (2, 0.06), (4, 0.08), (9, 0.08)):
+    for epoch, wanted in zip((*range(4), 9), (*np.linspace(0.04, 0.08, 4), 0.08), strict=True):
         MessageHub.get_current_instance().update_info('epoch', epoch)
         assert model._temperature() == pytest.approx(wanted)
 
