@@ -20,13 +20,14 @@ class MFM(BaseSelfSupervisor):
     mmpretrain's that returns a feature map.
 
     Source: Xie et al., "Masked Frequency Modeling for Self-Supervised Visual Pre-Training",
-    ICLR 2023.
+    ICLR 2023, and its official code: images are filtered in [0, 1] and clamped to it before they
+    are normalised. Their mean and std are those of ``data_preprocessor``.
 
     Args:
         backbone: Encoder with a feature map (B, C, rows, cols) as its last output.
         neck: Maps the feature map to an image (B, 3, H, W), such as ``SimMIMLinearDecoder``.
         head: Maps (prediction, images, kept frequencies) to losses, such as ``FrequencyHead``.
-        radius: Frequencies within this circle are low, in cycles an image.
+        radius: Frequencies inside of this circle, not on it, are low, in cycles an image.
         low_pass: Share of images that keep their low frequencies; the others keep the high ones.
         data_preprocessor: As in mmpretrain; default ``SelfSupDataPreprocessor``.
         init_cfg: MMEngine's initialisation config.
@@ -56,27 +57,35 @@ class MFM(BaseSelfSupervisor):
         """The whole method.
 
         Args:
-            inputs: Normalised images (B, C, H, W).
+            inputs: Images (B, C, H, W), of pixels from 0 to 255 that ``data_preprocessor`` has
+                normalised (or not, if it has no mean).
             data_samples: Not used; part of mmpretrain's interface.
         """
         kept = self.draw_filters(inputs)
-        filtered = filter_images(inputs, kept)
-        predictions = self.neck(self.backbone(filtered)[-1])
+        predictions = self.neck(self.backbone(self.filter(inputs, kept))[-1])
         return self.head(predictions, inputs, kept)
+
+    def filter(self, images: Tensor, kept: Tensor) -> Tensor:
+        """What the encoder sees of normalised images (B, C, H, W), normalised likewise."""
+        mean = getattr(self.data_preprocessor, 'mean', images.new_zeros(()))
+        std = getattr(self.data_preprocessor, 'std', images.new_ones(()))
+        pixels = (images.float() * std + mean) / 255
+        return (filter_images(pixels, kept) * 255 - mean) / std
 
     def draw_filters(self, images: Tensor) -> Tensor:
         """Draws which frequencies of each image are kept: bool (B, 1, H, W // 2 + 1)."""
-        low = low_frequencies(tuple(images.shape[-2:]), self.radius, images.device)
+        low = low_frequencies(tuple(images.shape[-2:]), self.radius, images.device, closed=False)
         wants_low = upload(torch.rand(images.shape[0], 1, 1, 1) < self.low_pass, images.device)
         return wants_low == low
 
 
 @torch.no_grad()
 def filter_images(images: Tensor, kept: Tensor) -> Tensor:
-    """The images (B, C, H, W) of the kept frequencies alone, float32."""
+    """The images (B, C, H, W), in [0, 1], of the kept frequencies alone: float32, clamped to
+    [0, 1]. A high-pass image has no mean, so that about half of it becomes zero."""
     with torch.autocast(images.device.type, enabled=False):
         spectrum = torch.fft.rfft2(images.float()) * kept
-        return torch.fft.irfft2(spectrum, s=images.shape[-2:])
+        return torch.fft.irfft2(spectrum, s=images.shape[-2:]).clamp(0, 1)
 
 
 @MODELS.register_module()

@@ -131,13 +131,15 @@ class FrequencyPassTargetGenerator(TargetGenerator):
         return levels
 
 
-def low_frequencies(size: Tuple[int, int], radius: float, device=None) -> Tensor:
+def low_frequencies(size: Tuple[int, int], radius: float, device=None,
+                    closed: bool = True) -> Tensor:
     """Which coefficients of ``rfft2`` lie within a circle around the zero frequency.
 
     Args:
         size: Height and width of the image.
-        radius: In cycles an image; the circle itself belongs to the low frequencies.
+        radius: In cycles an image.
         device: Where to put the result.
+        closed: Whether the circle itself belongs to the low frequencies.
 
     Returns:
         bool (H, W // 2 + 1).
@@ -145,4 +147,4 @@ def low_frequencies(size: Tuple[int, int], radius: float, device=None) -> Tensor
     height, width = size
     rows = torch.fft.fftfreq(height, 1 / height, device=device)
     cols = torch.fft.rfftfreq(width, 1 / width, device=device)
-    return rows[:, None]**2 + cols**2 <= radius**2 + 1e-6
+    return rows[:, None]**2 + cols**2 <= radius**2 + (1e-6 if closed else -1e-6)
