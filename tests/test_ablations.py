@@ -15,6 +15,7 @@ def test_every_row_of_both_encoders_is_there():
     wanted = {f'{encoder}_{row}' for encoder in ('vit_b', 'swin_b') for row in rows}
     wanted |= {f'vit_b_locations_{row}' for row in ('last', 'head_tail', 'swin_style', 'uniform')}
     wanted |= {f'swin_b_locations_{row}' for row in (1, 2, 3, 4)}
+    wanted.add('swin_b_token_grids')
     assert {path.stem for path in CONFIGS} == wanted
 
 
@@ -34,6 +35,9 @@ def test_builds_and_predicts_what_its_target_wants(path):
         assert name.endswith(f'levels_{targets.levels[-1]}')
     if 'decoder_' in name:
         assert name.endswith(f'decoder_{model.neck.levels[0].embed_dims}')
+    if name == 'swin_b_token_grids':
+        assert targets.levels == (3, 4, 5, 5)
+        assert targets.grid_strides == tuple(model.backbone.feature_strides)
     encoder = 'swin_b' if name.startswith('swin_b') else 'vit_b'
     default = Config.fromfile(ROOT / f'configs/wamim/{encoder}_100e.py')
     if name.endswith(('075', 'levels_5', 'moderate', 'uniform', 'locations_4')):
