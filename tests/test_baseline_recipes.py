@@ -9,7 +9,7 @@ from typing import NamedTuple, Tuple
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
+from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
 from torch import nn
 
 from mmwamim.registry import OPTIM_WRAPPER_CONSTRUCTORS
@@ -51,6 +51,7 @@ BEIT_VIEW = 'RandomFlip RandomResizedCropAndInterpolationWithTwoPic 224 0.08 BEi
 MAE = Recipe(4096, 1.5e-4, 256, 0., 40, 1600, (0.9, 0.95), 0.05, NO_CLIP, 'cls_token mask_token',
              CROP_FLIP)
 MFM = Recipe(2048, 3e-4, 512, 1e-5, 20, 300, (0.9, 0.95), 0.05, 3., '', CROP_FLIP)
+LOCALMIM = Recipe(2048, 2e-4, 256, 1e-6, 10, 100, (0.9, 0.95), 0.05, NO_CLIP, '', CROP_FLIP)
 OFFICIAL = dict(
     beit_vit_b_800e=Recipe(
         2048, 1.5e-3, 2048, 1e-5, 10, 800, (0.9, 0.999), 0.05, 3.,
@@ -62,6 +63,8 @@ OFFICIAL = dict(
         ('LoadImage', *BEIT_VIEW.format(98).split(' ', 1), 'PackInputs')),
     greenmim_swin_b_800e=Recipe(
         2048, 1.5e-4, 256, 0., 40, 800, (0.9, 0.95), 0.05, NO_CLIP, '', CROP_FLIP),
+    localmim_swin_b_100e=LOCALMIM._replace(base=1e-4, low=0.),
+    localmim_vit_b_100e=LOCALMIM,
     ibot_vit_b_400e=Recipe(
         1024, 5e-4, 256, 1e-6, 10, 400, (0.9, 0.999), 0.04, 3.,
         'pos_embed cls_token mask_token relative_position_bias_table',
@@ -216,3 +219,13 @@ def test_documented_commands_have_all_arguments(name):
     least = int(re.search(r'\[ \$# -ge (\d+) \]', usage)[1])
     assert len(arguments) >= least
     assert f'configs/baselines/{name}.py' in arguments
+
+
+def test_localmim_swin_decodes_on_its_own_grids():
+    model = MODELS.build(load('localmim_swin_b_100e').model)
+    assert model.target_generator.grid_strides == (8, 16, 32, 32)
+    assert model.target_generator.channels == (54, ) * 4
+    for level, width in zip(model.neck.levels, (64, 128, 128, 128), strict=True):
+        assert isinstance(level.resize, nn.Identity) and level.feature_stride == level.target_stride
+        assert level.embed_dims == width and level.block.attn.num_heads == 4
+    assert list(model.head.loss_weights) == [1.] * 4

@@ -9,5 +9,9 @@ _base_ = ['../wamim/vit_s_300e.py']
 model = dict(
     backbone=dict(out_indices=(1, 3, 9, 11)),
     target_generator=dict(
-        _delete_=True, type='mmwamim.HOGTargetGenerator', grid_strides=(4, 8, 16, 32), bins=9),
+        _delete_=True,
+        type='mmwamim.HOGTargetGenerator',
+        grid_strides=(4, 8, 16, 32),
+        bins=9,
+        exchanged=True),
     head=dict(loss_weights=(1., 1., 1., 1.)))

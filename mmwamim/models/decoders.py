@@ -217,7 +217,7 @@ class MultiLevelDecoder(BaseModule):
         target_strides: Pixels a cell of the targets, one a level.
         mask_unit: Pixels of a unit of the mask.
         num_extra_tokens: Tokens ahead of the patches in every feature.
-        embed_dims: Width of the decoders (256 for ViT, 128 for Swin in the paper).
+        embed_dims: Width of the decoders (256 for ViT, 128 for Swin in the paper), or one a level.
         num_heads: Heads of the decoders (8 and 4).
         mlp_ratio: Hidden width of their MLP, in units of ``embed_dims``.
         norm_cfg: The norms of tokens.
@@ -236,7 +236,7 @@ class MultiLevelDecoder(BaseModule):
                  target_strides: Sequence[int],
                  mask_unit: int,
                  num_extra_tokens: int = 0,
-                 embed_dims: int = 256,
+                 embed_dims: Union[int, Sequence[int]] = 256,
                  num_heads: int = 8,
                  mlp_ratio: float = 4.,
                  norm_cfg: dict = dict(type='LN', eps=1e-6),
@@ -247,13 +247,17 @@ class MultiLevelDecoder(BaseModule):
             raise ValueError(
                 f'the backbone gives {len(in_channels)} levels (its out_indices) but the target '
                 f'has {len(out_channels)}: both need the same number')
+        widths = [embed_dims] * len(in_channels) if isinstance(embed_dims, int) else embed_dims
+        if len(widths) != len(in_channels):
+            raise ValueError(f'embed_dims must be a width or one for each of {len(in_channels)} '
+                             f'levels, not {tuple(widths)}')
         self.mask_unit = mask_unit
         image_size = image_size and to_2tuple(image_size)
         self.levels = ModuleList(
-            LevelDecoder(channels, out, stride, target, embed_dims, num_heads, mlp_ratio,
+            LevelDecoder(channels, out, stride, target, width, num_heads, mlp_ratio,
                          num_extra_tokens, norm_cfg, image_size)
-            for channels, out, stride, target in zip(in_channels, out_channels, feature_strides,
-                                                     target_strides))
+            for channels, out, stride, target, width in zip(
+                in_channels, out_channels, feature_strides, target_strides, widths))
 
     def forward(self, features: Sequence[Tensor],
                 plan: Union[MaskPlan, Tensor]) -> List[Tensor]:

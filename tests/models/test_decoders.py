@@ -109,6 +109,14 @@ def test_every_level_has_its_own_decoder():
                                    atol=1e-4)
 
 
+def test_every_level_may_have_its_own_width():
+    decoder = MultiLevelDecoder(**fields(embed_dims=(8, 16)))
+    assert [level.embed_dims for level in decoder.levels] == [8, 16]
+    assert [level.embed.out_features for level in decoder.levels] == [8, 16]
+    with pytest.raises(ValueError, match='embed_dims must be a width or one for each of 2 levels'):
+        MultiLevelDecoder(**fields(embed_dims=(8, 16, 16)))
+
+
 def test_mask_units_of_several_tokens_are_repeated():
     """A pyramid: strides 8, 16 and 32 under mask units of 32 px."""
     torch.manual_seed(0)

@@ -37,13 +37,18 @@ class HOGTargetGenerator(TargetGenerator):
 
     Args:
         grid_strides: Pixels a target cell, one entry a level, finest first, each a multiple of
-            the one before.
+            the one before or equal to it.
         bins: Directions between 0 and 180 degrees.
         histograms: Histograms along each side of a target cell; MaskFeat has 2 in a patch of 16.
         colours: A histogram for 'each' colour, or one that takes the 'strongest' gradient of
             all colours at every pixel.
         operator: 'sobel' or 'central' differences; the image is reflected at its borders.
         norm: 'cell': every histogram divided by its length; 'none'.
+        bias: Adds a constant to each of the two derivatives, drawn once, evenly, from
+            [-1/3, 1/3], as torch starts the bias of a 3x3 convolution. Kept in checkpoints.
+        exchanged: Takes the direction from the axis of the rows on, as MaskFeat's and LocalMIM's
+            code do by exchanging the arguments of atan2. Bins come in another order; for odd
+            numbers their edges lie half a bin off, 10 degrees for 9.
         in_channels: Channels of the images.
         eps: Added, squared, to the squared length.
 
@@ -58,6 +63,8 @@ class HOGTargetGenerator(TargetGenerator):
                  colours: str = 'each',
                  operator: str = 'sobel',
                  norm: str = 'cell',
+                 bias: bool = False,
+                 exchanged: bool = False,
                  in_channels: int = 3,
                  eps: float = 1e-5) -> None:
         strides = check_strides(grid_strides)
@@ -77,6 +84,8 @@ class HOGTargetGenerator(TargetGenerator):
         # (2, 1, 3, 3): the derivative along rows and the one along columns
         self.register_buffer('kernels', torch.stack([
             difference[:, None] * smooth, smooth[:, None] * difference])[:, None], persistent=False)
+        self.register_buffer('bias', (2 * torch.rand(2) - 1) / 3 if bias else None)
+        self.exchanged = exchanged
         self.bins = bins
         self.histograms = histograms
         self.colours = colours
@@ -104,8 +113,11 @@ class HOGTargetGenerator(TargetGenerator):
         along_rows, along_cols = (
             F.conv2d(padded, kernel.expand(channels, 1, 3, 3), groups=channels)
             for kernel in self.kernels)
+        if self.bias is not None:
+            along_rows, along_cols = along_rows + self.bias[0], along_cols + self.bias[1]
         magnitude = torch.hypot(along_rows, along_cols)
-        direction = torch.atan2(along_rows, along_cols).remainder(math.pi)
+        legs = (along_cols, along_rows) if self.exchanged else (along_rows, along_cols)
+        direction = torch.atan2(*legs).remainder(math.pi)
         if self.colours == 'strongest':
             magnitude, which = magnitude.max(dim=1, keepdim=True)
             direction = direction.gather(1, which)

@@ -111,3 +111,32 @@ def test_a_stride_may_repeat():
                             strict=True):
         assert torch.equal(ours, theirs)
     assert torch.equal(twice[1], twice[2])
+
+
+@pytest.mark.parametrize('bins', [9, 18])
+@pytest.mark.parametrize('bias', [False, True])
+def test_exchanged_directions_and_bias_equal_loops(bins, bias):
+    """As in the code of MaskFeat and LocalMIM: a pixel's bin counts from the axis of the rows."""
+    torch.manual_seed(0)
+    plane, half = noise(1, 1, 16, 16), math.pi / 2
+    target = HOGTargetGenerator((8, ), bins, bias=bias, exchanged=True, operator='central',
+                                norm='none', in_channels=1)
+    down, right = target.bias.tolist() if bias else (0., 0.)
+    assert not bias or 0 < max(abs(down), abs(right)) <= 1 / 3
+    padded = np.pad(plane[0, 0].double().numpy(), 1, mode='reflect')
+    expected = np.zeros((bins, 2, 2))
+    for y in range(16):
+        for x in range(16):
+            dy = padded[y + 2, x + 1] - padded[y, x + 1] + down
+            dx = padded[y + 1, x + 2] - padded[y + 1, x] + right
+            share = ((half - math.atan2(dy, dx)) % math.pi) / math.pi
+            expected[int(share * bins) % bins, y // 8, x // 8] += math.hypot(dx, dy) / 64
+    np.testing.assert_allclose(target(plane)[0][0], expected, atol=1e-5)
+
+
+def test_a_bias_is_kept_in_checkpoints():
+    ours, theirs = (HOGTargetGenerator(bias=True) for _ in range(2))
+    assert not torch.equal(ours.bias, theirs.bias)
+    theirs.load_state_dict(ours.state_dict())
+    assert torch.equal(ours.bias, theirs.bias)
+    assert not HOGTargetGenerator().state_dict()
