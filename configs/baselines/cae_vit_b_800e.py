@@ -22,6 +22,7 @@ model = dict(
         bias='qv_bias'),
     neck=dict(
         type='mmpretrain.CAENeck',
+        mask_tokens_num=98,
         embed_dims=768,
         num_heads=12,
         regressor_depth=4,
