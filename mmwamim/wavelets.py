@@ -222,13 +222,11 @@ class _Filters(NamedTuple):
     name: str
     analysis: Tensor
     synthesis: Tensor
-
-    @property
-    def length(self) -> int:
-        return self.analysis.shape[1]
+    length: int
 
 
 @lru_cache(maxsize=None)
+@torch.compiler.assume_constant_result
 def _filters(wavelet: str) -> _Filters:
     if wavelet not in pywt.wavelist(kind='discrete'):
         families = ', '.join(pywt.families())
@@ -237,7 +235,7 @@ def _filters(wavelet: str) -> _Filters:
                          f"pywt.wavelist(kind='discrete'))")
     dec_lo, dec_hi, rec_lo, rec_hi = pywt.Wavelet(wavelet).filter_bank
     return _Filters(wavelet, torch.tensor([dec_lo, dec_hi], dtype=torch.float64),
-                    torch.tensor([rec_lo, rec_hi], dtype=torch.float64))
+                    torch.tensor([rec_lo, rec_hi], dtype=torch.float64), len(dec_lo))
 
 
 def _check(x: Tensor, wavelet: str, mode: str) -> Tuple[Tensor, _Filters, str]:
@@ -289,6 +287,7 @@ def _analysis(x: Tensor, filters: _Filters, mode: str, dim: int) -> Tuple[Tensor
 
 
 @lru_cache(maxsize=256)
+@torch.compiler.assume_constant_result
 def _borders(size: int, left: int, right: int, mode: str) -> Tuple[Tensor, Tensor]:
     """The extension of a signal as two matrices, (size, left) and (size, right).
 

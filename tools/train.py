@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 
 from mmwamim.engine import launch
 from mmwamim.engine.checkpoints.settling import settle_resume
+from mmwamim.engine.compile import MODES
 from mmwamim.engine.config_check import check_config
 from mmwamim.engine.data import settle_data
 from mmwamim.engine.sharding import ShardedRunner
@@ -35,9 +36,10 @@ def parse_args() -> argparse.Namespace:
                         help='load checkpoints that hold more than data, and may run code')
     parser.add_argument('--amp', action='store_true',
                         help='bfloat16 mixed precision on a GPU, also where the config has none')
-    parser.add_argument('--compile', action='store_true',
-                        help='compile the layers of a ViT and the decoders: minutes at the first '
-                        'step, faster ones afterwards')
+    parser.add_argument('--compile', nargs='?', const='default', choices=MODES, metavar='MODE',
+                        help='compile the step into one graph: minutes at the first step, faster '
+                        'ones afterwards; MODE reduce-overhead replays CUDA graphs, for small '
+                        'batches')
     parser.add_argument('--fsdp', action='store_true',
                         help='share out weights, gradients and optimizer state among the '
                         'processes, for networks that do not fit a GPU')
@@ -69,7 +71,8 @@ def build_config(args: argparse.Namespace) -> Config:
     launch.settle_length(cfg, args.epochs)
     launch.settle_accumulation(cfg)
     if args.compile:
-        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='mmwamim.CompileHook')]
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []),
+                            dict(type='mmwamim.CompileHook', mode=args.compile)]
     if args.fsdp:
         launch.settle_sharding(cfg, args.launcher)
     if args.auto_scale_lr:

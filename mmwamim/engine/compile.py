@@ -1,41 +1,101 @@
-"""Compiles the parts of a model that are the same in every step."""
+"""Compiles what a training step computes."""
+from typing import Any, Callable, Dict, Optional
+
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmpretrain.models.backbones.swin_transformer import SwinBlock
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.utils._pytree import tree_leaves
 
-from mmwamim.models import LevelDecoder
+from mmwamim.models import LevelDecoder, WaMIM
+from mmwamim.models.encoders.vit import plain_drop_rates
 from mmwamim.registry import HOOKS
 
+# 'reduce-overhead' replays CUDA graphs: for small batches, where the host launches kernels more
+# slowly than the GPU runs them. 'max-autotune' tries kernels, which takes long, and replays too.
+MODES = ('default', 'reduce-overhead', 'max-autotune')
+LAYERS = (TransformerEncoderLayer, SwinBlock, LevelDecoder)
 
-def compile_parts(model: nn.Module) -> int:
-    """Compiles the layers of the ViT and the transformer block of every decoder, in place.
 
-    Layers of the same shape share their code, so this takes as long as compiling a layer and a
-    decoder. What depends on the mask stays as it is. Names of parameters do not change.
+def compile_model(model: nn.Module, mode: str = 'default', backend: Any = 'inductor') -> int:
+    """Compiles a model for training, in place. Names of parameters do not change.
+
+    A :class:`WaMIM` becomes one graph, from images and plan of the mask to the losses. Of other
+    models, and of those whose weights are shared out (they are gathered between layers), every
+    layer is one, and those of the same shape share their code.
+
+    Args:
+        model: The model, on its device, not wrapped.
+        mode: One of :data:`MODES`.
+        backend: As of ``torch.compile``.
 
     Returns:
-        The number of compiled parts.
+        The number of graphs.
     """
-    parts = 0
-    for module in model.modules():
-        if isinstance(module, LevelDecoder):
-            module._attend = torch.compile(module._attend)
-            parts += 1
-    for module in getattr(model, 'backbone', model).modules():
-        if isinstance(module, TransformerEncoderLayer):
-            module.compile()
-            parts += 1
-    return parts
+    plain_drop_rates(model)
+    options = dict(backend=backend, mode=None if mode == 'default' else mode)
+    sharded = any(isinstance(module, FSDPModule) for module in model.modules())
+    if isinstance(model, WaMIM) and not sharded:
+        model.loss = CompiledLoss(model, **options)
+        return 1
+    layers = [module for module in model.modules() if isinstance(module, LAYERS)]
+    for layer in layers:
+        layer.compile(**options)
+    return len(layers)
+
+
+class CompiledLoss:
+    """``WaMIM.loss`` as one graph. The mask is drawn and planned outside of it.
+
+    It is compiled once, for the shapes of the first batch: what has others (a last, smaller batch;
+    with Swin one mask in hundreds that needs another group of windows) runs as it is.
+
+    Args:
+        model: What to compile.
+        backend, mode: As of ``torch.compile``.
+    """
+
+    def __init__(self, model: WaMIM, backend: Any, mode: Optional[str]) -> None:
+        self.plan_mask, self.plain = model.plan_mask, model.loss
+        self.compiled: Callable = torch.compile(model.loss, fullgraph=True, dynamic=False,
+                                                backend=backend, mode=mode)
+        self.replays = mode is not None
+        self.shapes: Optional[list] = None
+
+    def __call__(self, inputs: Tensor, data_samples: Optional[list] = None) -> Dict[str, Tensor]:
+        plan = self.plan_mask(inputs)
+        shapes = [leaf.shape for leaf in tree_leaves((inputs, plan)) if isinstance(leaf, Tensor)]
+        self.shapes = self.shapes or shapes
+        if shapes != self.shapes:
+            return self.plain(inputs, None, plan)
+        if not self.replays:
+            return self.compiled(inputs, None, plan)
+        torch.compiler.cudagraph_mark_step_begin()
+        # A replay writes its results where the one before wrote them, and those are still read.
+        return {name: value.clone() for name, value in self.compiled(inputs, None, plan).items()}
 
 
 @HOOKS.register_module()
 class CompileHook(Hook):
-    """``tools/train.py --compile``: :func:`compile_parts` before the first step."""
+    """``tools/train.py --compile [MODE]``: :func:`compile_model` before the first step.
+
+    Args:
+        mode: One of 'default', 'reduce-overhead' and 'max-autotune'.
+
+    Raises:
+        ValueError: There is no such mode.
+    """
+
+    def __init__(self, mode: str = 'default') -> None:
+        if mode not in MODES:
+            raise ValueError(f'CompileHook: mode must be one of {", ".join(MODES)}, not {mode!r}')
+        self.mode = mode
 
     def before_train(self, runner: Runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        parts = compile_parts(model)
-        runner.logger.info(f'compiling {parts} parts of the model: the first step takes minutes')
+        graphs = compile_model(model, self.mode)
+        runner.logger.info(f'compiling {graphs} graphs: the first step takes minutes')

@@ -28,7 +28,7 @@ from typing import Dict, Optional
 import torch
 from mmengine.config import Config, DictAction
 
-from mmwamim.engine.compile import compile_parts
+from mmwamim.engine.compile import compile_model
 from mmwamim.engine.cpu import keep_memory, onednn_is_faster
 from mmwamim.engine.measure import (
     Step,
@@ -82,7 +82,7 @@ def measure_time(args: argparse.Namespace) -> None:
                    for name in names}
     if args.compile:
         for name in ('WaMIM', 'encoder'):
-            compile_parts(contestants[name].model)
+            compile_model(contestants[name].model)
     times: Dict[str, list] = {name: [] for name in names}
     started = time.time()
     for turn in range(args.warmup + args.rounds):

@@ -3,6 +3,7 @@ from typing import List, Sequence, Union
 
 import torch
 import torch.nn.functional as F
+from mmcv.cnn.bricks import DropPath
 from mmpretrain.models import VisionTransformer
 from mmpretrain.models.utils import MultiheadAttention, resize_pos_embed
 from torch import Tensor, nn
@@ -14,6 +15,14 @@ from ..masking import MaskPlan, as_plan
 from ..positions import sincos_positions
 from ..tokens import take
 from .initialization import loads_checkpoint
+
+
+def plain_drop_rates(model: nn.Module) -> None:
+    """Makes rates of drop path Python's numbers: to a compiler those of NumPy, which mmpretrain
+    gives a ViT, are arrays."""
+    for module in model.modules():
+        if isinstance(module, DropPath):
+            module.drop_prob = float(module.drop_prob)
 
 
 class SelfAttention(MultiheadAttention):
@@ -94,6 +103,7 @@ class MaskedViT(VisionTransformer):
         self.with_cp = with_cp
         for layer in self.layers:
             layer.attn = SelfAttention.of(layer.attn)
+        plain_drop_rates(self)
 
         kernel = self.patch_embed.projection.kernel_size
         if kernel[0] != kernel[1]:

@@ -130,5 +130,6 @@ class HOGTargetGenerator(TargetGenerator):
             length = (votes.square().sum(2, keepdim=True) + self.eps**2).sqrt()
             votes = (votes / length).flatten(1, 2)
         side = self.histograms
-        cells = F.pixel_unshuffle(votes, side)
-        return torch.cat([cells[:, i::side * side] for i in range(side * side)], dim=1)
+        # (B, colours * bins * side * side, ...) -> (B, side * side * colours * bins, ...)
+        cells = F.pixel_unshuffle(votes, side).unflatten(1, (-1, side * side))
+        return cells.transpose(1, 2).flatten(1, 2)

@@ -19,7 +19,7 @@ def statistics(target: Tensor, norm: str, eps: float) -> Tuple[Tensor, Tensor]:
     dims = (1,) if norm == 'token' else (2, 3)
     mean = target.mean(dims, keepdim=True)
     # Sums over the channels, not torch's var: on the CPU that is ten times slower along dim 1.
-    count = math.prod(target.shape[dim] for dim in dims)
+    count = math.prod([target.shape[dim] for dim in dims])
     variance = (target - mean).square().sum(dims, keepdim=True) / (count - 1)
     return mean, (variance + eps).sqrt()
 

@@ -1,7 +1,6 @@
 """Pixels of cells of one or more sizes as reconstruction targets."""
 from typing import List, Optional, Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -82,5 +81,6 @@ class PixelTargetGenerator(TargetGenerator):
         if self.samples is not None and self.samples < stride:
             images = F.avg_pool2d(images, stride // self.samples)
         side = self.samples or stride
-        cells = F.pixel_unshuffle(images, side)  # channels (C, side, side)
-        return torch.cat([cells[:, i::side * side] for i in range(side * side)], dim=1)
+        # (B, C * side * side, ...) -> (B, side * side * C, ...)
+        cells = F.pixel_unshuffle(images, side).unflatten(1, (-1, side * side))
+        return cells.transpose(1, 2).flatten(1, 2)
