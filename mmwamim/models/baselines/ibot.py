@@ -68,6 +68,35 @@ class SelfDistillationHead(BaseModule):
             return F.linear(embedded.float(), F.normalize(prototypes.float(), dim=-1))
 
 
+class Teacher(CosineEMA):
+    """mmpretrain's moving average with a cosine, which counts its steps on the host.
+
+    There the counter is read back from the device for every parameter.
+    """
+
+    taken: Optional[int] = None  # what the counter says, once it was read
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Moves towards ``model``, which has the same parameters; the first step copies them."""
+        if self.taken is None:
+            self.taken = int(self.steps)
+        sources = dict(model.named_parameters())
+        for name, average in self.avg_parameters.items():
+            if self.taken == 0:
+                average.copy_(sources[name])
+            else:
+                self.avg_func(average, sources[name], self.taken)
+        for average, source in zip(self.module.buffers(), model.buffers(), strict=True):
+            average.copy_(source)
+        self.taken += 1
+        self.steps += 1
+
+    def _load_from_state_dict(self, *arguments) -> None:
+        super()._load_from_state_dict(*arguments)
+        self.taken = None
+
+
 @MODELS.register_module()
 class IBOT(BaseSelfSupervisor):
     """Self-distillation of the class token across views, and of masked patches within a view.
@@ -130,7 +159,7 @@ class IBOT(BaseSelfSupervisor):
         self.warmup_epochs = warmup_epochs
         self.center_momentum = center_momentum
         self.frozen_epochs = frozen_epochs
-        self.teacher = CosineEMA(nn.ModuleList([self.backbone, self.head]), momentum=momentum)
+        self.teacher = Teacher(nn.ModuleList([self.backbone, self.head]), momentum=momentum)
         prototypes = self.head.prototypes.shape[0]
         self.register_buffer('class_center', torch.zeros(prototypes))
         self.register_buffer('patch_center', torch.zeros(prototypes))

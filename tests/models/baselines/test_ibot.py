@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import MessageHub
+from mmpretrain.models.utils import CosineEMA
 
 from mmwamim.models import IBOT, SelfDistillationHead
+from mmwamim.models.baselines.ibot import Teacher
 from tests.helpers import noise
 
 
@@ -135,6 +137,23 @@ def test_no_masked_view_has_no_patch_loss():
     losses = model.loss(views())
     assert losses['loss_patch'] == 0 and losses['loss_class'] > 0
     sum(losses.values()).backward()
+
+
+def test_the_teacher_is_mmpretrains_average_also_after_a_checkpoint_was_loaded():
+    torch.manual_seed(0)
+    student = torch.nn.Linear(3, 2)
+    ours, theirs = Teacher(student, momentum=0.1), CosineEMA(student, momentum=0.1)
+    for step in range(5):
+        with torch.no_grad():
+            student.weight += noise(2, 3, seed=step)
+        ours.update_parameters(student)
+        theirs.update_parameters(student)
+        assert torch.equal(ours.module.weight, theirs.module.weight)
+        assert ours.steps == theirs.steps == step + 1
+        if step == 2:
+            state = ours.state_dict()
+            ours = Teacher(student, momentum=0.1)
+            ours.load_state_dict(state)
 
 
 def test_gradients_reach_the_student_alone_and_the_teacher_follows():
