@@ -10,8 +10,13 @@ from mmengine.runner import Runner
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import (
+    MixedPrecisionPolicy,
+    fully_shard,
+    register_fsdp_forward_method,
+)
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.modules.batchnorm import _NormBase
 
 from mmwamim.models import LevelDecoder
 from mmwamim.registry import HOOKS
@@ -21,36 +26,47 @@ from mmwamim.registry import HOOKS
 UNITS = (TransformerEncoderLayer, LevelDecoder, FFN)
 
 
-def shard_model(model: nn.Module, mesh) -> int:
+def shard_model(model: nn.Module, mesh, dtype: Optional[torch.dtype] = None) -> int:
     """Shares out the parameters of a model, in place, by torch's ``fully_shard``.
 
     Layers of a ViT, decoders and MLPs of a Swin are gathered one after another, the rest of the
     encoder with the encoder, and what then remains with the model. Names of parameters do not
     change.
 
+    Precision: parts of parameters, gradients and optimizer state are float32, and so is the
+    reduction of gradients. Weights are gathered in ``dtype``, except those of batch norms, whose
+    kernels want them in float32. Inputs are not cast: what runs in which precision is
+    autocast's affair, so targets and losses stay in float32.
+
     Args:
         model: A model of any OpenMMLab project on its device.
         mesh: A one-dimensional device mesh of all processes.
+        dtype: That of the networks under autocast; None for float32.
 
     Returns:
         The number of parts that are gathered by themselves.
     """
     parts = 0
+    plain, policy = (MixedPrecisionPolicy(param_dtype=kind, reduce_dtype=torch.float32,
+                                          cast_forward_inputs=False) for kind in (None, dtype))
 
     def walk(module: nn.Module) -> None:
         nonlocal parts
         for child in module.children():
-            if isinstance(child, UNITS):
-                fully_shard(child, mesh=mesh)
+            if isinstance(child, _NormBase) and dtype is not None:
+                fully_shard(child, mesh=mesh, mp_policy=plain)
+                parts += 1
+            elif isinstance(child, UNITS):
+                fully_shard(child, mesh=mesh, mp_policy=policy)
                 parts += 1
             else:
                 walk(child)
 
     walk(model)
     if isinstance(getattr(model, 'backbone', None), nn.Module):
-        fully_shard(model.backbone, mesh=mesh)
+        fully_shard(model.backbone, mesh=mesh, mp_policy=policy)
         parts += 1
-    fully_shard(model, mesh=mesh)
+    fully_shard(model, mesh=mesh, mp_policy=policy)
     for name in ('extract_feat', 'predict_targets'):
         if hasattr(model, name):  # entered from outside, like forward
             register_fsdp_forward_method(model, name)
@@ -117,9 +133,12 @@ class ShardedRunner(Runner):
         device = get_device()
         self.model = model.to(device)
         super()._init_model_weights()
-        parts = shard_model(model, init_device_mesh(device, (self.world_size, )))
+        bfloat16 = str((self.cfg.get('optim_wrapper') or {}).get('dtype')).endswith('bfloat16')
+        parts = shard_model(model, init_device_mesh(device, (self.world_size, )),
+                            torch.bfloat16 if bfloat16 else None)
         self.logger.info(f'FSDP: weights, gradients and optimizer state are shared out among '
-                         f'{self.world_size} processes, and gathered in {parts} parts')
+                         f'{self.world_size} processes, gathered in {parts} parts in '
+                         f'{"bfloat16" if bfloat16 else "float32"}, gradients reduced in float32')
         return model
 
     def _init_model_weights(self) -> None:

@@ -10,7 +10,7 @@ from typing import Dict, List, NamedTuple, Tuple, Union
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import master_only
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import MODELS, DefaultScope
@@ -21,6 +21,7 @@ from mmwamim.errors import UserError
 from mmwamim.registry import HOOKS
 
 from .checkpoints import read_checkpoint
+from .sharding import gather
 
 PREFIX = 'backbone.'
 # New in the model, and rightly not in the checkpoint.
@@ -158,19 +159,21 @@ class EncoderArrivedHook(Hook):
 
     priority = 'VERY_HIGH'
 
-    @master_only
     def before_train(self, runner: Runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         backbone = model.backbone
         init_cfg = backbone.init_cfg
         if runner._resume or runner._load_from or not init_cfg:
             return
+        state = gather(backbone.state_dict())  # by all processes: it may be shared out
+        if not is_main_process():
+            return
         path, prefix = init_cfg['checkpoint'], init_cfg.get('prefix', PREFIX)
         resized = check_encoder(path, backbone, prefix)
         encoder = read_encoder(path, prefix)
-        changed = [name for name, value in backbone.state_dict().items()
+        changed = [name for name, value in state.items()
                    if name in encoder and value.shape == encoder[name].shape
-                   and not torch.equal(value.cpu(), encoder[name])]
+                   and not torch.equal(value, encoder[name])]
         if changed:
             raise RuntimeError(f'{len(changed)} parameters of the backbone are not those of '
                                f'{path!r} although it was loaded: {", ".join(changed[:3])}')
