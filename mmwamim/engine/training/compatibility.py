@@ -60,7 +60,8 @@ def check_same_run(path: str, checkpoint: dict, runner: Runner, model: nn.Module
 
 
 def _bare(name: object) -> str:
-    return str(name).split('.')[-1].strip("'")
+    """The class of an optimizer as far as its state goes: without scope, and fused or not."""
+    return str(name).split('.')[-1].strip("'").removeprefix('Fused')
 
 
 def _with_fields(what: str, differ: List[Change], places: tuple) -> str:
