@@ -31,7 +31,6 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mmwamim.datasets.sampling import Draw
 from mmwamim.engine import launch
 
 
@@ -47,10 +46,10 @@ class ConstantImages(Dataset):
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, draw: Draw) -> dict:
+    def __getitem__(self, index: int) -> dict:
         sample = DataSample()
-        sample.set_metainfo(dict(img_path=f'/data/imagenet/train/n{draw.index % 1000:08d}/'
-                                          f'n{draw.index:08d}.JPEG'))
+        sample.set_metainfo(dict(img_path=f'/data/imagenet/train/n{index % 1000:08d}/'
+                                          f'n{index:08d}.JPEG'))
         return dict(inputs=self.pixels, data_samples=sample)
 
 
