@@ -69,7 +69,8 @@ def forward(cfg):
     else:
         data = noise_batch(cfg, 2)
     with PretendedGPU() as gpu:
-        gpu.share = 75 / 196  # of patches that BEiT and CAE mask
+        # Of patches that CAE and BEiT mask.
+        gpu.share = (98 if cfg.model.type.endswith('CAE') else 75) / 196
         model = gpu.build(lambda: MODELS.build(
             dict(cfg.model, data_preprocessor=cfg.data_preprocessor))).train()
         data = model.data_preprocessor(data, training=True)
