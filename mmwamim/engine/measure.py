@@ -2,13 +2,14 @@
 import tempfile
 import time
 from pathlib import Path
-from typing import Callable, NamedTuple, Tuple
+from typing import Callable, NamedTuple, Optional, Tuple
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.logging import MessageHub
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from PIL import Image
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from .cpu import fast_linear, linear
+from .guarded import GuardedOptimWrapper
+from .launch import settle_step
 
 
 class Step(NamedTuple):
@@ -79,18 +82,46 @@ def noise_batch(cfg: Config, batch: int) -> dict:
         return default_collate([images[i % 2] for i in range(batch)])
 
 
-def run_step(step: Step, device: str = 'cpu', amp: bool = False) -> float:
-    """Forward and backward, no optimizer; its seconds."""
+def build_update(step: Step, cfg: Config, amp: bool = False) -> GuardedOptimWrapper:
+    """What follows a forward pass in training: backward pass, norm of the gradient, finite check
+    and the config's optimizer. Nothing is clipped, so that methods which differ in that compare.
+
+    Args:
+        step: Of the whole model.
+        cfg: The config of the step.
+        amp: Whether networks run in bfloat16.
+    """
+    cfg = Config(dict(optim_wrapper=cfg._cfg_dict.to_dict()['optim_wrapper']))
+    settle_step(cfg)
+    cfg.optim_wrapper.update(type='mmwamim.GuardedOptimWrapper', clip_grad=None,
+                             accumulative_counts=1, dtype='bfloat16' if amp else None)
+    return build_optim_wrapper(step.model, cfg.optim_wrapper)
+
+
+def run_step(step: Step, device: str = 'cpu', amp: bool = False,
+             update: Optional[GuardedOptimWrapper] = None) -> float:
+    """Forward and backward, with ``update`` the rest of a training step too; its seconds."""
     wait = torch.cuda.synchronize if device.startswith('cuda') else lambda: None
     wait()
     started = time.perf_counter()
-    with torch.autocast(device.split(':')[0], dtype=torch.bfloat16, enabled=amp):
-        loss = step.forward()
-    loss.backward()
+    launch_step(step, device, amp, update)
     wait()
     seconds = time.perf_counter() - started
     step.model.zero_grad(set_to_none=True)
     return seconds
+
+
+def launch_step(step: Step, device: str = 'cpu', amp: bool = False,
+                update: Optional[GuardedOptimWrapper] = None) -> None:
+    """As :func:`run_step`, without waiting for the device."""
+    if update is None:
+        with torch.autocast(device.split(':')[0], dtype=torch.bfloat16, enabled=amp):
+            loss = step.forward()
+        loss.backward()
+        return
+    with update.optim_context(step.model):
+        loss = step.forward()
+    update.update_params(loss)
 
 
 def count_flops(step: Step) -> float:
@@ -132,13 +163,19 @@ def count_parameters(model: nn.Module) -> Tuple[float, float]:
             sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6)
 
 
-def peak_memory(step: Step, device: str = 'cpu', amp: bool = False) -> float:
+def peak_memory(step: Step, device: str = 'cpu', amp: bool = False,
+                update: Optional[GuardedOptimWrapper] = None) -> float:
     """MiB after two steps: allocated on a GPU, resident on the CPU.
 
     On the CPU (Linux) it is the peak of the whole process, so measure one model a process.
     """
     for _ in range(2):
-        run_step(step, device, amp)
+        run_step(step, device, amp, update)
+    return peak_so_far(device)
+
+
+def peak_so_far(device: str = 'cpu') -> float:
+    """MiB: the most that was allocated on a GPU, or resident on the CPU, by this process."""
     if device.startswith('cuda'):
         return torch.cuda.max_memory_allocated() / 2**20
     # Not getrusage: its peak is inherited from the process that started this one.

@@ -6,14 +6,16 @@
     python tools/benchmark/step.py --cfg-options model.backbone.with_cp=True  # ours, changed
     python tools/benchmark/step.py --device cuda --amp --batch 256
 
-A step is forward and backward on noise, no data loading, no optimizer. "Encoder" is our encoder
-alone on the visible patches, "dense encoder" its mmpretrain parent on all of them. The peer runs as
-mmpretrain has it and, where our linear layers are another library's (mmwamim/engine/cpu.py),
-once more with those. On the CPU the process keeps the memory that it frees, for all alike, as
-tools/train.py does. Utilisation is the FLOPs of a step a second, as a share of this machine's
-own matrix product. For Swin the time
-on the CPU that planning the attention groups of a step takes is printed as well. tools/compare.py
-does the same for any list of configs.
+A step of WaMIM and of its peer is a whole one, on noise and without data loading: forward,
+backward, norm of the gradient, finite check, optimizer, the same for both; with `--no-update`
+forward and backward alone. "Encoder" is our encoder alone on the visible patches, "dense encoder"
+its mmpretrain parent on all of them, forward and backward. `--compile` compiles all of them. The
+peer runs as mmpretrain has it and, where our linear layers are another library's
+(mmwamim/engine/cpu.py), once more with those. On the CPU the process keeps the memory that it
+frees, for all alike, as tools/train.py does. Utilisation is the FLOPs of a step a second, as a
+share of this machine's own matrix product. For Swin the time on the CPU that planning the
+attention groups of a step takes is printed as well. tools/compare.py does the same for any list of
+configs.
 """
 import argparse
 import json
@@ -27,12 +29,14 @@ from typing import Dict, Optional
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.optim import OptimWrapper
 
 from mmwamim.engine.compile import compile_model
 from mmwamim.engine.cpu import keep_memory, onednn_is_faster
 from mmwamim.engine.measure import (
     Step,
     build_step,
+    build_update,
     count_flops,
     matrix_rate,
     peak_memory,
@@ -52,13 +56,28 @@ SAME = ', our linear'  # the peer with our linear layers
 def prepare(name: str, encoder: str, batch: int, device: str,
             options: Optional[dict] = None) -> Step:
     """The step of WaMIM, of its peer, or of the encoder alone."""
+    peer = PEERS[encoder][0]
+    if name in (peer, peer + SAME):
+        return build_step(read_config(name, encoder), batch, device, plain=name == peer)
+    part = 'model' if name == 'WaMIM' else name
+    return build_step(read_config(name, encoder, options), batch, device, part)
+
+
+def read_config(name: str, encoder: str, options: Optional[dict] = None) -> Config:
+    """The config of WaMIM, with changes, or of its peer."""
     peer, config = PEERS[encoder]
     if name in (peer, peer + SAME):
-        return build_step(Config.fromfile(ROOT / config), batch, device, plain=name == peer)
-    part = 'model' if name == 'WaMIM' else name
+        return Config.fromfile(ROOT / config)
     cfg = Config.fromfile(ROOT / CONFIGS[encoder])
     cfg.merge_from_dict(options or {})
-    return build_step(cfg, batch, device, part)
+    return cfg
+
+
+def prepare_update(name: str, step: Step, args: argparse.Namespace) -> Optional[OptimWrapper]:
+    """The rest of a whole step; None for the encoder alone, and where it is left out."""
+    if args.no_update or 'encoder' in name:
+        return None
+    return build_update(step, read_config(name, args.encoder, args.cfg_options), args.amp)
 
 
 def measure_grouping(model: torch.nn.Module, rounds: int = 100) -> float:
@@ -81,13 +100,14 @@ def measure_time(args: argparse.Namespace) -> None:
     contestants = {name: prepare(name, args.encoder, args.batch, args.device, args.cfg_options)
                    for name in names}
     if args.compile:
-        for name in ('WaMIM', 'encoder'):
-            compile_model(contestants[name].model)
+        for step in contestants.values():
+            compile_model(step.model)
+    updates = {name: prepare_update(name, step, args) for name, step in contestants.items()}
     times: Dict[str, list] = {name: [] for name in names}
     started = time.time()
     for turn in range(args.warmup + args.rounds):
         for name, step in contestants.items():
-            seconds = run_step(step, args.device, args.amp)
+            seconds = run_step(step, args.device, args.amp, updates[name])
             if turn >= args.warmup:
                 times[name].append(seconds)
         left = (time.time() - started) / (turn + 1) * (args.warmup + args.rounds - turn - 1)
@@ -98,7 +118,8 @@ def measure_time(args: argparse.Namespace) -> None:
     median = {name: statistics.median(values) for name, values in times.items()}
     print(f'{args.encoder}, batch {args.batch}, {args.device}, '
           f'{"bfloat16" if args.amp else "float32"}, {torch.get_num_threads()} threads, '
-          f'torch {torch.__version__}, median of {args.rounds} rounds in turn; matrix product '
+          f'torch {torch.__version__}, median of {args.rounds} rounds in turn, '
+          f'{"forward and backward" if args.no_update else "whole steps"}; matrix product '
           f'{rate / 1e9:.0f} GFLOP/s')
     for name in names:
         spread = f'{min(times[name]):.3f} to {max(times[name]):.3f}'
@@ -122,7 +143,8 @@ def measure_time(args: argparse.Namespace) -> None:
 
 def measure_memory(args: argparse.Namespace) -> None:
     command = [sys.executable, '-W', 'ignore', __file__, '--device', args.device, '--encoder',
-               args.encoder, '--batch', str(args.batch)] + ['--amp'] * args.amp
+               args.encoder, '--batch', str(args.batch), *['--amp'] * args.amp,
+               *['--no-update'] * args.no_update]
     if args.cfg_options:
         command += ['--cfg-options', *(f'{key}={value}' for key, value in args.cfg_options.items())]
     peaks, peer = {}, PEERS[args.encoder][0]
@@ -147,7 +169,9 @@ def main() -> None:
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--amp', action='store_true', help='bfloat16 networks')
     parser.add_argument('--memory', action='store_true', help='peak memory instead of time')
-    parser.add_argument('--compile', action='store_true', help='compile our layers and decoders')
+    parser.add_argument('--compile', action='store_true', help='compile WaMIM and its peer')
+    parser.add_argument('--no-update', action='store_true',
+                        help='forward and backward alone, without optimizer')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help="override fields of WaMIM's config")
     parser.add_argument('--one', help=argparse.SUPPRESS)
@@ -157,7 +181,8 @@ def main() -> None:
         keep_memory()
     if args.one:
         step = prepare(args.one, args.encoder, args.batch, args.device, args.cfg_options)
-        print(json.dumps(dict(peak=peak_memory(step, args.device, args.amp))))
+        update = prepare_update(args.one, step, args)
+        print(json.dumps(dict(peak=peak_memory(step, args.device, args.amp, update))))
     elif args.memory:
         measure_memory(args)
     else:
