@@ -13,6 +13,7 @@ from .base import TargetGenerator
 from .coefficients import APPROXIMATION_NORMS, NORMS, CoefficientNorm
 
 APPROXIMATION = ('coarsest', 'all', 'none')
+FINER = ('coefficients', 'energy')
 # Rows: what a grey picture consists of, red against blue, green against both; orthonormal.
 OPPONENT = torch.tensor([[1., 1., 1.], [1., 0., -1.], [1., -2., 1.]])
 OPPONENT /= OPPONENT.norm(dim=1, keepdim=True)
@@ -27,7 +28,8 @@ class WaveletTargetGenerator(TargetGenerator):
 
     Channels of a level, in this order: the approximation if it is part of the target, then
     horizontal, vertical and diagonal details, each with all image channels; of further
-    generations likewise, each band with its positions in the cell in raster order.
+    generations likewise, each band with its positions in the cell in raster order, or with its
+    energy in the cell.
 
     Haar with approximations, all generations, norm 'token' and approximation_norm 'hue' is, turned
     by an orthonormal matrix, what MAE's normalised pixels are.
@@ -39,6 +41,11 @@ class WaveletTargetGenerator(TargetGenerator):
         approximation: Which levels carry their approximation: the 'coarsest', 'all', or 'none'.
         generations: How many scales of details a cell predicts: its own level's, and of the
             finer ones below those that lie in the cell (its subtree), down to level 1.
+        finer: What is predicted of the further generations: their 'coefficients', or for each
+            band and colour their 'energy', the root mean square over the cell. How strong an
+            edge is can be told from afar where its sign cannot. It is a wavelet scattering of
+            first order (Bruna & Mallat, "Invariant Scattering Convolution Networks"), whose
+            logarithm is taken by ``norm='band'`` with ``compand``.
         norm: What the coefficients are divided by.
 
             - 'token': zero mean and unit (unbiased) variance over the channels of each position,
@@ -82,6 +89,7 @@ class WaveletTargetGenerator(TargetGenerator):
                  eps: float = 1e-6,
                  approximation_norm: str = 'same',
                  generations: int = 1,
+                 finer: str = 'coefficients',
                  colours: str = 'rgb',
                  window: int = 16,
                  compand: Optional[float] = None,
@@ -95,6 +103,7 @@ class WaveletTargetGenerator(TargetGenerator):
                                     ('approximation_norm', approximation_norm,
                                      APPROXIMATION_NORMS),
                                     ('colours', colours, ('rgb', 'opponent')),
+                                    ('finer', finer, FINER),
                                     ('mode', mode, pywt.Modes.modes)):
             if value not in known:
                 raise ValueError(f'{field} must be one of {", ".join(known)}, not {value!r}')
@@ -118,7 +127,7 @@ class WaveletTargetGenerator(TargetGenerator):
         apart = [approximation == 'all' or (approximation == 'coarsest' and k == levels[-1])
                  for k in levels]
         below = [min(generations, k) for k in levels]
-        bands = [first + sum(3 * 4**step for step in range(steps))
+        bands = [first + sum(3 * _values(finer, step) for step in range(steps))
                  for first, steps in zip(apart, below)]
         super().__init__(in_channels,
                          grid_strides=[2**k for k in levels],
@@ -129,6 +138,7 @@ class WaveletTargetGenerator(TargetGenerator):
         self.bands = tuple(bands)
         self.generations = tuple(below)
         self.with_approximation = tuple(apart)
+        self.finer = finer
         self.finest_scale = min(k - steps + 1 for k, steps in zip(levels, below))
         self.approximation = approximation
         self.approximation_norm = approximation_norm
@@ -177,7 +187,7 @@ class WaveletTargetGenerator(TargetGenerator):
         first, *details = self.band_scale.split(1)
         parts = [first] * self.with_approximation[index]
         for step in range(self.generations[index]):
-            parts += [band for band in details for _ in range(4**step)]
+            parts += [band for band in details for _ in range(_values(self.finer, step))]
         return torch.cat(parts)
 
     def _subbands(self, coefficients: Sequence[Subbands]) -> List[Tensor]:
@@ -189,6 +199,8 @@ class WaveletTargetGenerator(TargetGenerator):
                 for band in coefficients[level - 1 - step][1:]:
                     # (B, C, rows 2^s, cols 2^s) -> (B, C, 4^s, rows, cols) -> (B, 4^s, C, ...)
                     cells = F.pixel_unshuffle(band, 2**step).unflatten(1, (-1, 4**step))
+                    if step and self.finer == 'energy':
+                        cells = cells.square().mean(2, keepdim=True).sqrt()
                     bands.append(cells.transpose(1, 2))
             levels.append(torch.cat(bands, dim=1))
         return levels
@@ -199,7 +211,7 @@ class WaveletTargetGenerator(TargetGenerator):
         What is borrowed from the true images, and must be said under a picture: what ``norm``
         and ``approximation_norm`` took away (nothing, for 'band', 'colour' and 'none'), and the
         coarsest approximation where it is no part of the target. Details of unselected levels
-        are zero.
+        are zero, and those of which only the energy is predicted.
 
         Args:
             predictions: As the targets, float32 (B, channels[i], ...) for each level.
@@ -222,9 +234,10 @@ class WaveletTargetGenerator(TargetGenerator):
                 if self.levels[index] == self.levels[-1]:
                     approximation = first[:, 0]
             for step in range(self.generations[index]):
-                own, bands = bands.split([3 * 4**step, bands.shape[1] - 3 * 4**step], dim=1)
+                count = 3 * _values(self.finer, step)
+                own, bands = bands.split([count, bands.shape[1] - count], dim=1)
                 level = self.levels[index] - step
-                if step == 0 or level not in self.levels:
+                if step == 0 or (level not in self.levels and self.finer == 'coefficients'):
                     # (B, 3 4^s, C, rows, cols) -> (B, 3, C 4^s, ...) -> (B, 3, C, rows 2^s, ...)
                     cells = own.unflatten(1, (3, -1)).transpose(2, 3).flatten(2, 3)
                     details[level] = F.pixel_shuffle(cells, 2**step).unbind(1)
@@ -237,6 +250,11 @@ class WaveletTargetGenerator(TargetGenerator):
         if self.colours == 'opponent':  # orthonormal: the transpose is the inverse
             pixels = torch.einsum('oc,bohw->bchw', self.rotation, pixels)
         return pixels
+
+
+def _values(finer: str, step: int) -> int:
+    """How many values a cell predicts of each band ``step`` scales below its own."""
+    return 1 if finer == 'energy' else 4**step
 
 
 def _names(levels: Sequence[int]) -> List[str]:

@@ -205,6 +205,23 @@ def test_generations_are_the_subtree():
                 np.testing.assert_allclose(ours[0, :, r, c], expected, atol=1e-5)
 
 
+def test_energy_of_finer_scales_is_their_root_mean_square_in_the_cell():
+    images = photographs(2)
+    target = WaveletTargetGenerator(levels=(1, 3), norm='none', approximation='none',
+                                    generations=3, finer='energy', in_channels=2)
+    found = coefficients(images, (1, 2, 3))
+    assert target.channels == (6, 18)
+    finest, coarse = target(images)
+    np.testing.assert_allclose(finest, found[0][:, 1:].reshape(finest.shape), atol=1e-5)
+    for r, c in np.ndindex(coarse.shape[-2:]):
+        expected = [found[2][:, 1:, :, r, c].reshape(2, 6)]  # (B, bands, colours): as they are
+        for scale, side in ((1, 2), (0, 4)):
+            cell = found[scale][:, 1:, :, side * r:side * (r + 1), side * c:side * (c + 1)]
+            expected.append(np.sqrt((cell**2).mean((-2, -1))).reshape(2, 6))
+        np.testing.assert_allclose(coarse[:, :, r, c], np.concatenate(expected, 1), rtol=1e-4,
+                                   atol=1e-5)
+
+
 def test_hue_is_the_approximation_without_brightness():
     images = photographs()
     target = WaveletTargetGenerator(levels=(3, ), norm='unit', approximation_norm='hue', window=8,
@@ -230,6 +247,7 @@ FIELDS = [
     dict(norm='unit', approximation_norm='hue', approximation='all', generations=3),
     dict(norm='band', generations=2, band_weights=(1, 2, 3, 4), compand=1.),
     dict(norm='token', approximation_norm='hue', generations=2, colours='opponent'),
+    dict(norm='band', generations=4, finer='energy', compand=0.2, band_weights=(1, 2, 3, 4)),
 ]
 
 
@@ -258,6 +276,7 @@ def test_constants_borrow_nothing_from_the_image(fields):
     (dict(norm='subband', approximation_norm='hue'), "norm 'subband' cannot take approximations"),
     (dict(approximation_norm='mean'), 'approximation_norm must be one of same, hue, colour, image'),
     (dict(generations=0), 'generations must be at least 1, not 0'),
+    (dict(finer='modulus'), 'finer must be one of coefficients, energy'),
     (dict(colours='hsv'), 'colours must be one of rgb, opponent'),
     (dict(colours='opponent', in_channels=1), 'needs in_channels = 3, not 1'),
     (dict(window=12), 'window must be a power of two'),
