@@ -77,8 +77,9 @@ class ResumableSampler(Sampler):
         order = order_of(size, self.seed, self.epoch, self.shuffle)
         end = self.num_samples * self.world_size
         places = torch.arange(min(self.start + self.rank, end), end, self.world_size)
-        for index in order[places % size].tolist():
-            yield Draw(self.seed, self.epoch, index)
+        # All in C: the main process draws a batch's indices while the accelerator waits for it.
+        return map(Draw._make, zip(itertools.repeat(self.seed), itertools.repeat(self.epoch),
+                                   order[places % size].tolist()))
 
     def __len__(self) -> int:
         return self.num_samples

@@ -7,20 +7,26 @@ The run is a real one: runner, loader with workers, hooks, schedulers and optimi
 those of the config, as tools/train.py settles them. The networks do nothing: encoder, decoders,
 target and head return at once, and every parameter has one element, so that launching the
 optimizer is measured and not its arithmetic. Images are constant, of 8 pixels a side in the loader,
-since on a GPU a thread of the loader copies their pixels, and not normalised, which is the
-device's work; for the mask they have their own size. The mask and its plan are made for images
-that are nowhere (the meta device): launched, as for a GPU, and not computed; `--plan-on cpu`
-computes them here. Time is that of the main thread on its core, so that other work on the machine
-does not count.
+since on a GPU a thread of the loader copies their pixels (it unpacks batches here too), and not
+normalised, which is the
+device's work; for the mask they have their own size. Of the mask the numbers are drawn for the
+whole batch, which is the host's work; what the device does with them is launched for one image, as
+kernels of the CPU: that costs the host about what launching costs. `--plan-on cpu` computes the
+whole batch's plan here, `--plan-on meta` makes it for images that are nowhere (PyTorch then runs
+much of it in Python, which a GPU does not). Time is that of the main thread on its core, so that
+other work on the machine does not count.
 """
 import argparse
+import queue
 import statistics
 import sys
 import tempfile
 import time
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from typing import Callable, Dict, List
+from unittest.mock import patch
 
 import torch
 from mmengine.config import Config
@@ -29,7 +35,7 @@ from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from mmwamim.engine import launch
 
@@ -105,15 +111,29 @@ def empty_networks(model: nn.Module, parts: Parts, size: int, plan_on: str) -> N
         anchor = trained[0].sum()
         return {f'loss_{name}': anchor * 1. for name in names}
 
+    device = 'meta' if plan_on == 'meta' else 'cpu'
+
     def hand_over(data: dict, training: bool = False) -> dict:
         batch = len(data['inputs'])
-        return dict(data, inputs=torch.empty(1, device=plan_on).expand(batch, 3, size, size))
+        return dict(data, inputs=torch.empty(1, device=device).expand(batch, 3, size, size))
 
     model.init_weights = lambda: None
     model.data_preprocessor.forward = hand_over
     for network in (model.backbone, model.neck, model.target_generator):
         network.forward = lambda *_: []
     model.head.forward = parts.wrap('(networks)', lose)
+
+
+def launched(model: nn.Module) -> Callable:
+    """Draws the masks of a batch and plans that of one image."""
+    plan_mask = model.plan_mask
+
+    def plan(images: Tensor):
+        if not model.shared_mask:
+            grid = [side // model.mask_unit for side in images.shape[-2:]]
+            torch.rand(len(images) - 1, *grid)
+        return plan_mask(images[:1])
+    return plan
 
 
 def build_runner(args: argparse.Namespace, parts: Parts, work_dir: str) -> Runner:
@@ -139,10 +159,8 @@ def build_runner(args: argparse.Namespace, parts: Parts, work_dir: str) -> Runne
     runner = Runner.from_cfg(cfg)
     model = runner.model
     empty_networks(model, parts, size, args.plan_on)
-    for name in ('plan_mask', 'draw_mask'):
-        if hasattr(model, name):
-            setattr(model, name, parts.wrap('mask and plan', getattr(model, name)))
-            break
+    model.plan_mask = parts.wrap('mask and plan', launched(model) if args.plan_on == 'one image'
+                                 else model.plan_mask)
     runner.register_hook(StepTimer(parts, ahead - 1, args.lead), priority='LOWEST')
     for hook in runner.hooks:
         if not isinstance(hook, StepTimer):
@@ -150,6 +168,34 @@ def build_runner(args: argparse.Namespace, parts: Parts, work_dir: str) -> Runne
                 name = 'schedulers' if type(hook).__name__ == 'ParamSchedulerHook' else 'hooks'
                 setattr(hook, place, parts.wrap(name, getattr(hook, place)))
     return runner
+
+
+def unpack_in_a_thread(loader: DataLoader) -> None:
+    """Gives a loader the thread that takes batches from its workers where there is a GPU: with
+    ``pin_memory=True`` it is not the main thread that unpacks them."""
+    get_iterator = loader._get_iterator
+
+    def move_on(source, sink, device_index, done, device) -> None:
+        while not done.is_set():
+            with suppress(queue.Empty):
+                sink.put(source.get(timeout=1))
+
+    def with_thread():
+        with patch('torch.accelerator.is_available', lambda: True), \
+                patch('torch.accelerator.current_accelerator', lambda: torch.device('cpu')), \
+                patch('torch.accelerator.current_device_index', lambda: 0), \
+                patch('torch.utils.data._utils.pin_memory._pin_memory_loop', move_on):
+            return get_iterator()
+
+    loader.pin_memory = True
+    loader._get_iterator = with_thread
+
+
+class UnpackInThread(Hook):
+    """See :func:`unpack_in_a_thread`."""
+
+    def before_train(self, runner: Runner) -> None:
+        unpack_in_a_thread(runner.train_dataloader)
 
 
 class WrapOptimizer(Hook):
@@ -189,7 +235,8 @@ def main() -> None:
     parser.add_argument('--workers', type=int, default=1)
     parser.add_argument('--lead', type=float, default=5., metavar='SECONDS',
                         help='for the loader to get ahead')
-    parser.add_argument('--plan-on', choices=['meta', 'cpu'], default='meta')
+    parser.add_argument('--plan-on', choices=['one image', 'cpu', 'meta'],
+                        default='one image')
     args = parser.parse_args()
     if not Path(args.config).is_file():
         sys.exit(f'error: there is no config {args.config!r}')
@@ -197,6 +244,7 @@ def main() -> None:
     parts = Parts()
     with tempfile.TemporaryDirectory() as work_dir:
         runner = build_runner(args, parts, work_dir)
+        runner.register_hook(UnpackInThread(), priority='HIGHEST')
         runner.register_hook(WrapOptimizer(parts), priority='LOWEST')
         runner.train()
     report(args, parts)
