@@ -1,4 +1,5 @@
 """WaMIM: the map of the method. Start reading at :meth:`WaMIM.loss`."""
+from inspect import signature
 from typing import Dict, List, Optional, Tuple, Union
 
 import torch
@@ -148,4 +149,8 @@ def _build(config, **filled_in):
     """Builds a part from its config; ``filled_in`` are fields the other parts decide."""
     if isinstance(config, torch.nn.Module):
         return config
+    kind = MODELS.get(config['type']) if isinstance(config['type'], str) else config['type']
+    # A neck of one's own need not make constants for a size. An unknown kind is told by `build`.
+    if 'image_size' in filled_in and kind and 'image_size' not in signature(kind).parameters:
+        del filled_in['image_size']
     return MODELS.build(dict(filled_in, **config))

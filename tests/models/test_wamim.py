@@ -180,6 +180,21 @@ def test_a_misspelt_field_is_named(fields, name):
         build_wamim(**fields)
 
 
+class OwnNeck(torch.nn.Module):
+    def __init__(self, in_channels, feature_strides, out_channels, target_strides, mask_unit,
+                 num_extra_tokens):
+        super().__init__()
+        self.out_channels = out_channels
+
+
+def test_a_neck_of_ones_own_need_not_know_the_size_of_images():
+    model = build_wamim()
+    own = WaMIM(backbone=model.backbone, neck=dict(type=OwnNeck), target_generator=
+                model.target_generator, head=dict(type='MultiLevelMIMHead',
+                                                  loss_weights=LOSS_WEIGHTS))
+    assert own.neck.out_channels == model.target_generator.channels
+
+
 def test_image_sizes_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match='72x64 must be divisible by mask_unit = 16'):
         build(mask_unit=16).loss(torch.zeros(1, 3, 72, 64))
