@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 
-NORMS = ('token', 'subband', 'unit', 'neighbourhood', 'band', 'none')
+NORMS = ('token', 'subband', 'unit', 'neighbourhood', 'contrast', 'band', 'none')
 APPROXIMATION_NORMS = ('same', 'hue', 'colour', 'image')
 # The running root mean squares of `norm='band'` reach back about as many training steps.
 MEMORY = 1000
@@ -25,7 +25,7 @@ class CoefficientNorm(nn.Module):
 
     Args:
         levels: Levels of the transform, finest first; cells of level k are 2^k pixels wide.
-        bands: Subbands of each level.
+        bands: For each level the levels that its bands come from.
         with_approximation: Whether the first band of each level is the approximation.
         colours: Colour channels.
         norm: What details are divided by; see :class:`WaveletTargetGenerator`.
@@ -33,11 +33,12 @@ class CoefficientNorm(nn.Module):
         colour_groups: Sizes of the groups of colours that 'unit' and 'neighbourhood' take
             together, such as (1, 2) for luma and chroma. Their sum is ``colours``.
         window: Side in pixels of the region that 'unit' and 'neighbourhood' look at.
-        compand: The bend of sign(x) log(1 + |x| / compand), or None.
+        compand: The bend of sign(x) log(1 + |x| / compand), or None. Approximations of
+            ``approximation_norm`` 'colour' and 'image' are not heavy-tailed and stay as they are.
         eps: Added to the mean square (of 'token' and 'subband': to the variance).
     """
 
-    def __init__(self, levels: Sequence[int], bands: Sequence[int],
+    def __init__(self, levels: Sequence[int], bands: Sequence[Sequence[int]],
                  with_approximation: Sequence[bool], colours: int, norm: str,
                  approximation_norm: str, colour_groups: Sequence[int], window: int,
                  compand: Optional[float], eps: float) -> None:
@@ -50,11 +51,16 @@ class CoefficientNorm(nn.Module):
         self.compand = compand
         self.eps = eps
         if norm == 'band':
-            for index, count in enumerate(bands):
+            for index, sources in enumerate(bands):
                 # Before anything was seen: of images of unit variance at every scale.
-                self.register_buffer(f'mean_square{index}',
-                                     torch.full((count, colours, 1, 1), 4.**self.levels[index]))
+                self.register_buffer(
+                    f'mean_square{index}',
+                    torch.full((len(sources), colours, 1, 1), 4.**self.levels[index]))
             self.register_buffer('seen', torch.zeros(()))
+        if norm == 'contrast':
+            for index, sources in enumerate(bands):
+                gain = 2. ** torch.tensor(sources, dtype=torch.float32)
+                self.register_buffer(f'gain{index}', gain[:, None, None, None], persistent=False)
 
     def forward(self, subbands: Sequence[Tensor]) -> List[Tensor]:
         """The normalised levels; in training mode 'band' takes them into its running estimate.
@@ -67,13 +73,13 @@ class CoefficientNorm(nn.Module):
         normalised = []
         for index, level in enumerate(subbands):
             offset, scale = self.statistics(level, index)
-            normalised.append(self._bend((level - offset) / scale))
+            normalised.append(self._bend((level - offset) / scale, index))
         return normalised
 
     def inverse(self, normalised: Tensor, truth: Tensor, index: int) -> Tensor:
         """One level back to subbands, with offset and scale of the true subbands."""
         offset, scale = self.statistics(truth, index)
-        return self._unbend(normalised) * scale + offset
+        return self._bend(normalised, index, back=True) * scale + offset
 
     def statistics(self, level: Tensor, index: int) -> Tuple[Tensor, Tensor]:
         """Offset and scale of one level, of shapes that broadcast to the level's.
@@ -105,6 +111,8 @@ class CoefficientNorm(nn.Module):
             return zero, zero + 1
         if self.norm in ('token', 'subband'):
             return standardise(bands, (1, 2) if self.norm == 'token' else (3, 4), self.eps)
+        if self.norm == 'contrast':
+            return zero, getattr(self, f'gain{index}')[None, -bands.shape[1]:]
         if self.norm == 'band':
             square = getattr(self, f'mean_square{index}')[-bands.shape[1]:]
             return zero, (square[None] + self.eps).sqrt()
@@ -152,14 +160,19 @@ class CoefficientNorm(nn.Module):
             running = getattr(self, f'mean_square{index}')
             running.lerp_(part.view_as(running), share)
 
-    def _bend(self, x: Tensor) -> Tensor:
+    def _bend(self, level: Tensor, index: int, back: bool = False) -> Tensor:
         if self.compand is None:
-            return x
+            return level
+        bend = self._unbent if back else self._bent
+        if self.approximation_norm in ('colour', 'image') and self.with_approximation[index]:
+            approximation, details = level.split([1, level.shape[1] - 1], dim=1)
+            return torch.cat([approximation, bend(details)], dim=1)
+        return bend(level)
+
+    def _bent(self, x: Tensor) -> Tensor:
         return x.sign() * (x.abs() / self.compand).log1p()
 
-    def _unbend(self, x: Tensor) -> Tensor:
-        if self.compand is None:
-            return x
+    def _unbent(self, x: Tensor) -> Tensor:
         return x.sign() * x.abs().expm1() * self.compand
 
 

@@ -45,7 +45,7 @@ class WaveletTargetGenerator(TargetGenerator):
             band and colour their 'energy', the root mean square over the cell. How strong an
             edge is can be told from afar where its sign cannot. It is a wavelet scattering of
             first order (Bruna & Mallat, "Invariant Scattering Convolution Networks"), whose
-            logarithm is taken by ``norm='band'`` with ``compand``.
+            logarithm is taken by 'contrast' or 'band' with ``compand``.
         norm: What the coefficients are divided by.
 
             - 'token': zero mean and unit (unbiased) variance over the channels of each position,
@@ -54,6 +54,8 @@ class WaveletTargetGenerator(TargetGenerator):
             - 'unit': the root mean square of the details, all subbands together, in the window
               (see ``window``) that holds the position; of cells larger than a window, in the cell;
             - 'neighbourhood': the same in a window around each position;
+            - 'contrast': 2^level, which leaves differences of mean colours in the images' units;
+              their size hardly depends on the level, since photographs look alike at all scales;
             - 'band': one constant for each subband and colour, its root mean square over the
               data: a running estimate, kept in buffers and so in checkpoints;
             - 'none'.
@@ -66,7 +68,8 @@ class WaveletTargetGenerator(TargetGenerator):
             first, whose details 'unit' and 'neighbourhood' normalise apart.
         window: Side in pixels of the region that 'unit' and 'neighbourhood' look at; the unit of
             the mask is the natural choice.
-        compand: Bends the heavy tails of what is normalised, sign(x) log(1 + \|x\| / compand).
+        compand: Bends the heavy tails of what is normalised, sign(x) log(1 + \|x\| / compand);
+            with 'contrast' 0.05 is three grey levels, below which most is noise.
         band_weights: What the squared error of approximation, horizontal, vertical and diagonal
             details counts, by scaling the targets with the square root.
         in_channels: Channels of the images.
@@ -127,8 +130,10 @@ class WaveletTargetGenerator(TargetGenerator):
         apart = [approximation == 'all' or (approximation == 'coarsest' and k == levels[-1])
                  for k in levels]
         below = [min(generations, k) for k in levels]
-        bands = [first + sum(3 * _values(finer, step) for step in range(steps))
-                 for first, steps in zip(apart, below)]
+        sources = [[k] * first + [k - step for step in range(steps)
+                                  for _ in range(3 * _values(finer, step))]
+                   for k, first, steps in zip(levels, apart, below)]
+        bands = [len(of_level) for of_level in sources]
         super().__init__(in_channels,
                          grid_strides=[2**k for k in levels],
                          channels=[in_channels * count for count in bands],
@@ -146,7 +151,7 @@ class WaveletTargetGenerator(TargetGenerator):
         self.colours = colours
         self.mode = mode
         self.coefficient_norm = CoefficientNorm(
-            levels, bands, apart, in_channels, norm, approximation_norm,
+            levels, sources, apart, in_channels, norm, approximation_norm,
             (1, 2) if colours == 'opponent' else (in_channels, ), window, compand, eps)
         self.register_buffer('rotation', OPPONENT.clone(), persistent=False)
         self.register_buffer('band_scale', torch.tensor(band_weights).sqrt()[:, None, None, None],
@@ -197,10 +202,11 @@ class WaveletTargetGenerator(TargetGenerator):
             bands = [coefficients[level - 1].approximation[:, None]] if apart else []
             for step in range(steps):
                 for band in coefficients[level - 1 - step][1:]:
+                    if step and self.finer == 'energy':
+                        bands.append(F.avg_pool2d(band.square(), 2**step).sqrt()[:, None])
+                        continue
                     # (B, C, rows 2^s, cols 2^s) -> (B, C, 4^s, rows, cols) -> (B, 4^s, C, ...)
                     cells = F.pixel_unshuffle(band, 2**step).unflatten(1, (-1, 4**step))
-                    if step and self.finer == 'energy':
-                        cells = cells.square().mean(2, keepdim=True).sqrt()
                     bands.append(cells.transpose(1, 2))
             levels.append(torch.cat(bands, dim=1))
         return levels

@@ -135,7 +135,7 @@ def test_band_constants_stay_in_evaluation_and_travel_with_a_checkpoint():
 
 
 def test_band_constants_forget_after_a_thousand_steps():
-    norm = CoefficientNorm((1, ), (3, ), (False, ), 1, 'band', 'same', (1, ), 16, None, 0.)
+    norm = CoefficientNorm((1, ), ((1, 1, 1), ), (False, ), 1, 'band', 'same', (1, ), 16, None, 0.)
     ones = torch.ones(1, 3, 1, 2, 2)
     for _ in range(1000):
         norm([ones])
@@ -222,6 +222,27 @@ def test_energy_of_finer_scales_is_their_root_mean_square_in_the_cell():
                                    atol=1e-5)
 
 
+def test_contrast_is_in_the_units_of_images_at_every_level():
+    """Half a plane that is brighter by d: neighbouring cells' mean colours differ by d, and so the
+    details of the cells across the border are d / 2, whatever their level."""
+    images = torch.zeros(1, 1, 16, 16)
+    images[..., 15:] = 0.6  # within a cell of every level
+    target = WaveletTargetGenerator(
+        levels=(1, 3), norm='contrast', approximation='all', finer='energy',
+        approximation_norm='colour', generations=3, in_channels=1)
+    finest, coarse = target(images)
+    assert target.channels == (4, 10)
+    # [A, H, V, D]: of 2 columns one is bright
+    np.testing.assert_allclose(finest[0, :, 0, -1], [0.3, 0, -0.3, 0], atol=1e-6)
+    # of 8 columns one: A = 0.6 / 8, V_3 = -A; of the finer ones 1 in 2 and 1 in 4 cells: V_2 has
+    # 0.15 in half of them, V_1 0.3 in a quarter
+    expected = [0.075, 0, -0.075, 0, 0, 0.15 * 0.5**0.5, 0, 0, 0.3 * 0.25**0.5, 0]
+    np.testing.assert_allclose(coarse[0, :, 0, -1], expected, atol=1e-6)
+    bent = WaveletTargetGenerator(levels=(1, ), norm='contrast', approximation='all', compand=0.1,
+                                  approximation_norm='colour', in_channels=1)(images)[0]
+    np.testing.assert_allclose(bent[0, :, 0, -1], [0.3, 0, -math.log(4), 0], atol=1e-6)
+
+
 def test_hue_is_the_approximation_without_brightness():
     images = photographs()
     target = WaveletTargetGenerator(levels=(3, ), norm='unit', approximation_norm='hue', window=8,
@@ -247,6 +268,8 @@ FIELDS = [
     dict(norm='unit', approximation_norm='hue', approximation='all', generations=3),
     dict(norm='band', generations=2, band_weights=(1, 2, 3, 4), compand=1.),
     dict(norm='token', approximation_norm='hue', generations=2, colours='opponent'),
+    dict(norm='contrast', compand=0.05, approximation='all', approximation_norm='colour'),
+    dict(norm='contrast', generations=2, colours='opponent'),
     dict(norm='band', generations=4, finer='energy', compand=0.2, band_weights=(1, 2, 3, 4)),
 ]
 
@@ -262,7 +285,7 @@ def test_all_levels_reconstruct_the_image(fields, levels):
                                atol=1e-4)
 
 
-@pytest.mark.parametrize('fields', [dict(norm='band'), dict(norm='none'),
+@pytest.mark.parametrize('fields', [dict(norm='band'), dict(norm='none'), dict(norm='contrast'),
                                     dict(norm='band', compand=1., colours='opponent')])
 def test_constants_borrow_nothing_from_the_image(fields):
     images, other = noise(2, 3, 32, 32), 5 * noise(2, 3, 32, 32, seed=1)
