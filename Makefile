@@ -4,8 +4,9 @@ BIN := $(VENV)/bin
 
 .PHONY: quickstart test install clean
 
-quickstart: $(VENV)/pretrain.stamp  ## pre-train a small ViT on photographs and look at it
-	$(BIN)/python -W ignore tools/quickstart.py
+# Threads that wait by spinning would take the cores from each other beside other work.
+quickstart: $(VENV)/pretrain.stamp  ## pre-train a tiny ViT on digits and look at it
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -W ignore tools/quickstart.py
 
 test: $(VENV)/tests.stamp  ## ruff and every test, on the CPU
 	$(BIN)/ruff check .
