@@ -196,8 +196,8 @@ def _explained(predictions, targets, mask: Tensor) -> List[float]:
 def pyramid_figure(model, images: Tensor, seed: int = 0) -> Figure:
     """Draws predicted beside true subbands of the first image, as the loss compares them.
 
-    A column a level, two rows a subband; grey is zero, colours are averaged. Nothing is borrowed
-    from the true image. Arguments as in :func:`reconstruction_figure`.
+    A column a level, two rows a subband of the level itself, not of finer ones; grey is zero,
+    colours are averaged. Nothing is borrowed from the true image. Arguments as in :func:`reconstruction_figure`.
     """
     _, _, predictions, targets = _predict(model, images, seed)
     generator = model.target_generator
@@ -207,7 +207,7 @@ def pyramid_figure(model, images: Tensor, seed: int = 0) -> Figure:
     for column, (name, *pair) in enumerate(zip(generator.level_names, targets, predictions)):
         stacks = [level[0].float().cpu().unflatten(0, (-1, generator.in_channels)).mean(1)
                   for level in pair]  # (bands, rows, cols)
-        given = bands[-len(stacks[0]):]
+        given = bands if generator.with_approximation[column] else bands[1:]
         for row, band in enumerate(bands):
             for kind, stack in enumerate(stacks):
                 axes = grid[2 * row + kind][column]

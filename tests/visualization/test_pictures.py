@@ -5,9 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
+from mmwamim.models import WaveletTargetGenerator
 from mmwamim.visualization import read_scalars, save, wavelet_figure
-from mmwamim.visualization.pictures import read_accuracies, to_array
-from tests.helpers import noise
+from mmwamim.visualization.pictures import _borrowed, pyramid_figure, read_accuracies, to_array
+from tests.helpers import build_wamim, noise
 from tests.tools.test_train import run
 
 
@@ -40,6 +41,31 @@ def test_a_pyramid_shows_every_subband(tmp_path):
     assert Image.open(tmp_path / 'deep/x.png').size[0] > 500
     flat = wavelet_figure(torch.ones(1, 8, 8), 'haar', 1)
     assert flat.axes[3].images[0].get_array().max() == 0
+
+
+@pytest.mark.parametrize('fields, first', [
+    (dict(norm='contrast', finer='energy', approximation='all', generations=3), 0),
+    (dict(norm='none', approximation='none', generations=2), 1)])
+def test_a_pyramid_of_predictions_shows_a_level_s_own_subbands(fields, first):
+    model = build_wamim(target=fields).eval()
+    images = noise(2, 3, 64, 64)
+    figure = pyramid_figure(model, images)
+    levels = len(model.target_generator.levels)
+    assert len(figure.axes) == 8 * levels
+    batch = model.data_preprocessor(dict(inputs=images, data_samples=None))['inputs']
+    target = model.target_generator(batch)[-1][0].unflatten(0, (-1, 3)).mean(1)
+    for row, band in enumerate(range(first, 4)):
+        shown = figure.axes[2 * band * levels + levels - 1].images[0].get_array()
+        torch.testing.assert_close(torch.from_numpy(shown.data), target[row])
+
+
+@pytest.mark.parametrize('fields, words', [
+    (dict(norm='contrast', finer='energy', generations=5), ['not predicted', 'level 1']),
+    (dict(norm='contrast', generations=5), ['nothing is borrowed']),
+    (dict(norm='token'), ['mean and standard deviation', 'not predicted'])])
+def test_what_a_reconstruction_borrows_and_leaves_out_is_said(fields, words):
+    notes = ' '.join(_borrowed(WaveletTargetGenerator(levels=(2, 3), **fields)))
+    assert all(word in notes for word in words)
 
 
 def test_the_tool(tmp_path):

@@ -144,7 +144,9 @@ class WaveletTargetGenerator(TargetGenerator):
         self.generations = tuple(below)
         self.with_approximation = tuple(apart)
         self.finer = finer
-        self.finest_scale = min(k - steps + 1 for k, steps in zip(levels, below))
+        # The finest level whose coefficients can be put together from predictions.
+        self.finest_scale = levels[0] if finer == 'energy' else min(
+            k - steps + 1 for k, steps in zip(levels, below))
         self.approximation = approximation
         self.approximation_norm = approximation_norm
         self.norm = norm
@@ -197,17 +199,21 @@ class WaveletTargetGenerator(TargetGenerator):
 
     def _subbands(self, coefficients: Sequence[Subbands]) -> List[Tensor]:
         """(B, bands, colours, rows, cols) for each level, not normalised."""
+        wanted = {k - step for k, steps in zip(self.levels, self.generations)
+                  for step in range(steps)}
+        details = {k: torch.stack(coefficients[k - 1][1:], dim=1) for k in sorted(wanted)}
+        squares = {k: bands.square().flatten(1, 2) for k, bands in details.items()
+                   if self.finer == 'energy'}
         levels = []
-        for level, steps, apart in zip(self.levels, self.generations, self.with_approximation):
-            bands = [coefficients[level - 1].approximation[:, None]] if apart else []
-            for step in range(steps):
-                for band in coefficients[level - 1 - step][1:]:
-                    if step and self.finer == 'energy':
-                        bands.append(F.avg_pool2d(band.square(), 2**step).sqrt()[:, None])
-                        continue
-                    # (B, C, rows 2^s, cols 2^s) -> (B, C, 4^s, rows, cols) -> (B, 4^s, C, ...)
-                    cells = F.pixel_unshuffle(band, 2**step).unflatten(1, (-1, 4**step))
-                    bands.append(cells.transpose(1, 2))
+        for k, steps, apart in zip(self.levels, self.generations, self.with_approximation):
+            bands = [coefficients[k - 1].approximation[:, None]] if apart else []
+            bands.append(details[k])
+            if steps > 1 and self.finer == 'energy':
+                energy = torch.cat([F.avg_pool2d(squares[k - step], 2**step)
+                                    for step in range(1, steps)], dim=1)
+                bands.append(energy.sqrt().unflatten(1, (-1, self.in_channels)))
+            elif steps > 1:
+                bands += [_in_cells(details[k - step], step) for step in range(1, steps)]
             levels.append(torch.cat(bands, dim=1))
         return levels
 
@@ -256,6 +262,14 @@ class WaveletTargetGenerator(TargetGenerator):
         if self.colours == 'opponent':  # orthonormal: the transpose is the inverse
             pixels = torch.einsum('oc,bohw->bchw', self.rotation, pixels)
         return pixels
+
+
+def _in_cells(details: Tensor, step: int) -> Tensor:
+    """(B, 3, C, rows 2^s, cols 2^s) -> (B, 3 4^s, C, rows, cols), a band's positions in raster
+    order."""
+    cells = F.pixel_unshuffle(details.flatten(1, 2), 2**step)
+    cells = cells.unflatten(1, (*details.shape[1:3], 4**step))
+    return cells.transpose(2, 3).flatten(1, 2)
 
 
 def _values(finer: str, step: int) -> int:
