@@ -197,7 +197,8 @@ def pyramid_figure(model, images: Tensor, seed: int = 0) -> Figure:
     """Draws predicted beside true subbands of the first image, as the loss compares them.
 
     A column a level, two rows a subband of the level itself, not of finer ones; grey is zero,
-    colours are averaged. Nothing is borrowed from the true image. Arguments as in :func:`reconstruction_figure`.
+    colours are averaged. Nothing is borrowed from the true image. Arguments as in
+    :func:`reconstruction_figure`.
     """
     _, _, predictions, targets = _predict(model, images, seed)
     generator = model.target_generator
