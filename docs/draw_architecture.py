@@ -70,14 +70,10 @@ def pyramid(coeffs: list) -> np.ndarray:
 
 
 def target(coeffs: list, level: int) -> np.ndarray:
-    """One channel of a target as the model sees it: horizontal details of green, 'token' norm."""
-    bands = list(coeffs[6 - level])
-    if level == 5:
-        bands = [coeffs[0], *bands]
-    stacked = np.concatenate(bands, axis=-1)
-    normal = (stacked - stacked.mean(-1, keepdims=True)) / np.sqrt(
-        stacked.var(-1, ddof=1, keepdims=True) + 1e-6)
-    return _grey(normal[..., 4 if level == 5 else 1])
+    """One channel of a target as the model sees it: horizontal details of green, as contrasts in
+    the image's units, bent like a logarithm."""
+    contrast = coeffs[6 - level][0][..., 1] / 2**level
+    return _grey(np.sign(contrast) * np.log1p(np.abs(contrast) / 0.05))
 
 
 def _grey(band: np.ndarray, signed: bool = True) -> np.ndarray:
@@ -164,7 +160,7 @@ def draw_decoders(canvas: Canvas) -> None:
     middle = 4.72 + 1.15 / 2
     for x, level, resize in zip(COLUMNS, LEVELS, RESIZES):
         cells = 224 >> level
-        channels = 12 if level == 5 else 9
+        channels = 3 * (1 + 3 * level)
         canvas.arrow((x, middle - 0.3), (x, 4.63))
         canvas.box(x, 3.9, 1.2, 0.71, ORANGE, f'decoder\n256 wide, 1 block\n{resize}', 8.2)
         canvas.arrow((x, 3.88), (x, 3.68))
@@ -190,13 +186,13 @@ def draw_targets(canvas: Canvas, coeffs: list) -> None:
         canvas.text(left + 1.5 * edge, base + size - 1.5 * edge, str(level), 9,
                     bbox=dict(fc='white', ec='none', pad=1.2, alpha=0.9))
     canvas.text(left + size / 2, 0.24, 'details of levels 1 to 5 and the coarsest\n'
-                'approximation; level 1 is no target', 8.5)
+                'approximation; level 1 enters as energy', 8.5)
     canvas.arrow((2.4, 1.1), (2.68, 1.1))
-    canvas.box(3.28, 0.75, 1.16, 0.7, GREEN, 'levels 2 to 5,\nnormalised at\neach position', 8.2)
+    canvas.box(3.28, 0.75, 1.16, 0.7, GREEN, 'as contrasts,\nand the energy\nof finer levels', 8.2)
     canvas.arrow((3.88, 1.1), (4.5, 1.1))
     canvas.text(4.19, 1.27, 'targets', 9.5)
     for x, level in zip(COLUMNS, LEVELS):
-        channels, cells = (12 if level == 5 else 9), 224 >> level
+        channels, cells = 3 * (1 + 3 * level), 224 >> level  # mean colour, details, energies
         canvas.picture(target(coeffs, level), x, 0.72, 0.78)
         canvas.text(x, 0.52, f'level {level}: {channels} × {cells} × {cells}', 8.2)
         canvas.arrow((x, 1.53), (x, 1.94))

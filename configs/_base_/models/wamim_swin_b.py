@@ -20,8 +20,14 @@ model = dict(
         type='mmwamim.WaveletTargetGenerator',
         wavelet='haar',
         levels=(2, 3, 4, 5),  # grids 56, 28, 14, 7 at 224 px
-        approximation='coarsest',
-        norm='token',
+        # A cell's mean colour and own details, of finer scales the energy in the cell; all in the
+        # images' units, bent like a logarithm above three grey levels. docs/evidence.md says why.
+        approximation='all',
+        approximation_norm='colour',
+        generations=5,
+        finer='energy',
+        norm='contrast',
+        compand=0.05,
         in_channels=3),
     head=dict(
         type='mmwamim.MultiLevelMIMHead',

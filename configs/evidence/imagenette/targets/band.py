@@ -1,4 +1,4 @@
 """One constant for each subband."""
-_base_ = ['../wamim.py']
+_base_ = ['token.py']
 model = dict(target_generator=dict(
     norm='band'))

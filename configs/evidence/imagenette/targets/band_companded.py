@@ -1,4 +1,4 @@
 """One constant for each subband, heavy tails bent."""
-_base_ = ['../wamim.py']
+_base_ = ['token.py']
 model = dict(target_generator=dict(
     norm='band', compand=0.5))

@@ -1,4 +1,4 @@
 """Two generations of details and hue by the energy of the mask unit."""
-_base_ = ['../wamim.py']
+_base_ = ['token.py']
 model = dict(target_generator=dict(
     norm='unit', approximation_norm='hue', approximation='all', generations=2, window=8))
