@@ -53,6 +53,10 @@ BUDGETS = {  # of configs whose names begin so; behind some: before there was a 
     'vit_b_ft': Budget(4, 0, 130, 395),
     'vit_s_ft': Budget(4, 0, 130, 395),
     'swin_b_ft': Budget(4, 0, 328, 1360),
+    'mae_vit_b_ft': Budget(4, 0, 130, 395),
+    'localmim_vit_b_ft': Budget(4, 0, 130, 395),
+    'simmim_swin_b_ft': Budget(4, 0, 328, 1360),
+    'greenmim_swin_b_ft': Budget(4, 0, 328, 1360),
 }
 WAMIM = sorted((ROOT / 'configs/wamim').rglob('*.py'))
 BASELINES = sorted((ROOT / 'configs/baselines').glob('*.py'))

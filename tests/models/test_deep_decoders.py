@@ -49,7 +49,8 @@ def attend(query, key, value, heads):
 
 
 def loop_mae(made, features, mask):
-    """(12, 5) of one image, of features (tokens, 24) of each level."""
+    """(rows * cols, C) of one image, of features (tokens, width) of each level."""
+    grid, heads = tuple(mask.shape), made.blocks[0].attn.num_heads
     fused = features[-1]
     if len(features) > 1:
         shares = torch.exp(made.fusion) / torch.exp(made.fusion).sum()
@@ -60,26 +61,26 @@ def loop_mae(made, features, mask):
     sequence = [tokens.pop(0)]
     for place, hidden in enumerate(mask.flatten().tolist()):
         token = made.mask_token[0, 0] if hidden else tokens.pop(0)
-        sequence.append(token + loop_positions(GRID, 16)[place])
+        sequence.append(token + loop_positions(grid, len(token))[place])
     x = torch.stack(sequence)
     for block in made.blocks:
         q, k, v = (norm(x, block.ln1) @ block.attn.qkv.weight.T + block.attn.qkv.bias).chunk(3, 1)
-        x = x + block.attn.proj(attend(q, k, v, 2))
+        x = x + block.attn.proj(attend(q, k, v, heads))
         first, last = block.ffn.layers[0][0], block.ffn.layers[1]
         x = x + last(F.gelu(first(norm(x, block.ln2))))
     return made.predict(norm(x, made.out_norm))[1:]
 
 
-def loop_cross(made, features):
-    """(12, 5) of one image: each place asks by itself."""
-    cells = []
-    for place in range(12):
-        x = (made.mask_token[0, 0] + loop_positions(GRID, 16)[place])[None]
+def loop_cross(made, features, grid):
+    """(rows * cols, C) of one image: each place asks by itself."""
+    cells, token = [], made.mask_token[0, 0]
+    for position in loop_positions(grid, len(token)):
+        x = (token + position)[None]
         for shares, block in zip(made.shares, made.blocks, strict=True):
             memory = norm(sum(s * level for s, level in zip(shares, features, strict=True)),
                           block.memory_norm)
             k, v = (memory @ block.key_value.weight.T + block.key_value.bias).chunk(2, 1)
-            x = x + block.proj(attend(block.query(norm(x, block.ln1)), k, v, 2))
+            x = x + block.proj(attend(block.query(norm(x, block.ln1)), k, v, block.num_heads))
             first, last = block.ffn.layers[0][0], block.ffn.layers[1]
             x = x + last(F.gelu(first(norm(x, block.ln2))))
         cells.append(made.predict(norm(x, made.out_norm))[0])
@@ -97,7 +98,7 @@ def test_predictions_equal_loops(kind, levels):
         for image in range(2):
             own = [level[image] for level in features]
             cells = loop_mae(made, own, plan.mask[image]) if kind is MAEDecoder else loop_cross(
-                made, own)
+                made, own, GRID)
             expected = cells.T.reshape(5, *GRID)
             torch.testing.assert_close(whole[image], expected, rtol=1e-4, atol=1e-5)
             # In training what the loss does not count is zero.

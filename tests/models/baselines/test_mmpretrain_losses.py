@@ -65,7 +65,7 @@ def test_mae():
         neck=dict(type='MAEPretrainDecoder', num_patches=16, patch_size=8, embed_dim=24,
                   decoder_embed_dim=16, decoder_depth=2, decoder_num_heads=2),
         head=dict(type='MAEPretrainHead', norm_pix=True, patch_size=8,
-                  loss=dict(type='PixelReconstructionLoss', criterion='L2'))))
+                  loss=dict(type='PixelReconstructionLoss', criterion='L2'))), scale=0.3)
     model.backbone.pos_embed[0, 0] = model.neck.decoder_pos_embed[0, 0] = 0
     model.backbone.pos_embed[0, 1:] = loop_positions((4, 4), 24)
     model.neck.decoder_pos_embed[0, 1:] = loop_positions((4, 4), 16)
@@ -214,6 +214,7 @@ def test_cae():
     before = [p.clone() for p in model.teacher.parameters()]
     torch.manual_seed(4)
     losses = model.loss(inputs, samples(mask))
+    assert all(part.training for part in model.teacher.modules())
     now = list(model.teacher.parameters())
     assert all(torch.equal(a, b) for a, b in zip(now, model.backbone.parameters(), strict=True))
     for parameter, value in zip(now, before, strict=True):
