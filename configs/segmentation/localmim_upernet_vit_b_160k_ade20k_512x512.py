@@ -7,7 +7,7 @@ Official code: huawei-noah/Efficient-Computing, LocalMIM/semantic_segmentation: 
 2, 4, 10 and 12, without a norm behind the last; a relative position bias from 0 in every layer
 beside the positions, and LayerScale from 1, which both are new here; a decoder of width 768; rate
 4e-4, layer-wise decay 0.65, windows of 512 px with a stride of 341. What decays is not in it: here
-neither norms, biases, positions, tokens nor the tables of relative positions do. One user got 48.65;
+neither norms, biases, positions, tokens nor tables of relative positions do. One user got 48.65;
 the author advised to try rates from 1e-4 to 5e-4.
 Published, not measured here: 49.5 mIoU.
 """
