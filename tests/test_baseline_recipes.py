@@ -8,6 +8,7 @@ from typing import NamedTuple, Optional, Tuple
 
 import pytest
 import torch
+from mmcv.cnn.bricks import DropPath
 from mmengine.config import Config
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
 from torch import nn
@@ -19,6 +20,7 @@ FOLDER = ROOT / 'configs/baselines'
 STEPS = 5  # an epoch
 NO_CLIP = None
 CROP_FLIP = ('LoadImage', 'RandomCropToTensor 224 0.2')
+WHOLE = ('LoadImage', 'ResizeEdge 224', 'RandomCrop 224 4 reflect', 'RandomFlip', 'PackInputs')
 VIEW = 'RandomResizedCrop {} {} RandomFlip ColorJitter RandomGrayscale GaussianBlur Solarize'
 
 
@@ -48,8 +50,9 @@ class Recipe(NamedTuple):
 
 
 BEIT_VIEW = 'RandomFlip RandomResizedCropAndInterpolationWithTwoPic 224 0.08 BEiTMaskGenerator {}'
-MAE = Recipe(4096, 1.5e-4, 256, 0., 40, 1600, (0.9, 0.95), 0.05, NO_CLIP, 'cls_token mask_token',
-             CROP_FLIP)
+# What the configs leave trainable of it: the others are fixed in the models.
+ALL = 'pos_embed cls_token mask_token relative_position_bias_table'
+MAE = Recipe(4096, 1.5e-4, 256, 0., 40, 1600, (0.9, 0.95), 0.05, NO_CLIP, ALL, CROP_FLIP)
 MFM = Recipe(2048, 3e-4, 512, 1e-5, 20, 300, (0.9, 0.95), 0.05, 3., '', CROP_FLIP)
 LOCALMIM = Recipe(2048, 2e-4, 256, 1e-6, 10, 100, (0.9, 0.95), 0.05, NO_CLIP, '', CROP_FLIP)
 OFFICIAL = dict(
@@ -67,13 +70,15 @@ OFFICIAL = dict(
     localmim_vit_b_100e=LOCALMIM,
     ibot_vit_b_400e=Recipe(
         1024, 5e-4, 256, 1e-6, 10, 400, (0.9, 0.999), 0.04, 3.,
-        'pos_embed cls_token mask_token relative_position_bias_table',
+        ALL,
         ('LoadImage', VIEW.format(224, 0.25), VIEW.format(224, 0.25), VIEW.format(96, 0.05),
          'PackInputs')),
-    mae_vit_b_1600e=MAE._replace(
-        decays='pos_embed cls_token mask_token relative_position_bias_table'),
-    mae_vit_s_300e=MAE._replace(
-        epochs=300, decays='pos_embed cls_token mask_token relative_position_bias_table'),
+    mae_vit_b_1600e=MAE,
+    mae_vit_s_300e=MAE._replace(epochs=300),
+    mae_efficient_vit_b_100e=MAE._replace(warmup=10, epochs=100),  # reconstructed
+    crossmae_vit_b_800e=MAE._replace(base=1.5e-4 / 3, epochs=800),
+    mff_vit_b_800e=MAE._replace(epochs=800, augmentation=WHOLE),
+    pixmim_vit_b_800e=MAE._replace(epochs=800, augmentation=WHOLE),
     maskfeat_vit_b_1600e=Recipe(
         2048, 2e-4, 256, 8e-6, 30, 1600, (0.9, 0.999), 0.05, 0.02, 'pos_embed cls_token',
         ('LoadImage', 'RandomResizedCrop 224 0.5', 'RandomFlip', 'BEiTMaskGenerator 78',
@@ -82,7 +87,7 @@ OFFICIAL = dict(
     mfm_vit_s_300e=MFM,
     mocov3_vit_b_600e=Recipe(
         4096, 1.5e-4, 256, 0., 40, 300, (0.9, 0.999), 0.1, NO_CLIP,
-        'pos_embed cls_token mask_token relative_position_bias_table bias norm',
+        f'{ALL} bias norm',
         ('LoadImage',
          *2 * ('RandomResizedCrop 224 0.08 ColorJitter RandomGrayscale GaussianBlur Solarize '
                'RandomFlip', ), 'PackInputs')),
@@ -143,8 +148,9 @@ def describe(transform):
     if 'transforms' in transform:
         return describe(list(transform['transforms']))
     words = [transform['type'].rpartition('.')[2]]
-    words += [str(transform[key]) for key in ('size', 'num_masking_patches', 'mask_ratio')
-              if key in transform]
+    words += [str(transform[key]) for key in (
+        'size', 'num_masking_patches', 'mask_ratio', 'crop_size', 'padding', 'padding_mode',
+        'erase_prob') if key in transform]
     words += [str(transform['scale'])] if isinstance(transform.get('scale'), int) else []
     crop = transform.get('crop_ratio_range') or transform.get('scale')
     words += [str(crop[0])] if isinstance(crop, (tuple, list)) else []
@@ -219,6 +225,25 @@ def test_documented_commands_have_all_arguments(name):
     least = int(re.search(r'\[ \$# -ge (\d+) \]', usage)[1])
     assert len(arguments) >= least
     assert f'configs/baselines/{name}.py' in arguments
+
+
+# Of the encoder, at its last block.
+DROP_PATH = dict.fromkeys(FILES, 0.) | dict(
+    beit_vit_b_800e=0.1, cae_vit_b_800e=0.1, ibot_vit_b_400e=0.1)
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_paths_are_dropped_where_they_were(name):
+    arch = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=16)
+    if 'swin' in name:
+        arch = dict(embed_dims=16, depths=[1, 1, 2, 1], num_heads=[1, 1, 2, 2])
+    backbone = MODELS.build(dict(load(name).model.backbone, arch=arch, out_indices=(1, )))
+    rates = [part.drop_prob for part in backbone.modules() if isinstance(part, DropPath)]
+    assert rates and max(rates) == pytest.approx(DROP_PATH[name])
+
+
+def test_every_baseline_has_its_row():
+    assert sorted(OFFICIAL) == [name for name in FILES if name != 'localmim_vit_s_300e']
 
 
 def test_localmim_swin_decodes_on_its_own_grids():

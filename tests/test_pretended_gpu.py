@@ -37,19 +37,27 @@ BUDGETS = {  # of configs whose names begin so; behind some: before there was a 
     'swin_b_mask_ratio_04': Budget(2, 0, 397, 1156),
     'swin_b_mask_ratio_06': Budget(2, 0, 397, 1156),
     'localmim_vit': Budget(2, 0, 213, 630),  # 21, 0, 219, 655
-    'localmim_swin': Budget(2, 0, 389, 1022),  # 42, 0, 418, 1140
+    'localmim_swin': Budget(2, 0, 392, 1210),  # gradients are taken for each level's bias
     'greenmim': Budget(2, 0, 326, 726),  # 24, 0, 342, 819
     'mfm': Budget(2, 0, 129, 294),  # 3, 0, 129, 277
     'ibot': Budget(15, 1, 304, 1554),  # the read-back: its counter, once a run
     'beit': Budget(6, 2, 363, 911),
     'cae': Budget(6, 7, 641, 2439),
     'mae': Budget(1, 0, 213, 453),
+    'mae_efficient': Budget(2, 0, 143, 335),
+    'pixmim': Budget(2, 0, 213, 483),
+    'mff': Budget(2, 0, 228, 507),
+    'crossmae': Budget(2, 0, 300, 632),
     'maskfeat': Budget(3, 0, 135, 297),
     'mocov3': Budget(4, 1, 419, 1178),
-    'simmim': Budget(3, 0, 327, 1350),
+    'simmim': Budget(3, 0, 327, 1120),
     'vit_b_ft': Budget(4, 0, 130, 395),
     'vit_s_ft': Budget(4, 0, 130, 395),
     'swin_b_ft': Budget(4, 0, 328, 1360),
+    'mae_vit_b_ft': Budget(4, 0, 130, 395),
+    'localmim_vit_b_ft': Budget(4, 0, 130, 395),
+    'simmim_swin_b_ft': Budget(4, 0, 328, 1360),
+    'greenmim_swin_b_ft': Budget(4, 0, 328, 1360),
 }
 WAMIM = sorted((ROOT / 'configs/wamim').rglob('*.py'))
 BASELINES = sorted((ROOT / 'configs/baselines').glob('*.py'))

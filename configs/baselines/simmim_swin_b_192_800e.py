@@ -20,6 +20,7 @@ model = dict(
         type='mmpretrain.SimMIMSwinTransformer',
         arch='base',
         img_size=192,
+        drop_path_rate=0.,
         stage_cfgs=dict(block_cfgs=dict(window_size=6))),
     neck=dict(type='mmpretrain.SimMIMLinearDecoder', in_channels=8 * 128, encoder_stride=32),
     head=dict(

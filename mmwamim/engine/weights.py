@@ -28,6 +28,11 @@ PREFIX = 'backbone.'
 MAY_BE_MISSING = (
     r'ln2\.(weight|bias)',  # ViT: the norm after mean pooling
 )
+# Likewise, if the checkpoint has none of them: what a ViT may be given for a task.
+MAY_BE_ADDED = (
+    r'layers\.\d+\.gamma_[12]',  # LayerScale
+    r'layers\.\d+\.attn\.relative_position_bias_table',
+)
 # In the checkpoint, and rightly not in the model.
 MAY_BE_LEFT_OVER = (
     r'ln1\.(weight|bias)',  # ViT: the final norm, which pre-training does not reach
@@ -62,8 +67,11 @@ def compare(checkpoint: Dict[str, Tensor], model: Dict[str, Tensor]) -> Comparis
         What is missing, left over or of another shape and not on the lists of this module, and
         what will be resized.
     """
+    may_be_missing = MAY_BE_MISSING + CONSTANT
+    if not any(_matches(name, MAY_BE_ADDED) for name in checkpoint):
+        may_be_missing += MAY_BE_ADDED
     missing = [name for name in model if name not in checkpoint
-               and not _matches(name, MAY_BE_MISSING + CONSTANT)]
+               and not _matches(name, may_be_missing)]
     left_over = [name for name in checkpoint if name not in model
                  and not _matches(name, MAY_BE_LEFT_OVER + CONSTANT)]
     reshaped, resized = [], []

@@ -1,5 +1,6 @@
 from .baselines import IBOT, MFM, FrequencyHead, SelfDistillationHead
 from .decoders import LevelDecoder, MultiLevelDecoder
+from .deep_decoders import CrossAttentionDecoder, MAEDecoder
 from .encoders import MaskedViT, SparseSwin
 from .heads import MultiLevelMIMHead
 from .necks import SimpleFeaturePyramid
@@ -15,8 +16,9 @@ from .targets import (
 from .wamim import WaMIM
 
 __all__ = [
-    'FourierTargetGenerator', 'FrequencyHead', 'FrequencyPassTargetGenerator',
-    'HOGTargetGenerator', 'IBOT', 'ImagePreprocessor', 'LevelDecoder', 'MFM', 'MaskedViT',
+    'CrossAttentionDecoder', 'FourierTargetGenerator', 'FrequencyHead',
+    'FrequencyPassTargetGenerator', 'HOGTargetGenerator', 'IBOT', 'ImagePreprocessor',
+    'LevelDecoder', 'MAEDecoder', 'MFM', 'MaskedViT',
     'MultiLevelDecoder', 'MultiLevelMIMHead', 'PixelTargetGenerator', 'SelfDistillationHead',
     'SimpleFeaturePyramid', 'SparseSwin', 'TargetGenerator', 'WaMIM', 'WaveletTargetGenerator'
 ]

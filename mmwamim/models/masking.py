@@ -49,6 +49,21 @@ def draw_mask(batch: int, grid: Tuple[int, int], ratio: float) -> Tensor:
     return mask_of_noise(torch.rand(batch, *grid), visible)
 
 
+def count_predicted(units: int, visible: int, mask_ratio: float, predict_ratio: float) -> int:
+    """Number of masked units that are predicted, if ``predict_ratio`` of all units are to be.
+
+    As in CrossMAE's code the masked units that are not predicted are counted, rounded down:
+    floor(units * (mask_ratio - predict_ratio)).
+
+    Raises:
+        ValueError: ``predict_ratio`` is not above 0 and at most ``mask_ratio``.
+    """
+    if not 0 < predict_ratio <= mask_ratio:
+        raise ValueError(f'predict_ratio is a share of all units, above 0 and at most mask_ratio = '
+                         f'{mask_ratio}, not {predict_ratio}')
+    return units - visible - math.floor(units * (mask_ratio - predict_ratio) + 1e-9)
+
+
 def mask_of_noise(noise: Tensor, visible: int) -> Tensor:
     """The mask that leaves the units of the smallest values visible.
 
@@ -95,12 +110,14 @@ class MaskPlan(NamedTuple):
     Attributes:
         mask: bool (B or 1, rows, cols) of the encoder's mask units, True = masked.
         order: int64 (B or 1, rows * cols), the units in the order that encoders and decoders use:
-            the visible ones in raster order, then the masked ones in raster order.
+            the visible ones in raster order, then the masked ones in raster order (those that are
+            to be predicted ahead of the others).
         inverse: int64 (B or 1, rows * cols), the place of each unit in that order.
         visible: int64 (B or 1, visible), the first part of ``order``.
         masked: int64 (B or 1, rows * cols - visible), its second part.
         windows: For encoders with windows, which visible tokens attend together
             (:meth:`mmwamim.models.SparseSwin.plan_windows`); else None.
+        num_predicted: How many of the masked units are to be predicted; None: all of them.
     """
     mask: Tensor
     order: Tensor
@@ -108,6 +125,7 @@ class MaskPlan(NamedTuple):
     visible: Tensor
     masked: Tensor
     windows: Optional[tuple] = None
+    num_predicted: Optional[int] = None
 
     @classmethod
     def from_mask(cls, mask: Tensor, device: Optional[torch.device] = None) -> 'MaskPlan':
@@ -131,14 +149,27 @@ class MaskPlan(NamedTuple):
         return cls.arrange(upload(mask, device or mask.device), counts.pop())
 
     @classmethod
-    def arrange(cls, mask: Tensor, num_visible: int, windows: Optional[tuple] = None
+    def arrange(cls, mask: Tensor, num_visible: int, windows: Optional[tuple] = None,
+                predicted: Optional[Tensor] = None, num_predicted: Optional[int] = None
                 ) -> 'MaskPlan':
-        """The plan of a mask whose number of visible units is known; nothing is read."""
-        order = mask.flatten(1).to(torch.uint8).argsort(dim=1, stable=True)
+        """The plan of a mask whose number of visible units is known; nothing is read.
+
+        Args:
+            mask: bool (B or 1, rows, cols), True = masked.
+            num_visible: Visible units of each image.
+            windows: As the attribute.
+            predicted: bool (B or 1, rows, cols), the masked units that are to be predicted;
+                default: all.
+            num_predicted: How many these are in each image.
+        """
+        rank = mask.flatten(1).to(torch.uint8)
+        if predicted is not None:
+            rank = rank + (mask & ~predicted).flatten(1)
+        order = rank.argsort(dim=1, stable=True)
         places = torch.arange(order.shape[1], device=order.device).expand_as(order)
         inverse = torch.empty_like(order).scatter(1, order, places)
         visible, masked = (part.contiguous() for part in order.tensor_split([num_visible], dim=1))
-        return cls(mask, order, inverse, visible, masked, windows)
+        return cls(mask, order, inverse, visible, masked, windows, num_predicted)
 
     @property
     def grid(self) -> Tuple[int, int]:
@@ -150,11 +181,28 @@ class MaskPlan(NamedTuple):
         """Visible units of each image."""
         return self.visible.shape[1]
 
+    @property
+    def predicted(self) -> Tensor:
+        """int64 (B or 1, units), the masked units that are to be predicted, in raster order."""
+        return self.masked[:, :self.num_predicted]
+
+    @property
+    def counted(self) -> Tensor:
+        """bool (B or 1, rows, cols), True where the loss counts: as ``predicted``."""
+        if self.num_predicted is None:
+            return self.mask
+        none = torch.zeros_like(self.mask).flatten(1)
+        return none.scatter(1, self.predicted, True).view_as(self.mask)
+
     def refine(self, times: int) -> 'MaskPlan':
         """The plan of the tokens of a finer grid, ``times`` along each side of a mask unit."""
         if times == 1:
             return self
-        return self.arrange(repeat_units(self.mask, times, times), self.num_visible * times**2)
+        mask, visible = repeat_units(self.mask, times, times), self.num_visible * times**2
+        if self.num_predicted is None:
+            return self.arrange(mask, visible)
+        return self.arrange(mask, visible, predicted=repeat_units(self.counted, times, times),
+                            num_predicted=self.num_predicted * times**2)
 
     def shares(self, grid: Tuple[int, int], batch: int) -> Tensor:
         """How much each cell of a target counts in the loss.
@@ -165,15 +213,15 @@ class MaskPlan(NamedTuple):
 
         Returns:
             float32 (B or 1, *grid); over all ``batch`` images they sum to one. Their sum before
-            that is known without adding them up: rescaling keeps the masked share of an image.
+            that is known without adding them up: rescaling keeps the counted share of an image.
 
         Raises:
             ValueError: Nothing is masked, or the grids do not divide each other.
         """
-        total = batch * grid[0] * grid[1] * self.masked.shape[1] / self.order.shape[1]
+        total = batch * grid[0] * grid[1] * self.predicted.shape[1] / self.order.shape[1]
         if total == 0:
             raise ValueError('nothing is masked, so there is nothing to predict')
-        return rescale_mask(self.mask, grid) / total
+        return rescale_mask(self.counted, grid) / total
 
 
 def as_plan(plan: Union[MaskPlan, Tensor], device: torch.device) -> MaskPlan:

@@ -8,7 +8,15 @@ from torch import Tensor
 
 from mmwamim.registry import MODELS
 
-from .masking import MaskPlan, as_plan, count_visible, mask_of_noise, repeat_units, upload
+from .masking import (
+    MaskPlan,
+    as_plan,
+    count_predicted,
+    count_visible,
+    mask_of_noise,
+    repeat_units,
+    upload,
+)
 
 
 @MODELS.register_module()
@@ -30,6 +38,8 @@ class WaMIM(BaseSelfSupervisor):
         mask_ratio: Share of masked units, in (0, 1).
         mask_unit: Pixels of a unit of the mask. Default: what the encoder names.
         shared_mask: One mask for all images of a process's batch instead of one an image.
+        predict_ratio: Share of all units that are predicted, a random part of the masked ones,
+            above 0 and at most ``mask_ratio``; default: all masked ones.
         data_preprocessor: As in mmpretrain; default ``SelfSupDataPreprocessor``.
         init_cfg: MMEngine's initialisation config.
 
@@ -45,9 +55,12 @@ class WaMIM(BaseSelfSupervisor):
                  mask_ratio: float = 0.75,
                  mask_unit: Optional[int] = None,
                  shared_mask: bool = False,
+                 predict_ratio: Optional[float] = None,
                  data_preprocessor: Optional[dict] = None,
                  init_cfg: Optional[dict] = None) -> None:
-        count_visible(10**6, mask_ratio)  # raises on a ratio outside (0, 1)
+        visible = count_visible(10**6, mask_ratio)  # raises on a ratio outside (0, 1)
+        if predict_ratio is not None:
+            count_predicted(10**6, visible, mask_ratio, predict_ratio)
         backbone = _build(backbone)
         target_generator = _build(target_generator)
         mask_unit = mask_unit or backbone.mask_unit
@@ -77,6 +90,7 @@ class WaMIM(BaseSelfSupervisor):
         self.mask_ratio = mask_ratio
         self.mask_unit = mask_unit
         self.shared_mask = shared_mask
+        self.predict_ratio = predict_ratio
 
     def loss(self, inputs: Tensor, data_samples: Optional[list] = None,
              plan: Optional[MaskPlan] = None) -> Dict[str, Tensor]:
@@ -115,17 +129,24 @@ class WaMIM(BaseSelfSupervisor):
             raise ValueError(f'image size {height}x{width} must be divisible by mask_unit = '
                              f'{self.mask_unit}')
         grid = (height // self.mask_unit, width // self.mask_unit)
-        visible = count_visible(grid[0] * grid[1], self.mask_ratio)
+        units = grid[0] * grid[1]
+        visible = count_visible(units, self.mask_ratio)
         times = self.mask_unit // self.backbone.mask_unit
-        noise = torch.rand(1 if self.shared_mask else images.shape[0], *grid)
+        predicted, parts = None, [visible]
+        if self.predict_ratio is not None:  # those of the largest noise
+            predicted = count_predicted(units, visible, self.mask_ratio, self.predict_ratio)
+            parts.append(units - predicted)
+        noise, windows = torch.rand(1 if self.shared_mask else images.shape[0], *grid), None
         if hasattr(self.backbone, 'plan_windows'):
-            mask = repeat_units(mask_of_noise(noise, visible), times, times)
-            mask, windows = upload((mask.long(), self.backbone.plan_windows(mask)), images.device)
-            mask = mask.bool()
+            masks = [repeat_units(mask_of_noise(noise, part), times, times) for part in parts]
+            masks, windows = upload(([mask.long() for mask in masks],
+                                     self.backbone.plan_windows(masks[0])), images.device)
+            masks = [mask.bool() for mask in masks]
         else:
-            noise, windows = upload(noise, images.device), None
-            mask = repeat_units(mask_of_noise(noise, visible), times, times)
-        return MaskPlan.arrange(mask, visible * times**2, windows)
+            noise = upload(noise, images.device)
+            masks = [repeat_units(mask_of_noise(noise, part), times, times) for part in parts]
+        return MaskPlan.arrange(masks[0], visible * times**2, windows, *masks[1:],
+                                num_predicted=predicted and predicted * times**2)
 
     @torch.no_grad()
     def predict_targets(self, inputs: Tensor, plan: Union[MaskPlan, Tensor, None] = None

@@ -24,6 +24,16 @@ train_pipeline = [
         magnitude_level=9,
         magnitude_std=0.5,
         hparams=dict(pad_val=[104, 116, 124], interpolation='bicubic')),
+    # Not in the WaMIM paper's table, and 0.25 in the code of MAE, LocalMIM, GreenMIM and SimMIM:
+    # `--cfg-options train_dataloader.dataset.pipeline.4.erase_prob=0.25`. As timm's 'pixel' mode.
+    dict(
+        type='mmpretrain.RandomErasing',
+        erase_prob=0.,
+        mode='rand',
+        min_area_ratio=0.02,
+        max_area_ratio=1 / 3,
+        fill_color=[103.53, 116.28, 123.675],
+        fill_std=[57.375, 57.12, 58.395]),
     dict(type='mmpretrain.PackInputs'),
 ]
 test_pipeline = [

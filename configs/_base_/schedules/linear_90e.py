@@ -3,7 +3,9 @@
 optim_wrapper = dict(
     type='mmwamim.GuardedOptimWrapper',
     dtype='bfloat16',
-    optimizer=dict(type='mmpretrain.LARS', lr=0.1 * 16384 / 256, momentum=0.9, weight_decay=0.))
+    optimizer=dict(type='mmpretrain.LARS', lr=0.1 * 16384 / 256, momentum=0.9, weight_decay=0.),
+    # As in MAE: the rate of what has one dimension is not scaled.
+    paramwise_cfg=dict(custom_keys=dict(bias=dict(lars_exclude=True))))
 auto_scale_lr = dict(enable=True, base_batch_size=16384)
 
 train_cfg = dict(type='mmwamim.ResumableTrainLoop', max_epochs=90, val_interval=1)

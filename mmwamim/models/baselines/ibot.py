@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from mmwamim.registry import MODELS
 
 from ..masking import upload
+from .block_masks import draw_block_mask
+
+SHAPES = ('block', 'random')
 
 
 @MODELS.register_module()
@@ -107,13 +110,14 @@ class IBOT(BaseSelfSupervisor):
 
     Source: Zhou et al., "iBOT: Image BERT Pre-Training with Online Tokenizer", ICLR 2022, Eq. 2
     and 3, and its official code; class token: Caron et al., "Emerging Properties in
-    Self-Supervised Vision Transformers" (DINO). Masks are uniformly random, not blocks.
+    Self-Supervised Vision Transformers" (DINO).
 
     Args:
         backbone: ViT that maps (images, bool mask (B, N)) to (B, 1 + N, C), and images with mask
             None to a tuple that ends with the same, such as ``mmpretrain.MaskFeatViT``.
         head: Embeds tokens and scores them, such as ``SelfDistillationHead``.
         mask_ratio: Lowest and highest share of masked patches of a masked view.
+        mask_shape: 'block' or 'random' patches. Blocks mask at most the drawn share.
         masked_views: Share of global views that are masked, on average.
         momentum: Of the teacher at the start: it takes this share of the student at each step,
             going to 0 by a cosine.
@@ -127,13 +131,15 @@ class IBOT(BaseSelfSupervisor):
         init_cfg: MMEngine's initialisation config.
 
     Raises:
-        ValueError: A share lies outside [0, 1], or ``mask_ratio`` is not rising.
+        ValueError: A share lies outside [0, 1], ``mask_ratio`` is not rising, or ``mask_shape`` is
+            unknown.
     """
 
     def __init__(self,
                  backbone: dict,
                  head: dict,
                  mask_ratio: Tuple[float, float] = (0.1, 0.5),
+                 mask_shape: str = 'block',
                  masked_views: float = 0.5,
                  momentum: float = 0.004,
                  student_temperature: float = 0.1,
@@ -150,9 +156,12 @@ class IBOT(BaseSelfSupervisor):
         if not 0 < mask_ratio[0] <= mask_ratio[1] < 1:
             raise ValueError(f'mask_ratio must be two rising shares between 0 and 1, not '
                              f'{tuple(mask_ratio)}')
+        if mask_shape not in SHAPES:
+            raise ValueError(f'mask_shape must be one of {", ".join(SHAPES)}, not {mask_shape!r}')
         super().__init__(backbone=backbone, head=head, data_preprocessor=data_preprocessor,
                          init_cfg=init_cfg)
         self.mask_ratio = tuple(mask_ratio)
+        self.mask_shape = mask_shape
         self.masked_views = masked_views
         self.student_temperature = student_temperature
         self.teacher_temperature = tuple(teacher_temperature)
@@ -224,6 +233,9 @@ class IBOT(BaseSelfSupervisor):
         low, high = self.mask_ratio
         ratio = low + (high - low) * torch.rand(batch)
         ratio = torch.where(torch.rand(batch) < self.masked_views, ratio, 0.)
+        if self.mask_shape == 'block':
+            return torch.stack([draw_block_mask((rows, cols), share * count)
+                                for share in ratio.tolist()]).flatten(1)
         rank = torch.rand(batch, count).argsort(1).argsort(1)
         return rank < (ratio * count).floor().unsqueeze(1)
 

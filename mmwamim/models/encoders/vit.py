@@ -69,6 +69,7 @@ class MaskedViT(VisionTransformer):
         out_indices: Layers (from 0; negative ones count from the end) whose outputs are
             returned, shallow to deep, one for each level of the target. Default: a quarter,
             half, three quarters and the end of 12 layers.
+        with_input: Returns what enters the first layer, too, ahead of the others.
         with_cp: Keeps the input of every layer alone and computes the layer again in the backward
             pass: less memory, more time, the same gradients. Without a mask it has no effect.
         **parent: ``arch``, ``img_size``, ``patch_size``, ``in_channels``, ``drop_path_rate``,
@@ -87,7 +88,7 @@ class MaskedViT(VisionTransformer):
     """
 
     def __init__(self, out_indices: Union[int, Sequence[int]] = (2, 5, 8, 11),
-                 with_cp: bool = False, **parent) -> None:
+                 with_input: bool = False, with_cp: bool = False, **parent) -> None:
         if 'patch_cfg' in parent or 'frozen_stages' in parent:
             raise TypeError('MaskedViT does not support patch_cfg or frozen_stages: the stock '
                             'mmpretrain.VisionTransformer does')
@@ -100,6 +101,7 @@ class MaskedViT(VisionTransformer):
             raise ValueError(f'out_indices {tuple(wanted)} must be different layers in rising '
                              f'order from 0 to {self.num_layers - 1}')
         self.out_indices = indices
+        self.with_input = with_input
         self.with_cp = with_cp
         for layer in self.layers:
             layer.attn = SelfAttention.of(layer.attn)
@@ -109,8 +111,9 @@ class MaskedViT(VisionTransformer):
         if kernel[0] != kernel[1]:
             raise ValueError(f'patch_size must be square, not {kernel}')
         self.mask_unit = kernel[0]
-        self.feature_channels = (self.embed_dims, ) * len(indices)
-        self.feature_strides = (self.mask_unit, ) * len(indices)
+        levels = len(indices) + with_input
+        self.feature_channels = (self.embed_dims, ) * levels
+        self.feature_strides = (self.mask_unit, ) * levels
 
         self.pos_embed.requires_grad = False
         for norm in ('ln1', 'ln2'):
@@ -161,7 +164,7 @@ class MaskedViT(VisionTransformer):
         if plan is None:
             return super().forward(images)
         tokens = self._embed_visible(images, as_plan(plan, images.device))
-        features = []
+        features = [tokens] if self.with_input else []
         for index, layer in enumerate(self.layers):
             if self.with_cp and self.training:
                 tokens = checkpoint(layer, tokens, use_reentrant=False)

@@ -1,6 +1,6 @@
 """Histograms of oriented gradients of several cell sizes as reconstruction targets."""
 import math
-from typing import List, Sequence
+from typing import List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -44,8 +44,9 @@ class HOGTargetGenerator(TargetGenerator):
             all colours at every pixel.
         operator: 'sobel' or 'central' differences; the image is reflected at its borders.
         norm: 'cell': every histogram divided by its length; 'none'.
-        bias: Adds a constant to each of the two derivatives, drawn once, evenly, from
-            [-1/3, 1/3], as torch starts the bias of a 3x3 convolution. Kept in checkpoints.
+        bias: Adds a constant to each of the two derivatives, for each level another, drawn once,
+            evenly, from [-1/3, 1/3], as torch starts the bias of a 3x3 convolution: LocalMIM has
+            such a convolution a level. Kept in checkpoints.
         exchanged: Takes the direction from the axis of the rows on, as MaskFeat's and LocalMIM's
             code do by exchanging the arguments of atan2. Bins come in another order; for odd
             numbers their edges lie half a bin off, 10 degrees for 9.
@@ -84,7 +85,7 @@ class HOGTargetGenerator(TargetGenerator):
         # (2, 1, 3, 3): the derivative along rows and the one along columns
         self.register_buffer('kernels', torch.stack([
             difference[:, None] * smooth, smooth[:, None] * difference])[:, None], persistent=False)
-        self.register_buffer('bias', (2 * torch.rand(2) - 1) / 3 if bias else None)
+        self.register_buffer('bias', (2 * torch.rand(len(strides), 2) - 1) / 3 if bias else None)
         self.exchanged = exchanged
         self.bins = bins
         self.histograms = histograms
@@ -94,34 +95,40 @@ class HOGTargetGenerator(TargetGenerator):
         self.eps = eps
 
     def generate(self, images: Tensor) -> List[Tensor]:
-        magnitude, direction = self._gradients(images)
-        bins = (direction * (self.bins / math.pi)).floor().long() % self.bins
-        # One bin after the other: a full-size map for each bin at once would be bins times as
-        # large as the images.
-        finest = self.grid_strides[0] // self.histograms
-        votes = torch.stack([F.avg_pool2d(magnitude * (bins == k), finest)
-                             for k in range(self.bins)], dim=2)  # (B, colours, bins, rows, cols)
-        votes = votes.flatten(1, 2)
+        derivatives = self._derivatives(images)
+        if self.bias is not None:
+            return [self._level(self._votes(derivatives, stride // self.histograms, bias))
+                    for stride, bias in zip(self.grid_strides, self.bias)]
         # Averages of averages are the averages of the larger cells.
+        votes = self._votes(derivatives, self.grid_strides[0] // self.histograms)
         return [self._level(F.avg_pool2d(votes, stride // self.grid_strides[0]))
                 for stride in self.grid_strides]
 
-    def _gradients(self, images: Tensor):
-        """Magnitude >= 0 and direction in [0, pi), (B, colours, H, W) each."""
+    def _derivatives(self, images: Tensor) -> Tuple[Tensor, Tensor]:
+        """Along rows and along columns, (B, channels, H, W) each."""
         channels = images.shape[1]
         padded = F.pad(images, (1, 1, 1, 1), mode='reflect')
-        along_rows, along_cols = (
-            F.conv2d(padded, kernel.expand(channels, 1, 3, 3), groups=channels)
-            for kernel in self.kernels)
-        if self.bias is not None:
-            along_rows, along_cols = along_rows + self.bias[0], along_cols + self.bias[1]
+        return tuple(F.conv2d(padded, kernel.expand(channels, 1, 3, 3), groups=channels)
+                     for kernel in self.kernels)
+
+    def _votes(self, derivatives: Tuple[Tensor, Tensor], cell: int,
+               bias: Optional[Tensor] = None) -> Tensor:
+        """Histograms of cells, not normalised: (B, colours * bins, H / cell, W / cell)."""
+        along_rows, along_cols = derivatives
+        if bias is not None:
+            along_rows, along_cols = along_rows + bias[0], along_cols + bias[1]
         magnitude = torch.hypot(along_rows, along_cols)
         legs = (along_cols, along_rows) if self.exchanged else (along_rows, along_cols)
         direction = torch.atan2(*legs).remainder(math.pi)
         if self.colours == 'strongest':
             magnitude, which = magnitude.max(dim=1, keepdim=True)
             direction = direction.gather(1, which)
-        return magnitude, direction
+        bins = (direction * (self.bins / math.pi)).floor().long() % self.bins
+        # One bin after the other: a full-size map for each bin at once would be bins times as
+        # large as the images.
+        votes = torch.stack([F.avg_pool2d(magnitude * (bins == k), cell)
+                             for k in range(self.bins)], dim=2)  # (B, colours, bins, rows, cols)
+        return votes.flatten(1, 2)
 
     def _level(self, votes: Tensor) -> Tensor:
         """(B, colours * bins, rows, cols) of histograms -> one level of the target."""

@@ -7,6 +7,7 @@ from mmengine.logging import MessageHub
 from mmpretrain.models.utils import CosineEMA
 
 from mmwamim.models import IBOT, SelfDistillationHead
+from mmwamim.models.baselines.block_masks import draw_block_mask
 from mmwamim.models.baselines.ibot import Teacher
 from tests.helpers import noise
 
@@ -124,12 +125,62 @@ def test_scores_are_float32_under_autocast():
 
 
 def test_masks_have_their_ratio_and_share():
-    model = small(mask_ratio=(0.25, 0.5), masked_views=0.5)
+    model = small(mask_ratio=(0.25, 0.5), masked_views=0.5, mask_shape='random')
     torch.manual_seed(0)
     counts = model.draw_masks(torch.zeros(400, 3, 32, 32)).sum(1)
     masked = counts[counts > 0]
     assert 150 < len(masked) < 250
     assert masked.min() >= 4 and masked.max() <= 8
+
+
+def loop_blocks(rows, cols, wanted):
+    """BEiT's Algorithm 1 as iBOT has it, a patch at a time."""
+    masked, least = set(), (min(rows, cols) // 3)**2
+    failures = 0
+    while len(masked) < wanted and failures < 10:
+        a, b, c, d = torch.rand(4).tolist()
+        area = least * (1 - a) + (wanted - len(masked)) * a
+        ratio = 0.3**(1 - b) * (1 / 0.3)**b
+        height, width = round((area * ratio)**0.5), round((area / ratio)**0.5)
+        new = set()
+        if height < rows and width < cols:
+            top, left = int(c * (rows - height + 1)), int(d * (cols - width + 1))
+            new = {(top + i, left + j) for i in range(height) for j in range(width)} - masked
+        fits = 0 < len(new) <= wanted - len(masked)
+        failures = 0 if fits else failures + 1
+        masked |= new if fits else set()
+    return masked
+
+
+def test_block_masks_equal_a_loop():
+    torch.manual_seed(0)
+    draws = [(14, 14, share * 196) for share in torch.rand(60).mul(0.5).tolist()] + [
+        (14, 9, 40.5), (6, 6, 17.), (14, 14, 0.)]
+    counts = []
+    for rows, cols, wanted in draws:
+        seed = torch.randint(2**31, (1, )).item()
+        torch.manual_seed(seed)
+        mask = draw_block_mask((rows, cols), wanted)
+        torch.manual_seed(seed)
+        assert {tuple(place) for place in mask.nonzero().tolist()} == loop_blocks(
+            rows, cols, wanted)
+        assert mask.sum() <= wanted
+        counts.append(mask.sum().item() / max(wanted, 1))
+    assert np.mean(counts[:60]) > 0.85  # most of what is wanted is masked
+    # Blocks hang together: a masked patch has more masked neighbours than among random ones.
+    mask = draw_block_mask((14, 14), 60).float()
+    alike = (mask[1:] * mask[:-1]).sum() / mask.sum()
+    assert alike > 0.6
+
+
+def test_views_are_masked_by_blocks_of_their_share():
+    model = small(masked_views=0.5)
+    torch.manual_seed(0)
+    model.backbone.patch_resolution = (14, 14)
+    counts = model.draw_masks(torch.zeros(100, 3, 224, 224)).sum(1)
+    masked = counts[counts > 0]
+    assert 30 < len(masked) < 70 and masked.max() <= 98
+    assert 0.2 < masked.float().mean() / 196 < 0.32  # shares from 0.1 to 0.5
 
 
 def test_no_masked_view_has_no_patch_loss():
@@ -190,7 +241,7 @@ def test_scores_are_cosines():
 
 @pytest.mark.parametrize('fields, message', [
     (dict(mask_ratio=(0.5, 0.1)), 'mask_ratio'), (dict(masked_views=2), 'masked_views'),
-    (dict(momentum=-1), 'momentum')])
+    (dict(momentum=-1), 'momentum'), (dict(mask_shape='rand'), 'mask_shape must be one of block')])
 def test_bad_fields_are_named(fields, message):
     with pytest.raises(ValueError, match=message):
         small(**fields)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import skimage.data
 import torch
 
 from mmwamim.models import FourierTargetGenerator, FrequencyPassTargetGenerator
@@ -96,3 +97,19 @@ def test_passes_add_up_and_select():
 def test_bad_fields_are_named(build, fields, message):
     with pytest.raises(ValueError, match=message):
         build(**fields)
+
+
+def test_the_target_of_pixmims_code_is_nearly_ours():
+    """There the circle lies half a cycle beside the zero frequency, and absolute values of complex
+    images are taken; docs/baselines.md has the figure."""
+    pixels = skimage.data.astronaut()[100:324, 100:324].transpose(2, 0, 1) / 255
+    mean, std = (np.array(v)[:, None, None] for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+    ours = FrequencyPassTargetGenerator(('low', ), (40., ), (16, ), norm='token')(
+        torch.from_numpy((pixels - mean) / std).float()[None])[0][0].numpy()
+    places = np.arange(224) - 223 / 2  # zero frequency is at 112, not at 111.5
+    circle = places[:, None]**2 + places**2 <= 40**2
+    spectrum = np.fft.fftshift(np.fft.fft2(pixels), axes=(1, 2)) * circle
+    image = (np.abs(np.fft.ifft2(spectrum)) - mean) / std
+    cells = image.reshape(3, 14, 16, 14, 16).transpose(0, 2, 4, 1, 3).reshape(768, 14, 14)
+    cells = (cells - cells.mean(0)) / np.sqrt(cells.var(0, ddof=1) + 1e-6)
+    assert np.corrcoef(ours.ravel(), cells.ravel())[0, 1] == pytest.approx(0.991, abs=5e-4)

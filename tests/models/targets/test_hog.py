@@ -121,7 +121,7 @@ def test_exchanged_directions_and_bias_equal_loops(bins, bias):
     plane, half = noise(1, 1, 16, 16), math.pi / 2
     target = HOGTargetGenerator((8, ), bins, bias=bias, exchanged=True, operator='central',
                                 norm='none', in_channels=1)
-    down, right = target.bias.tolist() if bias else (0., 0.)
+    down, right = target.bias[0].tolist() if bias else (0., 0.)
     assert not bias or 0 < max(abs(down), abs(right)) <= 1 / 3
     padded = np.pad(plane[0, 0].double().numpy(), 1, mode='reflect')
     expected = np.zeros((bins, 2, 2))
@@ -132,6 +132,18 @@ def test_exchanged_directions_and_bias_equal_loops(bins, bias):
             share = ((half - math.atan2(dy, dx)) % math.pi) / math.pi
             expected[int(share * bins) % bins, y // 8, x // 8] += math.hypot(dx, dy) / 64
     np.testing.assert_allclose(target(plane)[0][0], expected, atol=1e-5)
+
+
+def test_each_level_has_a_bias_of_its_own():
+    images = noise(1, 3, 32, 32)
+    several = HOGTargetGenerator((8, 16, 16), 18, bias=True, exchanged=True)
+    assert several.bias.shape == (3, 2) and len(several.bias.unique()) == 6
+    levels = several(images)
+    assert not torch.equal(levels[1], levels[2])
+    for level, stride, bias in zip(levels, (8, 16, 16), several.bias, strict=True):
+        alone = HOGTargetGenerator((stride, ), 18, bias=True, exchanged=True)
+        alone.bias.copy_(bias[None])
+        assert torch.equal(level, alone(images)[0])
 
 
 def test_a_bias_is_kept_in_checkpoints():
