@@ -19,8 +19,13 @@ FIELDS = dict(images=('id', 'file_name', 'width', 'height'), categories=('id', '
 LOOKED_AT = 50  # photographs whose size is compared with their annotation before a run
 
 
-def read_coco(path: Union[str, Path]) -> dict:
+def read_coco(path: Union[str, Path], unlabelled: bool = False) -> dict:
     """An annotation file.
+
+    Args:
+        path: The file.
+        unlabelled: Whether the list of annotations may be missing, as in files for a server that
+            keeps them.
 
     Returns:
         A dict with the lists ``images``, ``annotations`` and ``categories``, of which every entry
@@ -40,6 +45,8 @@ def read_coco(path: Union[str, Path]) -> dict:
         coco = json.loads(path.read_bytes())
     except ValueError as error:
         raise UserError(f'{printable(path)} is no JSON file: {error}') from None
+    if unlabelled and isinstance(coco, dict):
+        coco.setdefault('annotations', [])
     for part, fields in FIELDS.items():
         if not isinstance(coco, dict) or not isinstance(coco.get(part), list):
             raise UserError(f'{printable(path)} has no list {part!r}: expected an annotation file '

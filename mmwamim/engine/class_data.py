@@ -9,7 +9,7 @@ from mmwamim.datasets.label_files import check_label_file
 from mmwamim.datasets.listing import NoImages, printable
 from mmwamim.datasets.splits import list_labelled, settle_split
 
-from .loaders import LOADERS, data_sets, given_classes, kind_of, say, settle_outputs
+from .loaders import LOADERS, data_sets, given_classes, kind_of, metrics, say, settle_outputs
 
 Datasets = Sequence[Tuple[str, dict]]  # each with the name of its loader
 KINDS = ('CustomDataset', 'ClassFolders', 'ImageNet')
@@ -131,11 +131,7 @@ def settle_number(cfg: Config, classes: int, where: str) -> None:
                  cfg.get('data_preprocessor')):
         if isinstance(part, (dict, list)):
             settle_outputs(part, classes)
-    metrics = [head]
-    for name in ('val_evaluator', 'test_evaluator'):
-        evaluator = cfg.get(name) or []
-        metrics += [evaluator] if isinstance(evaluator, dict) else evaluator
-    for metric in metrics:
+    for metric in (head, *metrics(cfg, 'val_evaluator'), *metrics(cfg, 'test_evaluator')):
         guesses = metric.get('topk')
         if guesses and (metric is head or kind_of(metric) == 'Accuracy'):
             guesses = (guesses, ) if isinstance(guesses, int) else guesses

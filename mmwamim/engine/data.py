@@ -6,16 +6,18 @@ from typing import Iterator, List, Optional, Sequence, Tuple
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 
 from mmwamim.datasets.listing import NoImages, list_images, printable, shortened
 from mmwamim.datasets.pixels import check_range
 from mmwamim.datasets.splits import pretraining_folder
 from mmwamim.errors import UserError
+from mmwamim.evaluation.robustness import read_wnids
 from mmwamim.registry import HOOKS
 
 from .class_data import settle_classification
 from .dense_data import settle_detection, settle_segmentation
-from .loaders import LOADERS, add_hook, data_sets, kind_of, say
+from .loaders import LOADERS, add_hook, data_sets, kind_of, metrics, say
 
 UNLABELLED = 'UnlabelledImages'
 OTHER_READERS = {f'{scope}LoadImageFromFile' for scope in ('', 'mmcv.', 'mmpretrain.', 'mmdet.',
@@ -53,11 +55,10 @@ def settle_data(cfg: Config, folder: Optional[str] = None,
     if folder is not None:
         if not roots:
             raise UserError('--data works with configs whose data sets have a data_root')
-        for name in ('val_evaluator', 'test_evaluator'):
-            annotations = (cfg.get(name) or {}).get('ann_file')
-            if annotations:
-                cfg[name].ann_file = annotations.replace(roots[0].data_root.rstrip('/'),
-                                                         folder.rstrip('/'), 1)
+        old = (roots[0].data_root or '').rstrip('/')
+        for metric in (*metrics(cfg, 'val_evaluator'), *metrics(cfg, 'test_evaluator')):
+            if old and metric.get('ann_file'):
+                metric['ann_file'] = metric['ann_file'].replace(old, folder.rstrip('/'), 1)
         for dataset in roots:
             dataset.data_root = folder
     for dataset in roots:
@@ -134,9 +135,11 @@ def _descriptions(dataset) -> List[str]:
 
 def checkpoint_classes(checkpoint: dict) -> Optional[Tuple[str, ...]]:
     """The classes that a checkpoint was trained on, in the order of its outputs; None if it does
-    not say."""
+    not say. Those of ImageNet, which mmpretrain stores in words, are the names of the folders."""
     meta = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
     classes = meta.get('classes', meta.get('CLASSES')) if isinstance(meta, dict) else None
+    if classes and tuple(classes) == tuple(IMAGENET_CATEGORIES):
+        return tuple(read_wnids())
     return tuple(classes) if classes else None
 
 

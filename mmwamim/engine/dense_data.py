@@ -22,7 +22,7 @@ from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.datasets.splits import find_split
 from mmwamim.errors import UserError
 
-from .loaders import LOADERS, data_sets, given_classes, kind_of, say, settle_outputs
+from .loaders import LOADERS, data_sets, given_classes, kind_of, metrics, say, settle_outputs
 
 COCO = ('CocoDataset', 'CocoInstances')
 LABEL_MAPS = ('ADE20KDataset', 'BaseSegDataset', 'LabelMapFolders')
@@ -44,7 +44,7 @@ def settle_detection(cfg: Config, known: Optional[Sequence[str]]) -> None:
     for loader, dataset in _datasets(cfg, COCO, known):
         root = Path(dataset.get('data_root') or '').expanduser()
         path, folder = root / dataset['ann_file'], root / dataset['data_prefix'].get('img', '')
-        coco = read_coco(path)
+        coco = read_coco(path, unlabelled=loader == 'test_dataloader')
         names = category_names(path, coco)
         own = given_classes(dataset)
         if classes is None and own:
@@ -76,11 +76,11 @@ def settle_detection(cfg: Config, known: Optional[Sequence[str]]) -> None:
 
 def _settle_metric(cfg: Config, name: str, path: Path) -> None:
     """The metric of the split, on the split's own annotation file."""
-    metric = cfg.get(name)
-    if isinstance(metric, dict) and metric.get('type', '').endswith('CocoMetric'):
-        metric['type'] = 'mmwamim.CocoInstanceMetric'
-        if metric.get('ann_file'):
-            metric['ann_file'] = str(path)
+    for metric in metrics(cfg, name):
+        if kind_of(metric) in ('CocoMetric', 'CocoInstanceMetric'):
+            metric['type'] = 'mmwamim.CocoInstanceMetric'
+            if metric.get('ann_file'):
+                metric['ann_file'] = str(path)
 
 
 def settle_segmentation(cfg: Config, known: Optional[Sequence[str]]) -> None:

@@ -76,7 +76,7 @@ def settle_step(cfg: Config) -> None:
         wrapper.type = 'mmwamim.GuardedOptimWrapper'
     if wrapper.get('constructor', '').split('.')[-1] in ('', 'DefaultOptimWrapperConstructor'):
         wrapper.constructor = 'mmwamim.MergedOptimWrapperConstructor'
-    hooks = cfg.setdefault('default_hooks', {})
+    hooks = _default_hooks(cfg)
     if _is(hooks.get('runtime_info') or dict(type='RuntimeInfoHook'), 'RuntimeInfoHook'):
         hooks['runtime_info'] = dict(type='mmwamim.DeferredInfoHook')
     hooks.setdefault('regroup', dict(type='mmwamim.RegroupHook'))
@@ -97,14 +97,19 @@ def settle_loop(cfg: Config) -> None:
         loop.pop('by_epoch', None)
         loop.type = f'mmwamim.Resumable{"Train" if by_epoch else "Iter"}Loop'
         _settle_sampler(loader, by_epoch)
-    hooks = cfg.setdefault('default_hooks', {})
-    checkpoint = hooks.setdefault('checkpoint', dict(type='CheckpointHook', interval=1))
+    checkpoint = _default_hooks(cfg).get('checkpoint', dict(type='CheckpointHook', interval=1))
     if checkpoint and _is(checkpoint, 'CheckpointHook') \
             and '://' not in str(checkpoint.get('out_dir')):
-        checkpoint.type = 'mmwamim.AtomicCheckpointHook'
+        cfg.default_hooks.checkpoint = dict(checkpoint, type='mmwamim.AtomicCheckpointHook')
     for hook in (dict(type='mmwamim.RunSummaryHook'), dict(type='mmwamim.ResumeHook'),
                  dict(type='mmwamim.PreemptionHook', interval=10)):
         add_hook(cfg, hook)
+
+
+def _default_hooks(cfg: Config) -> dict:
+    if cfg.get('default_hooks') is None:
+        cfg.default_hooks = {}
+    return cfg.default_hooks
 
 
 def _settle_sampler(loader: dict, by_epoch: bool) -> None:

@@ -36,6 +36,12 @@ def data_sets(loader: Optional[dict]) -> Iterator[dict]:
             yield dataset
 
 
+def metrics(cfg: Config, name: str) -> Sequence[dict]:
+    """The metrics of an evaluator, of which there may be one, several or none."""
+    evaluator = cfg.get(name) or []
+    return [evaluator] if isinstance(evaluator, dict) else evaluator
+
+
 def add_hook(cfg: Config, hook: dict) -> None:
     """Adds a hook at the end unless the config has one of its class already, as that which an
     earlier run has left in its work directory has."""

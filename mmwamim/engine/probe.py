@@ -48,7 +48,7 @@ class FeatureProbeHook(Hook):
     def __init__(self, data_root: str, interval: int = 10, size: Optional[int] = None,
                  k: int = 20, most: Optional[int] = 5000, batch_size: int = 64,
                  num_workers: Optional[int] = None) -> None:
-        root = Path(data_root)
+        root = Path(data_root).expanduser()
         if not root.is_dir():
             raise FileNotFoundError(f'FeatureProbeHook: data_root {data_root!r} is not a folder')
         if interval < 1:

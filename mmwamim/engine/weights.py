@@ -128,7 +128,7 @@ def settle_encoder(cfg: Config, path: str = None) -> None:
     backbone = cfg.model.get('backbone', {})
     init_cfg = backbone.get('init_cfg')
     if not isinstance(init_cfg, dict) or init_cfg.get('type') != 'Pretrained':
-        if path is not None:
+        if path not in (None, 'none'):
             raise UserError('--pretrained works with configs whose model.backbone has '
                              "init_cfg=dict(type='Pretrained', ...)")
         return

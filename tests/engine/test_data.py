@@ -205,6 +205,15 @@ def test_mmpretrains_own_imagenet_counts_in_the_training_sets_classes_too(root):
                        classes=['ant', 'bee', 'cow'], pipeline=val.pipeline, test_mode=True)
 
 
+def test_a_checkpoint_of_mmpretrains_imagenet_counts_in_folders():
+    """Its classes are words, 'tench, Tinca tinca'; the folders are WordNet ids, in this order."""
+    from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
+    classes = checkpoint_classes(dict(meta=dict(dataset_meta=dict(classes=IMAGENET_CATEGORIES))))
+    assert len(classes) == 1000 and classes == tuple(sorted(classes))
+    for wnid, word in (('n01440764', 'tench'), ('n02123045', 'tabby'), ('n15075141', 'toilet')):
+        assert IMAGENET_CATEGORIES[classes.index(wnid)].startswith(word)
+
+
 def listed(root, **files):
     """The config on label files, of the images of ``root``."""
     (root / 'meta').mkdir(exist_ok=True)
@@ -213,7 +222,7 @@ def listed(root, **files):
         (root / f'meta/{name}.txt').write_text('\n'.join(lines))
         cfg[f'{name}_dataloader'].dataset.update(
             ann_file=f'meta/{name}.txt', data_prefix='train', indices=None)
-    del cfg['test_dataloader']
+    cfg.pop('test_dataloader')
     return cfg
 
 

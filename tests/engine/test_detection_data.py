@@ -141,6 +141,24 @@ def test_run_lengths_and_file_names_with_folders(coco):
     assert item['gt_ignore_flags'].tolist() == [True]
 
 
+def test_several_metrics_and_a_test_set_without_annotations(coco):
+    path, content = write_coco(coco, 'test', OWN, [5])
+    del content['annotations']
+    path.write_text(json.dumps(content))
+    cfg = Config.fromfile(ROOT / DETECTION)
+    cfg.test_dataloader.dataset.update(ann_file='annotations/instances_test2017.json',
+                                       data_prefix=dict(img='test2017'))
+    cfg.val_evaluator = [cfg.val_evaluator, dict(type='mmdet.DumpDetResults')]
+    settle_data(cfg, str(coco))
+    metric, other = cfg.val_evaluator
+    assert metric.type == 'mmwamim.CocoInstanceMetric' and other.type == 'mmdet.DumpDetResults'
+    assert metric.ann_file == str(coco / 'annotations/instances_val2017.json')
+    path = coco / 'annotations/instances_val2017.json'
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="has no list 'annotations'"):
+        settle_data(cfg, str(coco))
+
+
 def test_data_sets_in_data_sets_are_settled_too(coco):
     cfg = Config.fromfile(ROOT / DETECTION)
     cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=2,

@@ -77,7 +77,7 @@ def _precision(wrapper: OptimWrapper, device: str) -> torch.dtype:
 
 
 def _describe_encoder(model: nn.Module) -> str:
-    encoder = model.backbone
+    encoder = getattr(model, 'backbone', model)
     size = sum(parameter.numel() for parameter in encoder.parameters())
     text = f'{type(encoder).__name__}, {size / 1e6:.1f} M parameters'
     trained = sum(parameter.numel() for parameter in encoder.parameters()

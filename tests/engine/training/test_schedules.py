@@ -49,7 +49,8 @@ def test_every_point_of_a_run(kind):
         assert settings(quick) == settings(slow), done  # to the bit
         rates.append(max(group['lr'] for group in slow.optimizer.param_groups))
         for scheduler in schedulers:
-            if not scheduler.by_epoch or (done + 1) % STEPS == 0:
+            ends = (done + 1) % STEPS == 0
+            if done < EPOCHS * STEPS and (ends or not scheduler.by_epoch):
                 scheduler.step()
     for start in (0, 1, 7, EPOCHS * STEPS - 1):
         quick, played = build(kind)
