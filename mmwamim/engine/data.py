@@ -76,7 +76,9 @@ def settle_reading(cfg: Config) -> None:
     """
     value_range = check_range(cfg.get('value_range'))
     for step in loading_steps([cfg.get(name) or {} for name in LOADERS]):
-        step['type'] = 'mmwamim.LoadImage'
+        if step['type'] != 'mmwamim.LoadImage':
+            step.clear()
+            step['type'] = 'mmwamim.LoadImage'
         if value_range is not None:
             step['value_range'] = value_range
 
@@ -85,13 +87,25 @@ def loading_steps(config) -> Iterator[dict]:
     """The steps of a nested config that read an image, as ``mmwamim.LoadImage`` does."""
     if isinstance(config, dict):
         kind = config.get('type')
-        if kind == 'mmwamim.LoadImage' or kind in OTHER_READERS and len(config) == 1:
+        if kind == 'mmwamim.LoadImage' or kind in OTHER_READERS and _reads_colours(config):
             yield config
         config = config.values()
     if not isinstance(config, str):
         for value in config:
             if isinstance(value, dict) or isinstance(value, (list, tuple)):
                 yield from loading_steps(value)
+
+
+def _reads_colours(step: dict) -> bool:
+    """Whether a reader of others gives 8-bit colours from local files, as ours does."""
+    defaults = dict(to_float32=False, color_type='color', ignore_empty=False)
+    for name, value in step.items():
+        if name in ('backend_args', 'file_client_args'):
+            if value and value.get('backend') not in ('local', 'disk'):
+                return False
+        elif name not in ('type', 'imdecode_backend') and defaults.get(name, not value) != value:
+            return False
+    return True
 
 
 @HOOKS.register_module()

@@ -117,6 +117,22 @@ def test_a_range_reaches_every_reader():
         settle_reading(config(value_range=[5, 5]))
 
 
+@pytest.mark.parametrize('step, ours', [
+    (dict(type='LoadImageFromFile'), True),
+    (dict(type='mmdet.LoadImageFromFile', backend_args=None), True),
+    (dict(type='mmcv.LoadImageFromFile', imdecode_backend='pillow', to_float32=False), True),
+    (dict(type='LoadImageFromFile', file_client_args=dict(backend='disk')), True),
+    (dict(type='LoadImageFromFile', backend_args=dict(backend='petrel')), False),
+    (dict(type='LoadImageFromFile', color_type='unchanged'), False),
+    (dict(type='LoadImageFromFile', to_float32=True), False),
+    (dict(type='LoadImageFromWebcam'), False)])
+def test_readers_of_other_projects(step, ours):
+    cfg = config(train_dataloader=dict(dataset=dict(pipeline=[dict(step)])))
+    settle_reading(cfg)
+    assert cfg.train_dataloader.dataset.pipeline == [
+        dict(type='mmwamim.LoadImage') if ours else step]
+
+
 def test_every_config_reads_with_the_one_reader():
     for path in (ROOT / 'configs').rglob('*.py'):
         assert 'LoadImageFromFile' not in path.read_text(), path
