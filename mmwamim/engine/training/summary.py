@@ -137,8 +137,9 @@ def _last_rate(runner: Runner) -> Optional[float]:
     schedulers = runner.param_schedulers or []
     if any(getattr(scheduler, 'need_val_args', False) for scheduler in schedulers):
         return None
-    steps = len(runner.train_dataloader)
-    return last_rate(schedulers, runner.optim_wrapper, runner.iter, runner.max_iters, steps)
+    epoch = len(runner.train_dataloader) if Layout.of(runner).counts == 'epochs' \
+        else runner.max_iters  # which is one epoch, as MMEngine sees it
+    return last_rate(schedulers, runner.optim_wrapper, runner.iter, runner.max_iters, epoch)
 
 
 def _check_first_images(model: nn.Module) -> None:
