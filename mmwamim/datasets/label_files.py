@@ -15,7 +15,7 @@ def check_label_file(path: Union[str, Path], folder: Union[str, Path],
     """Looks for what would break a run, or shift labels, in a file such as ``meta/train.txt``.
 
     Args:
-        path: Lines ``path/of/image.jpg 3``; empty lines are none.
+        path: Lines ``path/of/image.jpg 3``.
         folder: Where the images lie.
         classes: Number of classes. None: labels are not checked.
 
