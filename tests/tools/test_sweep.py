@@ -87,7 +87,7 @@ def test_results_that_were_made_with_other_settings_are_not_taken(tmp_path):
                                  ('config_sha256', '13', "'12' -> '13'")):
         with pytest.raises(RuntimeError, match=f'run was made with other settings .*{message}'):
             tool.agree(result, 'pretrain', dict(settings, **{name: value}), done)
-    with pytest.raises(RuntimeError, match='frozen in .* most: None -> 9'):
+    with pytest.raises(RuntimeError, match='frozen in .*most: None -> 9'):
         tool.agree(result, 'frozen', dict(data='/x', most=9), done)
     with pytest.raises(RuntimeError, match='options'):  # of an earlier version
         tool.agree(dict(options=['a=2'], epochs=1), 'pretrain', settings, done)
