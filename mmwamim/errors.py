@@ -1,7 +1,9 @@
 """The one exception for what a user can put right: a config, an option, data, a checkpoint."""
 import multiprocessing
 import os
+import re
 import sys
+import traceback
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
@@ -14,7 +16,22 @@ class UserError(ValueError):
 
     Library code raises this (or lets a ``ValueError`` of a single class pass) and never ends the
     interpreter, so a notebook or a foreign tool can catch it with ``except Exception``.
+
+    Args:
+        message: What is wrong and what would be right. Of an error that torch hands on from a
+            loader's worker, with a traceback for a message, the message alone is kept.
     """
+
+    def __init__(self, message: object = '') -> None:
+        text = str(message)
+        if text.startswith('Caught ') and '\nOriginal Traceback' in text:
+            name = rf'^[\w.]*{type(self).__name__}: '
+            text = re.split(name, text, flags=re.MULTILINE)[-1].rstrip()
+        super().__init__(text)
+
+
+class MissingFile(UserError, FileNotFoundError):
+    """A file that was named is not there."""
 
 
 class Preempted(Exception):
@@ -38,10 +55,21 @@ def _tell_starter(code: int) -> int:
     return 0
 
 
+def refuses_a_field(error: Exception) -> bool:
+    """Whether an error says that a config gives a part a wrong value, or names no part that there
+    is: a ``ValueError`` of this package, or MMEngine's ``KeyError``, while a part was built."""
+    frames = traceback.extract_tb(error.__traceback__)
+    builds = [frame.filename.endswith('mmengine/registry/build_functions.py') for frame in frames]
+    if isinstance(error, KeyError):
+        return bool(builds) and builds[-1]
+    package = str(Path(__file__).parent) + os.sep
+    return isinstance(error, ValueError) and any(builds) and frames[-1].filename.startswith(package)
+
+
 @contextmanager
 def told_in_one_line() -> Iterator[None]:
-    """For the ``main`` of a script: a :class:`UserError` becomes one line and exit code 1, and
-    :class:`Preempted` exit code 85.
+    """For the ``main`` of a script: a :class:`UserError`, or a wrong value in a config, becomes
+    one line and exit code 1, and :class:`Preempted` exit code 85.
 
     A context and a decorator alike: ``with told_in_one_line(): ...`` or ``@told_in_one_line()``.
     """
@@ -49,6 +77,10 @@ def told_in_one_line() -> Iterator[None]:
         yield
     except UserError as error:
         sys.exit(f'error: {error}')
+    except (ValueError, KeyError) as error:
+        if not refuses_a_field(error):
+            raise
+        sys.exit(f'error: {error.args[0] if error.args else error}')
     except Preempted:
         for worker in multiprocessing.active_children():  # of loaders
             worker.terminate()

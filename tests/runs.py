@@ -14,6 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
 
+from mmwamim.engine.runner import TrainingRunner
 from mmwamim.errors import Preempted
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,6 +53,9 @@ TINY[SEGMENT] = [
     'model.decode_head.channels=16', 'model.auxiliary_head.channels=8',
     *[f'model.{head}.num_classes=2' for head in ('decode_head', 'auxiliary_head')],
     *[f'{name}_dataloader.dataset.metainfo.classes=[a,b]' for name in ('train', 'val', 'test')]]
+# What mmpretrain's own configs have in the place of our parts.
+STOCK = ['custom_hooks=[]', 'default_hooks.checkpoint.type=CheckpointHook',
+         'train_cfg.type=EpochBasedTrainLoop', 'train_dataloader.sampler.type=DefaultSampler']
 QUIET = ['train_dataloader.num_workers=0', 'default_hooks.logger.interval=1']
 
 
@@ -85,7 +89,7 @@ def prepare(config: str, data: Path, work: Path, *options, fields=()) -> Runner:
     with mock.patch.object(sys, 'argv', [str(part) for part in command]):
         cfg = script.build_config(script.parse_args())
     cfg.experiment_name = secrets.token_hex(4)  # MMEngine keeps logs and histories by this name
-    return Runner.from_cfg(cfg)
+    return TrainingRunner.from_cfg(cfg)
 
 
 def train(*args, **kwargs) -> Runner:

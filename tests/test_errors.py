@@ -1,6 +1,10 @@
 import pytest
+from torch.utils.data import DataLoader, Dataset
 
+from mmwamim.datasets.listing import NoImages
 from mmwamim.errors import UserError, told_in_one_line
+from mmwamim.registry import MODELS
+from tests.tools.test_train import ROOT
 
 
 @told_in_one_line()
@@ -18,3 +22,41 @@ def test_other_errors_keep_their_traceback_and_ours_is_an_exception():
     with pytest.raises(KeyError):
         script(KeyError('x'))
     assert issubclass(UserError, ValueError)  # caught by `except Exception`, unlike SystemExit
+
+
+class Failing(Dataset):
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        raise NoImages('x.jpg is not there:\n  look for it')
+
+
+def test_the_error_of_a_worker_has_its_own_words_alone():
+    with pytest.raises(NoImages) as caught:
+        list(DataLoader(Failing(), num_workers=1))
+    assert str(caught.value) == 'x.jpg is not there:\n  look for it'
+
+
+@pytest.mark.parametrize('part, message', [
+    (dict(type='mmwamim.WaveletTargetGenerator', wavelet='harr'), 'harr'),
+    (dict(type='mmwamim.NoSuchPart'), 'mmwamim.NoSuchPart is not in the')])
+def test_a_wrong_value_in_a_config_is_one_line(part, message):
+    @told_in_one_line()
+    def build():
+        MODELS.build(part)
+
+    with pytest.raises(SystemExit) as caught:
+        build()
+    assert caught.value.code.startswith('error: ') and message in caught.value.code
+    with pytest.raises(ValueError):  # the library itself raises an exception
+        MODELS.build(dict(type='mmwamim.WaveletTargetGenerator', wavelet='harr'))
+    with pytest.raises(ValueError):  # which was raised elsewhere, and may be a fault of ours
+        script(ValueError('x'))
+
+
+def test_no_function_of_the_library_ends_the_interpreter():
+    for path in (ROOT / 'mmwamim').rglob('*.py'):
+        if path.name != 'errors.py':  # the one place, for scripts
+            assert 'sys.exit' not in path.read_text() and 'SystemExit' not in path.read_text(), path

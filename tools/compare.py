@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import List, Tuple
 
 import torch
-from mmengine.config import Config
 
 from mmwamim.engine.cpu import keep_memory
+from mmwamim.engine.launch import read_config
 from mmwamim.engine.measure import (
     build_step,
     count_flops,
@@ -31,7 +31,7 @@ from mmwamim.engine.measure import (
     peak_memory,
     run_step,
 )
-from mmwamim.errors import told_in_one_line
+from mmwamim.errors import UserError, told_in_one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -51,12 +51,9 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     args.todo = [_split(config, args.batch) for config in args.configs]
     names = [path.stem for path, _ in args.todo]
-    for path, _ in args.todo:
-        if not path.is_file():
-            sys.exit(f'error: there is no config {str(path)!r}')
     args.relative_to = args.relative_to or names[-1]
     if args.relative_to not in names:
-        sys.exit(f'error: --relative-to {args.relative_to!r} is none of {", ".join(names)}')
+        raise UserError(f'--relative-to {args.relative_to!r} is none of {", ".join(names)}')
     return args
 
 
@@ -77,7 +74,7 @@ def measure(args: argparse.Namespace) -> List[dict]:
     rows, steps = [], []
     for path, batch in args.todo:
         print(f'building {path.stem}', file=sys.stderr, flush=True)
-        cfg = Config.fromfile(path)
+        cfg = read_config(path)
         small = build_step(cfg, 2)  # an image's FLOPs do not depend on the batch
         encoder, trained = count_parameters(small.model)
         rows.append(dict(name=path.stem, config=str(path), batch=batch, encoder_parameters=encoder,
@@ -134,7 +131,7 @@ def main() -> None:
     torch.manual_seed(0)
     if args.one:
         (path, batch), = args.todo
-        print(json.dumps(peak_memory(build_step(Config.fromfile(path), batch, args.device),
+        print(json.dumps(peak_memory(build_step(read_config(path), batch, args.device),
                                      args.device, args.amp)))
         return
     if args.device == 'cpu':

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from mmwamim.datasets.listing import Listing, list_images, printable
 from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.engine.export import load_encoder, run_config
-from mmwamim.errors import told_in_one_line
+from mmwamim.errors import UserError, told_in_one_line
 from mmwamim.evaluation.features import (
     default_workers,
     evaluation_pipeline,
@@ -101,18 +101,15 @@ def embed(encoder, preprocessor, images: Listing, pipeline, args: argparse.Names
 def main() -> None:
     args = parse_args()
     init_default_scope('mmpretrain')
-    try:
-        encoder = load_encoder(args.checkpoint, args.config).to(args.device)
-        images = list_images(args.folder)
-        cfg = run_config(args.checkpoint, args.config)
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    encoder = load_encoder(args.checkpoint, args.config).to(args.device)
+    images = list_images(args.folder)
+    cfg = run_config(args.checkpoint, args.config)
     preprocessor = MODELS.build(cfg.data_preprocessor).to(args.device)
     print(images.describe(), file=sys.stderr)
     pipeline = Compose(evaluation_pipeline(image_side(encoder), cfg.get('value_range')))
     features, paths, unreadable = embed(encoder, preprocessor, images, pipeline, args)
     if not features:
-        sys.exit(f'error: none of the {len(images.paths)} images in {args.folder!r} could be read')
+        raise UserError(f'none of the {len(images.paths)} images in {args.folder!r} could be read')
     args.out.parent.mkdir(parents=True, exist_ok=True)
     np.savez(args.out, features=np.concatenate(features), paths=np.array(paths))
     print(f'\nwrote {args.out}: {len(paths)} images, {features[0].shape[1]} features each, '

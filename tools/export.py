@@ -9,13 +9,12 @@ feature map. The config is taken from the checkpoint.
 """
 import argparse
 import importlib
-import sys
 from pathlib import Path
 
 import torch
 
 from mmwamim.engine.export import load_encoder, to_onnx, to_program, to_timm
-from mmwamim.errors import told_in_one_line
+from mmwamim.errors import UserError, told_in_one_line
 from mmwamim.evaluation.features import image_side
 
 NEEDS = dict(timm=[], safetensors=['safetensors'], torch=[], onnx=['onnx', 'onnxscript'])
@@ -32,32 +31,30 @@ def main() -> None:
     parser.add_argument('--config', help='config of the run, if the checkpoint does not hold it')
     args = parser.parse_args()
     if args.out.suffix not in SUFFIXES[args.format]:
-        sys.exit(f'error: --out of format {args.format} must end with '
-                 f'{" or ".join(SUFFIXES[args.format])}, not {str(args.out)!r}')
+        raise UserError(f'--out of format {args.format} must end with '
+                        f'{" or ".join(SUFFIXES[args.format])}, not {str(args.out)!r}')
     needed = NEEDS[args.format] + ['safetensors'] * (args.out.suffix == '.safetensors')
     for package in needed:
         try:
             importlib.import_module(package)
         except ImportError:
-            sys.exit(f'error: format {args.format} needs {package}: pip install {package}')
-    try:
-        encoder = load_encoder(args.checkpoint, args.config)
-        side = image_side(encoder)
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        note = ''
-        if args.format == 'timm':
-            name, state = to_timm(encoder)
-            write(state, args.out, name)
-            note = f"; load it with timm.create_model('{name}', num_classes=0, " \
-                   f"checkpoint_path='{args.out}')"
-        elif args.format == 'safetensors':
-            write(encoder.state_dict(), args.out, type(encoder).__name__)
-        elif args.format == 'torch':
-            torch.export.save(to_program(encoder, side), args.out)
-        else:
-            to_onnx(encoder, side, args.out)
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f'error: {error}')
+            raise UserError(f'format {args.format} needs {package}: pip install {package}'
+                            ) from None
+    encoder = load_encoder(args.checkpoint, args.config)
+    side = image_side(encoder)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    note = ''
+    if args.format == 'timm':
+        name, state = to_timm(encoder)
+        write(state, args.out, name)
+        note = f"; load it with timm.create_model('{name}', num_classes=0, " \
+               f'checkpoint_path={str(args.out)!r})'
+    elif args.format == 'safetensors':
+        write(encoder.state_dict(), args.out, type(encoder).__name__)
+    elif args.format == 'torch':
+        torch.export.save(to_program(encoder, side), args.out)
+    else:
+        to_onnx(encoder, side, args.out)
     print(f'wrote {args.out}, {args.out.stat().st_size / 2**20:.1f} MiB{note}')
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from mmwamim.datasets.splits import settle_split
+from mmwamim.engine.launch import read_config
 from mmwamim.engine.weights import check_encoder, read_encoder
 from mmwamim.errors import told_in_one_line
 from mmwamim.evaluation.features import (
@@ -67,23 +67,18 @@ def read_splits(args: argparse.Namespace, size: int, value_range) -> tuple:
 @told_in_one_line()
 def main() -> None:
     args = parse_args()
-    if not Path(args.config).is_file():
-        sys.exit(f'error: there is no config {args.config!r}')
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     backbone = MODELS.build({**cfg.model.backbone, 'init_cfg': None})
     preprocessor = MODELS.build(cfg.data_preprocessor).to(args.device)
-    try:
-        check_encoder(args.checkpoint, backbone)
-        train, val = read_splits(args, image_side(backbone), cfg.get('value_range'))
-        backbone.load_state_dict(read_encoder(args.checkpoint), strict=False)
-        backbone.to(args.device)
-        (known, labels), (queries, truth) = [
-            extract_levels(backbone, preprocessor, images, args.batch_size, progress=True,
-                           num_workers=args.workers)
-            for images in (train, val)]
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    check_encoder(args.checkpoint, backbone)
+    train, val = read_splits(args, image_side(backbone), cfg.get('value_range'))
+    backbone.load_state_dict(read_encoder(args.checkpoint), strict=False)
+    backbone.to(args.device)
+    (known, labels), (queries, truth) = [
+        extract_levels(backbone, preprocessor, images, args.batch_size, progress=True,
+                       num_workers=args.workers)
+        for images in (train, val)]
 
     def judge(known: torch.Tensor, queries: torch.Tensor) -> dict:
         found = dict(effective_rank=round(effective_rank(known, args.device), 2))

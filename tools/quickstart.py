@@ -36,7 +36,9 @@ from sklearn.datasets import load_digits
 with contextlib.redirect_stdout(io.StringIO()):  # mmpretrain prints that OneDL is not there
     import mmpretrain.datasets  # noqa: F401
 
+from mmwamim.cores import granted_cores
 from mmwamim.engine.checkpoints import read_checkpoint
+from mmwamim.errors import told_in_one_line
 from mmwamim.evaluation.judges import linear_accuracy
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -186,6 +188,7 @@ def pretrain(out: Path, epochs: int, processes: int) -> None:
                  + ''.join(log.read_text().splitlines(keepends=True)[-15:]))
 
 
+@told_in_one_line()
 def main() -> None:
     parser = argparse.ArgumentParser(description='From pictures to a pre-trained encoder')
     parser.add_argument('--out', type=Path, default=Path('quickstart'))
@@ -193,7 +196,7 @@ def main() -> None:
     parser.add_argument('--labels', type=int, default=2, help='labelled pictures of each digit')
     parser.add_argument('--steps', type=int, default=50, help='of fine-tuning')
     parser.add_argument('--seeds', type=int, default=5)
-    parser.add_argument('--processes', type=int, default=min(os.cpu_count() or 1, 2))
+    parser.add_argument('--processes', type=int, default=min(granted_cores(), 2))
     args = parser.parse_args()
     os.chdir(ROOT)
     started = time.time()

@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import json
 import os
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -24,8 +23,10 @@ from mmwamim.datasets.listing import shortened
 from mmwamim.datasets.splits import list_labelled
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.data import checkpoint_classes, settle_reading
-from mmwamim.errors import told_in_one_line
+from mmwamim.engine.launch import read_config
+from mmwamim.errors import MissingFile, UserError, told_in_one_line
 from mmwamim.evaluation import robustness
+from mmwamim.evaluation.features import default_workers
 
 DATA = (*robustness.VARIANTS, 'imagenet_c')
 
@@ -69,13 +70,13 @@ def list_images(part: robustness.Part, wnids: Sequence[str]) -> Listing:
     """The images of a part, by class folder and name.
 
     Raises:
-        ValueError: A folder is named by no class, or there is no image.
+        UserError: A folder is named by no class, or there is no image.
     """
     found = list_labelled(part.folder)
     try:
         classes = robustness.class_indices(found.classes, wnids)
     except ValueError as error:
-        raise ValueError(f'{part.folder}: {error}') from None
+        raise UserError(f'{part.folder}: {error}') from None
     paths, digest = [], hashlib.sha256()
     for path in found.images.paths:
         paths.append(str(part.folder / path))
@@ -88,14 +89,14 @@ def load_classifier(cfg: Config, checkpoint: str, device: str) -> torch.nn.Modul
     """The config's model with every weight of the checkpoint, ready for evaluation.
 
     Raises:
-        FileNotFoundError: There is no such checkpoint.
-        ValueError: It cannot be read, or does not fit the config.
+        MissingFile: There is no such checkpoint.
+        UserError: It cannot be read, or does not fit the config.
     """
     init_default_scope('mmpretrain')
     model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model})
     missing, left = model.load_state_dict(read_checkpoint(checkpoint)['state_dict'], strict=False)
     if missing or left:
-        raise ValueError(f'{checkpoint!r} does not fit the config: {len(missing)} weights missing '
+        raise UserError(f'{checkpoint!r} does not fit the config: {len(missing)} weights missing '
                          f'{missing[:3]}, {len(left)} left over {left[:3]}')
     model.to(device)
     model.eval()  # VisionTransformer's eval() returns None
@@ -111,7 +112,7 @@ def evaluate(model: torch.nn.Module, loader: DataLoader, classes: Optional[Seque
         batch = model.data_preprocessor(batch)
         logits = model(batch['inputs'], mode='tensor')
         if logits.shape[1] != outputs:
-            raise ValueError(f'the classifier has {logits.shape[1]} outputs, but {outputs} class '
+            raise UserError(f'the classifier has {logits.shape[1]} outputs, but {outputs} class '
                              'ids were given: --wnids FILE names them in order')
         labels = torch.cat([sample.gt_label for sample in batch['data_samples']])
         correct += robustness.count_correct(logits, labels, classes)
@@ -144,7 +145,7 @@ class Record:
     """robustness.json: what has been evaluated, of one checkpoint with one config.
 
     Raises:
-        ValueError: The file holds results of another checkpoint or config.
+        UserError: The file holds results of another checkpoint or config.
     """
 
     def __init__(self, path: Path, identity: dict) -> None:
@@ -152,7 +153,7 @@ class Record:
         if path.is_file():
             content = json.loads(path.read_text())
             if content['identity'] != identity:
-                raise ValueError(f'{path} holds results of another checkpoint, config or list of '
+                raise UserError(f'{path} holds results of another checkpoint, config or list of '
                                  'classes: give another --out')
             self.parts = content['parts']
 
@@ -173,14 +174,14 @@ def read_classes(file: Optional[str], trained: Optional[Sequence[str]]) -> List[
         trained: The class folders that the checkpoint was trained on, where it says so.
 
     Raises:
-        ValueError: The two differ.
+        UserError: The two differ.
     """
     wnids = robustness.read_wnids(file or robustness.WNIDS)
     if trained is None or list(trained) == wnids:
         return wnids
     if file is None:
         return list(trained)
-    raise ValueError(f'{file} has the classes {shortened(wnids)}, but the checkpoint was trained '
+    raise UserError(f'{file} has the classes {shortened(wnids)}, but the checkpoint was trained '
                      f'on {shortened(trained)}: leave --wnids out')
 
 
@@ -207,7 +208,7 @@ def run(args: argparse.Namespace, cfg: Config, folders: dict) -> dict:
     parts = robustness.find_parts(folders, args.partial)
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
     if loader is None:
-        raise ValueError('the config has neither test_dataloader nor val_dataloader')
+        raise UserError('the config has neither test_dataloader nor val_dataloader')
     settle_reading(cfg)
     pipeline = [step.to_dict() for step in loader.dataset.pipeline]
     record = Record(Path(args.out) / 'robustness.json',
@@ -228,7 +229,7 @@ def run(args: argparse.Namespace, cfg: Config, folders: dict) -> dict:
         size = len(listing.paths)
         if part.cropped and not args.partial:
             if not robustness.same_size({**record.parts, part.name: dict(images=size)}):
-                raise ValueError(f'{part.folder} has {size} images, unlike the folders before it; '
+                raise UserError(f'{part.folder} has {size} images, unlike the folders before it; '
                                  '--partial evaluates it all the same')
         ahead = sum(sizes[later.name.split('/')[0]] for later in pending[number:])
         data = DataLoader(Pictures(listing, pipeline, part.cropped), args.batch_size,
@@ -261,7 +262,7 @@ def parse_args(arguments: Optional[Sequence[str]]) -> argparse.Namespace:
                         help='class ids in the order of the outputs (those that the checkpoint was '
                         'trained on, or of ImageNet-1K)')
     parser.add_argument('--batch-size', type=int, default=64)
-    parser.add_argument('--workers', type=int, default=min(os.cpu_count() or 1, 8),
+    parser.add_argument('--workers', type=int, default=default_workers(),
                         help='processes that read images')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     return parser.parse_args(arguments)
@@ -271,14 +272,14 @@ def find_folders(args: argparse.Namespace, cfg: Config) -> dict:
     """Data folders by name: the command line's, which must be there, or else the config's.
 
     Raises:
-        FileNotFoundError: A folder of the command line is missing, or there is none at all.
+        MissingFile: A folder of the command line is missing, or there is none at all.
     """
     defaults = cfg.get('robustness', {})
     folders = {}
     for name in DATA:
         given, default = getattr(args, name), defaults.get(name)
         if given is not None and not Path(given).is_dir():
-            raise FileNotFoundError(f'there is no folder {given!r} (--{name.replace("_", "-")})')
+            raise MissingFile(f'there is no folder {given!r} (--{name.replace("_", "-")})')
         if given is None and default is not None and not Path(default).is_dir():
             print(f'skipping {name}: there is no folder {default!r}')
             continue
@@ -286,22 +287,17 @@ def find_folders(args: argparse.Namespace, cfg: Config) -> dict:
             folders[name] = given or default
     if not folders:
         options = ', '.join('--' + name.replace('_', '-') for name in DATA)
-        raise FileNotFoundError(f'there is nothing to evaluate: give {options}')
+        raise MissingFile(f'there is nothing to evaluate: give {options}')
     return folders
 
 
 @told_in_one_line()
 def main(arguments: Optional[Sequence[str]] = None) -> None:
     args = parse_args(arguments)
-    if not Path(args.config).is_file():
-        sys.exit(f'error: there is no config {args.config!r}')
-    try:
-        cfg = Config.fromfile(args.config)
-        folders = find_folders(args, cfg)
-        Path(args.out).mkdir(parents=True, exist_ok=True)
-        parts = run(args, cfg, folders)
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    cfg = read_config(args.config)
+    folders = find_folders(args, cfg)
+    Path(args.out).mkdir(parents=True, exist_ok=True)
+    parts = run(args, cfg, folders)
     print(robustness.format_table(parts))
     print(f'wrote {Path(args.out) / "robustness.json"}')
 

@@ -6,12 +6,14 @@ r"""Runs a list of configs one after another and collects one table: what is com
 
 Every config is pre-trained with every seed; then its frozen encoder is probed (`--frozen`: k-NN,
 logistic regression, effective rank), fine-tuned (`--finetune CONFIG`), or both. What is finished
-is not done again, and what was interrupted is resumed: start the same line again. The table is
+is not done again, and what was interrupted is resumed: start the same line again; with other
+options or a changed config it stops at what was made otherwise, and names the fields. The table is
 written after each run: OUT/table.md, OUT/table.csv, OUT/table.png and OUT/runs.json.
 `--launch 'tools/dist_train.sh {config} 8'` starts training on several GPUs.
 """
 import argparse
 import csv
+import hashlib
 import json
 import shlex
 import statistics
@@ -22,8 +24,10 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 import matplotlib
-from mmengine.config import Config
 
+from mmwamim.datasets.splits import settle_split
+from mmwamim.engine.launch import read_config
+from mmwamim.errors import PREEMPTED, Preempted, UserError, told_in_one_line
 from mmwamim.visualization import read_scalars, save
 from mmwamim.visualization.pictures import read_accuracies
 
@@ -51,14 +55,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
                         help='override fields of the pre-training configs')
     args = parser.parse_args()
-    for path in [*args.configs, *filter(None, [args.finetune])]:
-        if not Path(path).is_file():
-            sys.exit(f'error: there is no config {path!r}')
-    if not Path(args.data, 'train').is_dir():
-        sys.exit(f'error: {args.data!r} must hold train/<class>/* and val/<class>/*')
+    settle_split(args.data, 'train')
+    if args.frozen or args.finetune:
+        settle_split(args.data, 'val')
     names = [Path(path).stem for path in args.configs]
     if len(set(names)) != len(names):
-        sys.exit('error: two configs have the same file name, under which results are kept')
+        raise UserError('two configs have the same file name, under which results are kept')
+    # A config that cannot be read should not be found out in a week.
+    args.digests = {path: hashlib.sha256(read_config(path).pretty_text.encode()).hexdigest()
+                    for path in [*args.configs, *filter(None, [args.finetune])]}
     return args
 
 
@@ -67,11 +72,14 @@ def execute(command: List, log: Path) -> None:
 
     Raises:
         RuntimeError: It failed; the message ends with the last lines of the log.
+        Preempted: It was asked to stop, and has saved.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open('a') as file:
         code = subprocess.run([str(part) for part in command], cwd=ROOT, stdout=file,
                               stderr=subprocess.STDOUT).returncode
+    if code == PREEMPTED:
+        raise Preempted(log.with_suffix(''))
     if code:
         tail = '\n'.join(log.read_text(errors='replace').splitlines()[-5:])
         raise RuntimeError(f'exit code {code}; {log} ends with\n{tail}')
@@ -87,12 +95,35 @@ def seconds_of(run: Path) -> float:
     return total
 
 
+def agree(result: dict, stage: str, settings: dict, done: Path) -> None:
+    """Notes how a stage of a run is made.
+
+    Raises:
+        RuntimeError: It was made, or begun, in another way; the message names the fields.
+    """
+    notes = result.setdefault('settings', {})
+    if stage == 'pretrain' and 'options' in result:  # of an earlier version, which noted no others
+        notes.setdefault(stage, dict(options=result['options']))
+    before = notes.get(stage, {})
+    differ = [f'{name}: {before[name]!r} -> {value!r}' for name, value in settings.items()
+              if name in before and before[name] != value]
+    if differ:
+        raise RuntimeError(f'{stage} in {done.parent} was made with other settings '
+                           f'({"; ".join(differ)}): give another --out, or remove that folder')
+    notes[stage] = {**settings, **before}
+    done.parent.mkdir(parents=True, exist_ok=True)
+    done.write_text(json.dumps(result, indent=2))
+
+
 def run_one(config: str, seed: int, args: argparse.Namespace) -> dict:
     """Pre-trains, probes and fine-tunes; skips what is finished."""
     work = (args.out / Path(config).stem / f'seed{seed}').resolve()
     done = work / 'result.json'
     result = json.loads(done.read_text()) if done.is_file() else {}
     start = shlex.split(args.launch.format(config=shlex.quote(config)))
+    data = str(Path(args.data).resolve())
+    agree(result, 'pretrain', dict(data=data, epochs=args.epochs, options=args.cfg_options,
+                                   config_sha256=args.digests[config]), done)
     if 'pretrain_seconds' not in result:
         execute([*start, '--data', args.data, '--work-dir', work / 'pretrain', '--resume',
                  *(['--epochs', args.epochs] if args.epochs else []),
@@ -106,6 +137,8 @@ def run_one(config: str, seed: int, args: argparse.Namespace) -> dict:
                                  if key.startswith('explained_')})
         done.write_text(json.dumps(result, indent=2))
     encoder = work / 'pretrain/encoder.pth'
+    if args.frozen:
+        agree(result, 'frozen', dict(data=data, most=args.most), done)
     if args.frozen and 'linear' not in result:
         execute([sys.executable, '-W', 'ignore', 'tools/knn.py', config, encoder, '--data',
                  args.data, '--linear', '--every-level', '--out', work / 'frozen.json',
@@ -117,6 +150,9 @@ def run_one(config: str, seed: int, args: argparse.Namespace) -> dict:
                       linear_levels=[level['linear_top1'] for level in found['levels']],
                       knn_levels=[level['knn_top1_k20'] for level in found['levels']])
         done.write_text(json.dumps(result, indent=2))
+    if args.finetune:
+        agree(result, 'finetune', dict(data=data, epochs=args.finetune_epochs,
+                                       config_sha256=args.digests[args.finetune]), done)
     if args.finetune and 'finetune' not in result:
         start = shlex.split(args.launch.format(config=shlex.quote(args.finetune)))
         execute([*start, '--data', args.data, '--pretrained', encoder, '--work-dir',
@@ -190,10 +226,9 @@ def draw(results: Dict[str, List[dict]], metrics: List[str], out: Path) -> None:
     save(figure, out)
 
 
+@told_in_one_line()
 def main() -> None:
     args = parse_args()
-    for path in args.configs:
-        Config.fromfile(path)  # a config that cannot be read should not be found out in a week
     todo = [(config, seed) for seed in args.seeds for config in args.configs]
     results: Dict[str, List[dict]] = {}
     failed: List[str] = []
@@ -206,6 +241,9 @@ def main() -> None:
               + (f', about {left / 60:.0f} min left in all' if left else ''), flush=True)
         try:
             result = run_one(config, seed, args)
+        except Preempted as stopped:
+            print(f'asked to stop: {stopped.path}; the same line goes on', flush=True)
+            raise
         except RuntimeError as error:  # the others should not wait for this one to be mended
             failed.append(f'{name}, seed {seed}: {error}')
             print(f'error: {failed[-1]}', file=sys.stderr, flush=True)

@@ -1,11 +1,9 @@
 """Evaluates a checkpoint on a config's test set: python tools/test.py CONFIG CHECKPOINT."""
 import argparse
 import os
-import sys
-from pathlib import Path
 
 import mmengine
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.evaluator import DumpResults
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -13,7 +11,7 @@ from mmengine.runner import Runner
 from mmwamim.engine import launch
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.data import checkpoint_classes, settle_data
-from mmwamim.errors import told_in_one_line
+from mmwamim.errors import UserError, told_in_one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,28 +30,20 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    for path in (args.config, args.checkpoint):
-        if not Path(path).is_file():
-            sys.exit(f'error: there is no file {path!r}')
     return args
 
 
 @told_in_one_line()
 def main() -> None:
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = launch.read_config(args.config, args.cfg_options)
     if cfg.get('test_dataloader') is None:
-        sys.exit(f'error: {args.config} has no test_dataloader, so there is nothing to evaluate; '
-                 'for a pre-training checkpoint see tools/analysis/show_reconstruction.py')
+        raise UserError(f'{args.config} has no test_dataloader, so there is nothing to evaluate; '
+                        'for a pre-training checkpoint see tools/analysis/show_reconstruction.py')
     # Read here rather than by MMEngine, which runs what a checkpoint holds where it cannot be
     # read safely, and goes on where weights are missing.
     cfg.load_from, cfg.resume = None, False
-    try:
-        checkpoint = read_checkpoint(args.checkpoint)
-    except ValueError as error:
-        sys.exit(f'error: {error}')
+    checkpoint = read_checkpoint(args.checkpoint)
     settle_data(cfg, args.data, checkpoint_classes(checkpoint))
     launch.settle_work_dir(cfg, args.config, args.work_dir)
     launch.settle_precision(cfg, amp=False)
@@ -65,7 +55,8 @@ def main() -> None:
     try:
         model.load_state_dict(checkpoint['state_dict'], strict=True)
     except RuntimeError as error:
-        sys.exit(f'error: {args.checkpoint} is not a checkpoint of {args.config}: {error}')
+        raise UserError(f'{args.checkpoint} is not a checkpoint of {args.config}: {error}'
+                        ) from error
     if args.out and args.out_item == 'pred':
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
     metrics = runner.test()

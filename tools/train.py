@@ -1,16 +1,16 @@
 """Trains a model: python tools/train.py CONFIG [--data FOLDER] [options]."""
 import argparse
 import os
-from pathlib import Path
 
 from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
 
 from mmwamim.engine import launch
 from mmwamim.engine.checkpoints.settling import settle_resume
 from mmwamim.engine.compile import MODES
 from mmwamim.engine.config_check import check_config
 from mmwamim.engine.data import settle_data
+from mmwamim.engine.loaders import add_hook
+from mmwamim.engine.runner import TrainingRunner
 from mmwamim.engine.sharding import ShardedRunner
 from mmwamim.engine.training.preemption import StopRequest
 from mmwamim.engine.weights import settle_encoder
@@ -58,21 +58,17 @@ def parse_args() -> argparse.Namespace:
 
 def build_config(args: argparse.Namespace) -> Config:
     """The config with the command line merged in."""
-    if not Path(args.config).is_file():
-        raise UserError(f'there is no config {args.config!r}')
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = launch.read_config(args.config, args.cfg_options)
     check_config(cfg)
     launch.settle_launcher(args.launcher)
     launch.settle_work_dir(cfg, args.config, args.work_dir)
     launch.settle_precision(cfg, args.amp)
     launch.settle_step(cfg)
+    launch.settle_loop(cfg)
     launch.settle_length(cfg, args.epochs)
     launch.settle_accumulation(cfg)
     if args.compile:
-        cfg.custom_hooks = [*cfg.get('custom_hooks', []),
-                            dict(type='mmwamim.CompileHook', mode=args.compile)]
+        add_hook(cfg, dict(type='mmwamim.CompileHook', mode=args.compile))
     if args.fsdp:
         launch.settle_sharding(cfg, args.launcher)
     if args.auto_scale_lr:
@@ -94,7 +90,7 @@ def build_config(args: argparse.Namespace) -> Config:
 def main() -> None:
     args = parse_args()
     StopRequest.listen()  # a run that is asked to stop while it starts does so after its first step
-    runner = ShardedRunner if args.fsdp else Runner
+    runner = ShardedRunner if args.fsdp else TrainingRunner
     runner.from_cfg(build_config(args)).train()
     launch.part_processes()
 

@@ -1,5 +1,6 @@
 """Annotation files in COCO's format: what is in them, and whether it can be trained on."""
 import json
+import math
 import os
 from collections import Counter
 from pathlib import Path
@@ -18,8 +19,13 @@ FIELDS = dict(images=('id', 'file_name', 'width', 'height'), categories=('id', '
 LOOKED_AT = 50  # photographs whose size is compared with their annotation before a run
 
 
-def read_coco(path: Union[str, Path]) -> dict:
+def read_coco(path: Union[str, Path], unlabelled: bool = False) -> dict:
     """An annotation file.
+
+    Args:
+        path: The file.
+        unlabelled: Whether the list of annotations may be missing, as in files for a server that
+            keeps them.
 
     Returns:
         A dict with the lists ``images``, ``annotations`` and ``categories``, of which every entry
@@ -39,16 +45,16 @@ def read_coco(path: Union[str, Path]) -> dict:
         coco = json.loads(path.read_bytes())
     except ValueError as error:
         raise UserError(f'{printable(path)} is no JSON file: {error}') from None
+    if unlabelled and isinstance(coco, dict):
+        coco.setdefault('annotations', [])
     for part, fields in FIELDS.items():
         if not isinstance(coco, dict) or not isinstance(coco.get(part), list):
             raise UserError(f'{printable(path)} has no list {part!r}: expected an annotation file '
                             'in the format of COCO')
         for entry in coco[part]:
-            missing = [field for field in fields if entry.get(field) is None]
-            if part == 'annotations' and not missing and not _is_box(entry['bbox']):
-                missing = ['bbox of four numbers']
+            missing = _missing(entry, fields)
             if missing:
-                raise UserError(f'{printable(path)}: an entry of {part!r} has no {missing[0]!r}: '
+                raise UserError(f'{printable(path)}: an entry of {part!r} has no {missing!r}: '
                                 f'{str(entry)[:200]}')
         twice = _twice(entry['id'] for entry in coco[part])
         if twice:
@@ -121,6 +127,12 @@ def check_coco(path: Union[str, Path], coco: dict, folder: Union[str, Path],
     if masks and bare:
         raise UserError(f'{printable(path)}: {len(bare)} of {len(coco["annotations"])} annotations '
                         'have no segmentation, but the config trains masks')
+    broken = [entry['id'] for entry in coco['annotations'] if not _is_outline(
+        entry.get('segmentation'))] if masks else []
+    if broken:
+        raise UserError(f'{printable(path)}: the segmentation of {len(broken)} annotations is '
+                        'neither a list of polygons of three points or more nor run lengths '
+                        f'(counts and size), such as that of id {broken[0]!r}')
     missing = [image['file_name'] for image in images.values()
                if not os.path.isfile(os.path.join(folder, image['file_name']))]
     if missing:
@@ -154,9 +166,35 @@ def check_size(path: str, size: Tuple[int, int]) -> None:
                         f'is of {size[1]}x{size[0]}: boxes and masks would lie elsewhere')
 
 
-def _is_box(box) -> bool:
-    return isinstance(box, list) and len(box) == 4 and all(
-        isinstance(value, (int, float)) for value in box)
+def _missing(entry, fields: Sequence[str]) -> Optional[str]:
+    """What an entry lacks, in words; None if it has all fields."""
+    if not isinstance(entry, dict):
+        return 'fields'
+    for field in fields:
+        value = entry.get(field)
+        if value is None:
+            return field
+        if field in ('width', 'height', 'area') and not _are_numbers(value):
+            return f'{field} that is a number'
+        if field == 'bbox' and not (isinstance(value, list) and len(value) == 4
+                                    and _are_numbers(*value)):
+            return 'bbox of four numbers'
+        if field in ('id', 'image_id', 'category_id') and not isinstance(value, (int, str)):
+            return f'{field} that is a number or a word'
+    return None
+
+
+def _are_numbers(*values) -> bool:
+    return all(isinstance(value, (int, float)) and math.isfinite(value) for value in values)
+
+
+def _is_outline(outline) -> bool:
+    """Whether mmdet makes a mask of it: polygons of which one has three points, or run lengths."""
+    if isinstance(outline, dict):
+        return isinstance(outline.get('counts'), (list, str)) and bool(outline.get('size'))
+    return isinstance(outline, list) and any(
+        isinstance(points, list) and len(points) >= 6 and len(points) % 2 == 0
+        for points in outline)
 
 
 def _is_inside(annotation: dict, image: dict) -> bool:

@@ -59,7 +59,8 @@ class CocoInstanceMetric(CocoMetric):
     """mmdet's ``CocoMetric`` for :class:`CocoInstances`.
 
     pycocotools takes an annotation with the id 0 for none, and so counts what finds it as wrong:
-    ids are raised by one where that occurs.
+    ids are raised by one where that occurs. It needs ``iscrowd``, which other tools leave out: an
+    annotation without it is none of a crowd.
 
     Args:
         *args, **metric: Fields of mmdet's ``CocoMetric``.
@@ -68,7 +69,11 @@ class CocoInstanceMetric(CocoMetric):
     def __init__(self, *args, **metric) -> None:
         super().__init__(*args, **metric)
         index = self._coco_api
-        if index is not None and 0 in index.anns:
+        if index is None:
+            return
+        for annotation in index.dataset['annotations']:
+            annotation.setdefault('iscrowd', 0)
+        if 0 in index.anns:
             for annotation in index.dataset['annotations']:
                 annotation['id'] += 1
             index.createIndex()

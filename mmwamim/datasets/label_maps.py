@@ -34,17 +34,20 @@ def read_label_map(path: Union[str, Path], num_classes: Optional[int] = None,
 
     Raises:
         UnreadableImage: The file is damaged or no picture.
-        UserError: It holds colours, or a label that is no class. Names the file.
+        UserError: It holds colours, is a JPEG, or has a label that is no class. Names the file.
     """
     try:
         with Image.open(path) as image:
-            mode, labels = image.mode, np.asarray(image)
+            mode, labels, kind = image.mode, np.asarray(image), image.format
     except Exception as error:  # decoders raise whatever they like
         raise UnreadableImage(f'{printable(path)}: {type(error).__name__}: {error}') from error
     if mode not in LABEL_MODES:
         raise UserError(f'the label map {printable(path)} holds colours or fractions (mode '
                         f'{mode!r}): store the number of the class of each pixel in one channel '
                         'of 8 bits, or with a palette')
+    if kind == 'JPEG':
+        raise UserError(f'the label map {printable(path)} is a JPEG, which changes labels at their '
+                        'borders: store it as a PNG')
     labels = labels.astype(np.int64)
     first = int(reduce_zero_label)
     if num_classes is not None:

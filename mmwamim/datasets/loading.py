@@ -87,7 +87,8 @@ def _select_page(image: Image.Image, max_pixels: int) -> None:
         _check_size(image, max_pixels)
         channels = image.getextrema()
         channels = channels if isinstance(channels[0], tuple) else (channels, )
-        if any(low < high for low, high in channels[:3]):  # not by transparency alone
+        if any(low < high for band, (low, high) in zip(image.getbands(), channels)
+               if band not in 'Aa'):  # not by transparency alone
             return
     image.seek(0)
 

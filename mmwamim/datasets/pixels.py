@@ -14,6 +14,8 @@ import numpy as np
 import tifffile
 from PIL import ExifTags, Image
 
+from mmwamim.errors import UserError
+
 Range = Optional[Tuple[float, float]]
 DEEP_MODES = ('I', 'F')  # and those that begin with 'I;'
 TWELVE_BITS, SIXTEEN_BITS = 4095, 65535
@@ -42,7 +44,7 @@ def check_range(value_range: Optional[Sequence[float]]) -> Range:
     """``value_range`` as a pair of numbers, or None.
 
     Raises:
-        ValueError: It is no pair of rising finite numbers.
+        UserError: It is no pair of rising finite numbers.
     """
     if value_range is None:
         return None
@@ -51,8 +53,8 @@ def check_range(value_range: Optional[Sequence[float]]) -> Range:
     except (TypeError, ValueError):
         low = high = 0.
     if not (np.isfinite([low, high]).all() and low < high):
-        raise ValueError('value_range must be two rising numbers, what becomes black and what '
-                         f'becomes white, such as (0, 4095), not {value_range!r}')
+        raise UserError('value_range must be two rising numbers, what becomes black and what '
+                        f'becomes white, such as (0, 4095), not {value_range!r}')
     return low, high
 
 

@@ -1,23 +1,25 @@
 """Settles which data a run takes: folders, splits, the list of classes, and how images are read."""
 import os
 from pathlib import Path
-from typing import Dict, Iterator, Optional, Sequence, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 
 from mmwamim.datasets.listing import NoImages, list_images, printable, shortened
 from mmwamim.datasets.pixels import check_range
-from mmwamim.datasets.splits import list_labelled, pretraining_folder, settle_split
+from mmwamim.datasets.splits import pretraining_folder
 from mmwamim.errors import UserError
+from mmwamim.evaluation.robustness import read_wnids
 from mmwamim.registry import HOOKS
 
+from .class_data import settle_classification
 from .dense_data import settle_detection, settle_segmentation
-from .loaders import LOADERS, given_classes, say
+from .loaders import LOADERS, add_hook, data_sets, kind_of, metrics, say
 
 UNLABELLED = 'UnlabelledImages'
-FOLDERS_OF_CLASSES = ('CustomDataset', 'ClassFolders')
 OTHER_READERS = {f'{scope}LoadImageFromFile' for scope in ('', 'mmcv.', 'mmpretrain.', 'mmdet.',
                                                            'mmseg.')}
 
@@ -44,26 +46,24 @@ def settle_data(cfg: Config, folder: Optional[str] = None,
         for field in ('persistent_workers', 'prefetch_factor'):  # torch refuses them without
             loader.pop(field, None)
     settle_reading(cfg)
-    cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='mmwamim.DataReportHook')]
-    if loader is not None and loader.dataset.type.endswith(UNLABELLED):
+    add_hook(cfg, dict(type='mmwamim.DataReportHook'))
+    if loader is not None and kind_of(loader.dataset) == UNLABELLED:
         _settle_unlabelled(loader, folder)
         return
-    roots = [cfg[name].dataset for name in LOADERS
-             if cfg.get(name) and 'data_root' in cfg[name].dataset]
+    roots = [dataset for name in LOADERS for dataset in data_sets(cfg.get(name))
+             if 'data_root' in dataset]
     if folder is not None:
         if not roots:
             raise UserError('--data works with configs whose data sets have a data_root')
-        for name in ('val_evaluator', 'test_evaluator'):
-            annotations = (cfg.get(name) or {}).get('ann_file')
-            if annotations:
-                cfg[name].ann_file = annotations.replace(roots[0].data_root.rstrip('/'),
-                                                         folder.rstrip('/'), 1)
+        old = (roots[0].data_root or '').rstrip('/')
+        for metric in (*metrics(cfg, 'val_evaluator'), *metrics(cfg, 'test_evaluator')):
+            if old and metric.get('ann_file'):
+                metric['ann_file'] = metric['ann_file'].replace(old, folder.rstrip('/'), 1)
         for dataset in roots:
             dataset.data_root = folder
-    labelled = {name: cfg[name].dataset for name in LOADERS
-                if cfg.get(name) and _has_class_folders(cfg[name].dataset)}
-    if labelled:
-        _settle_classes(cfg, labelled, classes)
+    for dataset in roots:
+        dataset.data_root = os.path.expanduser(dataset.data_root or '')
+    settle_classification(cfg, classes)
     settle_detection(cfg, classes)
     settle_segmentation(cfg, classes)
 
@@ -74,12 +74,11 @@ def settle_reading(cfg: Config) -> None:
     Raises:
         UserError: ``value_range`` is no range.
     """
-    try:
-        value_range = check_range(cfg.get('value_range'))
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    value_range = check_range(cfg.get('value_range'))
     for step in loading_steps([cfg.get(name) or {} for name in LOADERS]):
-        step['type'] = 'mmwamim.LoadImage'
+        if step['type'] != 'mmwamim.LoadImage':
+            step.clear()
+            step['type'] = 'mmwamim.LoadImage'
         if value_range is not None:
             step['value_range'] = value_range
 
@@ -88,13 +87,25 @@ def loading_steps(config) -> Iterator[dict]:
     """The steps of a nested config that read an image, as ``mmwamim.LoadImage`` does."""
     if isinstance(config, dict):
         kind = config.get('type')
-        if kind == 'mmwamim.LoadImage' or kind in OTHER_READERS and len(config) == 1:
+        if kind == 'mmwamim.LoadImage' or kind in OTHER_READERS and _reads_colours(config):
             yield config
         config = config.values()
     if not isinstance(config, str):
         for value in config:
             if isinstance(value, dict) or isinstance(value, (list, tuple)):
                 yield from loading_steps(value)
+
+
+def _reads_colours(step: dict) -> bool:
+    """Whether a reader of others gives 8-bit colours from local files, as ours does."""
+    defaults = dict(to_float32=False, color_type='color', ignore_empty=False)
+    for name, value in step.items():
+        if name in ('backend_args', 'file_client_args'):
+            if value and value.get('backend') not in ('local', 'disk'):
+                return False
+        elif name not in ('type', 'imdecode_backend') and defaults.get(name, not value) != value:
+            return False
+    return True
 
 
 @HOOKS.register_module()
@@ -123,86 +134,26 @@ class DataReportHook(Hook):
 
     def _report(self, runner: Runner, loaders: dict) -> None:
         for name, loader in loaders.items():
-            description = getattr(getattr(loader, 'dataset', None), 'description', '')
-            if description:
+            for description in _descriptions(getattr(loader, 'dataset', None)):
                 runner.logger.info(f'Data ({name}): {description}')
 
 
-def _has_class_folders(dataset: dict) -> bool:
-    return (dataset.get('type', '').endswith(FOLDERS_OF_CLASSES) and not dataset.get('ann_file')
-            and dataset.get('with_label', True) and 'data_root' in dataset)
-
-
-def _settle_classes(cfg: Config, datasets: Dict[str, dict],
-                    known: Optional[Sequence[str]]) -> None:
-    """Finds the splits, and gives all of them the classes of the training set.
-
-    Args:
-        cfg: The config; head, preprocessor and metrics get the number of classes.
-        datasets: The data sets of its loaders, by the loaders' names.
-        known: The classes of a checkpoint, whose training set need not be here.
-    """
-    classes = known
-    for name, dataset in datasets.items():
-        training = name == 'train_dataloader'
-        if known is not None and name != 'test_dataloader':
-            continue  # a checkpoint is tested: the others are not read
-        try:
-            folder, prefix = _settle_prefix(dataset)
-            found = list_labelled(folder, classes or given_classes(dataset),
-                                  dataset.get('extensions'),
-                                  'the training set' if classes else "the config's list")
-        except NoImages as error:
-            if training:
-                raise NoImages(f'{error}. Set the data set with --data FOLDER, which holds '
-                               'train/<class>/* and val/<class>/*') from None
-            raise NoImages(f'{error}. Name it with --cfg-options {name}.dataset.data_prefix=NAME'
-                           ) from None
-        classes = found.classes
-        dataset.update(type='mmwamim.ClassFolders', data_prefix=prefix, classes=list(classes))
-        dataset.pop('with_label', None)
-        if not training:
-            dataset.setdefault('test_mode', True)
-    where = 'of the checkpoint' if known is not None else \
-        f'in {printable(Path(datasets["train_dataloader"].data_root))}' \
-        if 'train_dataloader' in datasets else 'of the test set'
-    _settle_number(cfg, len(classes), where)
-
-
-def _settle_prefix(dataset: dict) -> Tuple[Path, str]:
-    """The folder of a split, and its path below the data set's root."""
-    root, prefix = Path(dataset['data_root']).expanduser(), dataset.get('data_prefix', '')
-    if isinstance(prefix, dict):
-        prefix = prefix.get('img_path', '')
-    if not root.is_dir():
-        raise NoImages(f'{printable(root)!r} is not a folder')
-    folder = settle_split(root, prefix)
-    found = os.path.relpath(folder, root) if prefix else ''
-    if prefix and found != os.path.normpath(prefix):
-        say(f'{printable(root / prefix)} is not there: taking {printable(folder)}')
-    return folder, found
-
-
-def _settle_number(cfg: Config, classes: int, where: str) -> None:
-    """As many outputs as classes."""
-    head = cfg.model.get('head')
-    if not head or head.get('num_classes') in (None, classes):
-        return
-    say(f'{classes} classes {where}: taking num_classes = {classes} instead of {head.num_classes}')
-    head.num_classes = classes
-    if cfg.get('data_preprocessor', {}).get('num_classes'):
-        cfg.data_preprocessor.num_classes = classes
-    if classes < 5:
-        for name in ('val_evaluator', 'test_evaluator'):
-            if cfg.get(name):
-                cfg[name].topk = (1, )
+def _descriptions(dataset) -> List[str]:
+    """What a data set, or those that it is made of, took and left out."""
+    own = getattr(dataset, 'description', '')
+    if own:
+        return [own]
+    inside = [getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', [])]
+    return [text for one in inside if one is not None for text in _descriptions(one)]
 
 
 def checkpoint_classes(checkpoint: dict) -> Optional[Tuple[str, ...]]:
     """The classes that a checkpoint was trained on, in the order of its outputs; None if it does
-    not say."""
+    not say. Those of ImageNet, which mmpretrain stores in words, are the names of the folders."""
     meta = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
     classes = meta.get('classes', meta.get('CLASSES')) if isinstance(meta, dict) else None
+    if classes and tuple(classes) == tuple(IMAGENET_CATEGORIES):
+        return tuple(read_wnids())
     return tuple(classes) if classes else None
 
 

@@ -3,8 +3,9 @@ import importlib
 import math
 import os
 from pathlib import Path
-from typing import Dict, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Set, Tuple
 
+import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
@@ -15,13 +16,13 @@ from mmwamim.datasets.annotations import (
     check_size,
     read_coco,
 )
-from mmwamim.datasets.label_maps import CLASS_FILE, pair_by_name, read_label_map
+from mmwamim.datasets.label_maps import CLASS_FILE, IGNORED, pair_by_name, read_label_map
 from mmwamim.datasets.listing import NoImages, list_images, printable, shortened
 from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.datasets.splits import find_split
 from mmwamim.errors import UserError
 
-from .loaders import LOADERS, given_classes, say
+from .loaders import LOADERS, data_sets, given_classes, kind_of, metrics, say, settle_outputs
 
 COCO = ('CocoDataset', 'CocoInstances')
 LABEL_MAPS = ('ADE20KDataset', 'BaseSegDataset', 'LabelMapFolders')
@@ -40,10 +41,10 @@ def settle_detection(cfg: Config, known: Optional[Sequence[str]]) -> None:
         UserError: A file has categories that the training set does not have, or is faulty.
     """
     classes, whose = known, 'the checkpoint'
-    for loader, dataset in _datasets(cfg, COCO, known).items():
+    for loader, dataset in _datasets(cfg, COCO, known):
         root = Path(dataset.get('data_root') or '').expanduser()
         path, folder = root / dataset['ann_file'], root / dataset['data_prefix'].get('img', '')
-        coco = read_coco(path)
+        coco = read_coco(path, unlabelled=loader == 'test_dataloader')
         names = category_names(path, coco)
         own = given_classes(dataset)
         if classes is None and own:
@@ -57,7 +58,7 @@ def settle_detection(cfg: Config, known: Optional[Sequence[str]]) -> None:
         elif others:
             say(f'{printable(path)}: the config leaves out {len(others)} of {len(names)} '
                 f'categories: {shortened(others)}')
-        masks = any(step.get('with_mask') for step in dataset['pipeline'])
+        masks = any(step.get('with_mask') for step in dataset.get('pipeline') or [])
         say(check_coco(path, coco, folder, masks))
         missing = [name for name in classes if name not in names]
         if missing:
@@ -75,11 +76,11 @@ def settle_detection(cfg: Config, known: Optional[Sequence[str]]) -> None:
 
 def _settle_metric(cfg: Config, name: str, path: Path) -> None:
     """The metric of the split, on the split's own annotation file."""
-    metric = cfg.get(name)
-    if isinstance(metric, dict) and metric.get('type', '').endswith('CocoMetric'):
-        metric['type'] = 'mmwamim.CocoInstanceMetric'
-        if metric.get('ann_file'):
-            metric['ann_file'] = str(path)
+    for metric in metrics(cfg, name):
+        if kind_of(metric) in ('CocoMetric', 'CocoInstanceMetric'):
+            metric['type'] = 'mmwamim.CocoInstanceMetric'
+            if metric.get('ann_file'):
+                metric['ann_file'] = str(path)
 
 
 def settle_segmentation(cfg: Config, known: Optional[Sequence[str]]) -> None:
@@ -95,7 +96,7 @@ def settle_segmentation(cfg: Config, known: Optional[Sequence[str]]) -> None:
             differ.
     """
     classes = known
-    for dataset in _datasets(cfg, LABEL_MAPS, known).values():
+    for loader, dataset in _datasets(cfg, LABEL_MAPS, known):
         own, palette, reduce = _classes_of(dataset)
         if classes is not None and list(own) != list(classes):
             raise UserError(f'{printable(dataset["data_root"])} has the classes {shortened(own)}, '
@@ -103,7 +104,7 @@ def settle_segmentation(cfg: Config, known: Optional[Sequence[str]]) -> None:
                             f'{shortened(classes)}')
         classes = own
         dataset['data_prefix'] = _settle_prefixes(dataset)
-        for step in dataset['pipeline']:
+        for step in dataset.get('pipeline') or []:
             if step['type'] in LABEL_READERS:
                 step.clear()
                 step.update(type='mmwamim.LoadLabelMap', num_classes=len(classes))
@@ -111,21 +112,18 @@ def settle_segmentation(cfg: Config, known: Optional[Sequence[str]]) -> None:
             dataset.pop(field, None)
         dataset.update(type='mmwamim.LabelMapFolders', classes=list(classes), palette=palette,
                        reduce_zero_label=reduce)
-        _look_at_label_maps(dataset)
+        _look_at_label_maps(dataset, loader == 'train_dataloader')
     if classes is not None:
         settle_outputs(cfg.model, len(classes))
         _settle_divisor(cfg)
 
 
-def _datasets(cfg: Config, kinds: Tuple[str, ...], known) -> Dict[str, dict]:
-    """The data sets of some types, by their loaders; of a checkpoint that is tested the test set
-    alone."""
+def _datasets(cfg: Config, kinds: Tuple[str, ...], known) -> List[Tuple[str, dict]]:
+    """The data sets of some types, with the names of their loaders; of a checkpoint that is tested
+    the test set alone."""
     names = LOADERS if known is None else LOADERS[-1:]
-    found = {name: cfg[name].dataset for name in names if cfg.get(name)}
-    with_file = kinds == COCO
-    return {name: dataset for name, dataset in found.items()
-            if dataset.get('type', '').endswith(kinds)
-            and bool(dataset.get('ann_file')) == with_file}
+    return [(name, dataset) for name in names for dataset in data_sets(cfg.get(name))
+            if kind_of(dataset) in kinds and bool(dataset.get('ann_file')) == (kinds == COCO)]
 
 
 def _classes_of(dataset: dict) -> Tuple[Sequence[str], Optional[list], bool]:
@@ -143,11 +141,11 @@ def _classes_of(dataset: dict) -> Tuple[Sequence[str], Optional[list], bool]:
                             f'config has {shortened(own)}')
         return listed, palette, bool(reduce)
     if reduce is None:  # of the reader in older configs
-        reduce = next((step.get('reduce_zero_label') for step in dataset['pipeline']
+        reduce = next((step.get('reduce_zero_label') for step in dataset.get('pipeline') or []
                        if step['type'] in LABEL_READERS), None)
     if own:
         return own, (dataset.get('metainfo') or {}).get('palette', palette), bool(reduce)
-    if not dataset['type'].endswith('ADE20KDataset'):
+    if kind_of(dataset) != 'ADE20KDataset':
         raise UserError(f'the classes of {printable(root)} are not known: name them in '
                         f'{printable(root / CLASS_FILE)}, one a line from label 0 on')
     importlib.import_module('mmseg.datasets')
@@ -173,35 +171,37 @@ def _settle_prefixes(dataset: dict) -> dict:
     return prefixes
 
 
-def _look_at_label_maps(dataset: dict) -> None:
-    """Reads some label maps of a split, spread over it.
+def _look_at_label_maps(dataset: dict, training: bool) -> None:
+    """Reads some label maps of a split, spread over it; all of them where those hold one class.
 
     Raises:
-        UserError: One does not fit the classes or its photograph.
+        UserError: One does not fit the classes or its photograph, or there is one class alone and
+            the rest is ignored: a mask of 0 and 255, perhaps.
     """
-    root = Path(dataset['data_root']).expanduser()
+    root, number = Path(dataset['data_root']), len(dataset['classes'])
     photographs, maps = (root / dataset['data_prefix'][name]
                          for name in ('img_path', 'seg_map_path'))
     pairs = pair_by_name(list_images(photographs), list_images(maps),
                          dataset.get('img_suffix', ''), dataset.get('seg_map_suffix', ''))
-    for image, label in pairs[::max(len(pairs) // LOOKED_AT, 1)]:
+
+    def labels_of(image: str, label: str) -> Set[int]:
         try:
-            labels = read_label_map(maps / label, len(dataset['classes']),
-                                    dataset['reduce_zero_label'])
+            labels = read_label_map(maps / label, number, dataset['reduce_zero_label'])
         except UnreadableImage:
-            continue  # is told, and left out, when it is read
+            return set()  # is told, and left out, when it is read
         check_size(str(photographs / image), labels.shape)
+        return set(np.unique(labels).tolist())
 
-
-def settle_outputs(model, classes: int) -> None:
-    """As many outputs as classes, in every head of a nested config."""
-    if isinstance(model, dict) and model.get('num_classes') not in (None, classes):
-        say(f'taking num_classes = {classes} instead of {model["num_classes"]} for '
-            f'{model.get("type")}')
-        model['num_classes'] = classes
-    for value in model.values() if isinstance(model, dict) else model:
-        if isinstance(value, (dict, list, tuple)):
-            settle_outputs(value, classes)
+    seen: Set[int] = set()
+    for pair in pairs[::max(len(pairs) // LOOKED_AT, 1)]:
+        seen |= labels_of(*pair)
+    if not training or number == 1 or len(seen) != 2 or IGNORED not in seen:
+        return
+    if all(labels_of(*pair) <= seen for pair in pairs):
+        raise UserError(
+            f'every label map in {printable(maps)} holds {min(seen) + dataset["reduce_zero_label"]}'
+            f' and {IGNORED} alone, and {IGNORED} is ignored: nothing could be learnt. Store the '
+            f'others of the {number} classes with their numbers in place of {IGNORED}')
 
 
 def _settle_divisor(cfg: Config) -> None:

@@ -11,7 +11,10 @@ from mmengine.registry import MODELS, DefaultScope
 from mmpretrain.models.utils import ShiftWindowMSA
 from torch import Tensor, nn
 
+from mmwamim.errors import UserError
+
 from .checkpoints import read_checkpoint
+from .launch import read_config
 from .weights import check_encoder, read_encoder
 
 # (width, layers or depths, heads, patch) -> timm's name
@@ -31,16 +34,16 @@ def run_config(checkpoint: Union[str, Path], config: Optional[str] = None) -> Co
     """The config of the run that made a checkpoint: the file ``config``, or what it carries.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The checkpoint carries no config.
+        MissingFile: There is no such file.
+        UserError: The checkpoint carries no config.
     """
     if config is not None:
-        return Config.fromfile(config)
+        return read_config(config)
     meta = read_checkpoint(checkpoint).get('meta', {})
     text = meta.get('config') or meta.get('cfg')
     if not text:
-        raise ValueError(f'{str(checkpoint)!r} does not hold the config of its run: give it with '
-                         '--config')
+        raise UserError(f'{str(checkpoint)!r} does not hold the config of its run: give it with '
+                        '--config')
     return Config.fromstring(text, '.py')
 
 
@@ -53,7 +56,7 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None) -> 
         config: The run's config. Default: that in the checkpoint.
 
     Raises:
-        FileNotFoundError, ValueError: The checkpoint cannot be read, has no config, or does not
+        UserError: The checkpoint cannot be read, has no config, or does not
             belong to the config.
     """
     settings = dict(run_config(checkpoint, config).model.backbone, init_cfg=None)
@@ -72,7 +75,7 @@ def to_timm(encoder: nn.Module) -> Tuple[str, Dict[str, Tensor]]:
     """timm's name of the architecture, and the state dict under timm's names, without a head.
 
     Raises:
-        ValueError: timm has no model of this shape.
+        UserError: timm has no model of this shape.
     """
     return _vit_to_timm(encoder) if hasattr(encoder, 'layers') else _swin_to_timm(encoder)
 
@@ -81,8 +84,8 @@ def _vit_to_timm(encoder: nn.Module) -> Tuple[str, Dict[str, Tensor]]:
     shape = (encoder.embed_dims, encoder.num_layers, encoder.arch_settings['num_heads'],
              encoder.patch_embed.projection.kernel_size[0])
     if shape not in TIMM_VIT or encoder.cls_token is None:
-        raise ValueError(f'timm has no ViT of width, layers, heads, patch {shape} with a class '
-                         f'token: known are {", ".join(TIMM_VIT.values())}')
+        raise UserError(f'timm has no ViT of width, layers, heads, patch {shape} with a class '
+                        f'token: known are {", ".join(TIMM_VIT.values())}')
     renamed = {}
     for name, value in encoder.state_dict().items():
         if name.startswith('ln1.'):  # the final norm; those of the layers have the same name
@@ -98,8 +101,8 @@ def _swin_to_timm(encoder: nn.Module) -> Tuple[str, Dict[str, Tensor]]:
     shape = (encoder.embed_dims, tuple(encoder.depths))
     windows = {stage.blocks[0].attn.window_size for stage in encoder.stages}
     if shape not in TIMM_SWIN or windows != {7}:
-        raise ValueError(f'timm has no Swin of width and depths {shape} with windows {windows}: '
-                         f'known are {", ".join(TIMM_SWIN.values())}')
+        raise UserError(f'timm has no Swin of width and depths {shape} with windows {windows}: '
+                        f'known are {", ".join(TIMM_SWIN.values())}')
     last = len(encoder.depths) - 1
     renamed = {}
     for name, value in encoder.state_dict().items():

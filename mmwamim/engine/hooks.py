@@ -14,6 +14,7 @@ from torch import Tensor
 from mmwamim.registry import HOOKS
 
 from .checkpoints import write_atomically
+from .running_state import evaluated_model
 from .sharding import gather
 from .training.summary import RunSummaryHook
 
@@ -81,27 +82,27 @@ class EncoderExportHook(Hook):
         self.filename = filename
 
     def after_train(self, runner: Runner) -> None:
-        averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
-        model = averages[-1].ema_model.module if averages else runner.model
-        state = encoder_state(model)
+        averaged = any(isinstance(hook, EMAHook) for hook in runner.hooks)
+        state = encoder_state(evaluated_model(runner))
         if not is_main_process():
             return
         path = Path(runner.work_dir) / self.filename
         meta = dict(config=runner.cfg.pretty_text, epoch=runner.epoch, iter=runner.iter,
-                    averaged=bool(averages))
+                    averaged=averaged)
         data = BytesIO()
         torch.save(dict(meta=meta, state_dict=state), data)
         write_atomically(data.getbuffer(), path)
         runner.logger.info('\n'.join([
             f'The encoder alone is in {path}'
-            + (', with the averaged weights, as in the checkpoints' if averages else '')
+            + (', with the averaged weights, as in the checkpoints' if averaged else '')
             + '. Next:', *next_steps(runner, path)]))
 
 
 def next_steps(runner: Runner, encoder: Path) -> List[str]:
     """Lines that can be pasted into a shell or a config, whatever is in the paths."""
     checkpoint = runner.message_hub.get_info('last_ckpt') or 'CHECKPOINT'
-    config = runner.cfg.filename or 'CONFIG'
+    # The one that MMEngine has written there: with what the command line changed in it.
+    config = str(Path(runner.work_dir) / Path(runner.cfg.filename or f'{runner.timestamp}.py').name)
     look = 'tools/analysis/show_reconstruction.py'
     return [
         '  look at the losses',

@@ -1,7 +1,9 @@
 """What the modules that settle the data of a config share."""
 import os
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Iterator, Optional, Sequence
+
+from mmengine.config import Config
 
 from mmwamim.datasets.listing import printable
 from mmwamim.errors import UserError
@@ -15,6 +17,39 @@ def say(text: str) -> None:
         print(text, flush=True)
 
 
+def kind_of(part: dict) -> str:
+    """The class that a part of a config names, without its package."""
+    return str(part.get('type', '')).split('.')[-1]
+
+
+def data_sets(loader: Optional[dict]) -> Iterator[dict]:
+    """The data sets of a loader: the one it names, or those that it repeats, joins or parts
+    (``RepeatDataset``, ``ConcatDataset``, ``ClassBalancedDataset``, ``KFoldDataset``)."""
+    waiting = [(loader or {}).get('dataset')]
+    while waiting:
+        dataset = waiting.pop(0)
+        inside = [dataset.get('dataset'), *(dataset.get('datasets') or [])] \
+            if isinstance(dataset, dict) else []
+        inside = [one for one in inside if isinstance(one, dict)]
+        waiting += inside
+        if not inside and isinstance(dataset, dict):
+            yield dataset
+
+
+def metrics(cfg: Config, name: str) -> Sequence[dict]:
+    """The metrics of an evaluator, of which there may be one, several or none."""
+    evaluator = cfg.get(name) or []
+    return [evaluator] if isinstance(evaluator, dict) else evaluator
+
+
+def add_hook(cfg: Config, hook: dict) -> None:
+    """Adds a hook at the end unless the config has one of its class already, as that which an
+    earlier run has left in its work directory has."""
+    hooks = cfg.get('custom_hooks') or []
+    if all(kind_of(other) != kind_of(hook) for other in hooks):
+        cfg.custom_hooks = [*hooks, hook]
+
+
 def given_classes(dataset: dict) -> Optional[Sequence[str]]:
     """The classes that a config names itself: a list, or a file with one a line."""
     classes = dataset.get('classes') or dataset.get('metainfo', {}).get('classes')
@@ -24,3 +59,14 @@ def given_classes(dataset: dict) -> Optional[Sequence[str]]:
         lines = Path(classes).read_text(encoding='utf-8-sig').splitlines()
         classes = [line.strip() for line in lines if line.strip()]
     return classes
+
+
+def settle_outputs(model, classes: int) -> None:
+    """As many outputs as classes, in every head of a nested config."""
+    if isinstance(model, dict) and model.get('num_classes') not in (None, classes):
+        say(f'taking num_classes = {classes} instead of {model["num_classes"]} for '
+            f'{model.get("type")}')
+        model['num_classes'] = classes
+    for value in model.values() if isinstance(model, dict) else model:
+        if isinstance(value, (dict, list, tuple)):
+            settle_outputs(value, classes)

@@ -3,7 +3,6 @@ from pathlib import Path
 from typing import Optional
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmwamim.datasets.splits import find_split, list_labelled
@@ -16,10 +15,13 @@ from mmwamim.evaluation.features import (
 )
 from mmwamim.registry import HOOKS
 
+from .running_state import evaluated_model
+
 
 @HOOKS.register_module()
 class FeatureProbeHook(Hook):
-    """Logs k-NN accuracy and effective rank of the frozen encoder every few epochs.
+    """Logs k-NN accuracy and effective rank of the frozen encoder every few epochs, of the averaged
+    one where ``EMAHook`` keeps one.
 
     Opt in with ``custom_hooks = [..., dict(type='mmwamim.FeatureProbeHook', data_root=...)]``.
     Every process takes its share of the images. The run's random state is not touched, so a run
@@ -46,7 +48,7 @@ class FeatureProbeHook(Hook):
     def __init__(self, data_root: str, interval: int = 10, size: Optional[int] = None,
                  k: int = 20, most: Optional[int] = 5000, batch_size: int = 64,
                  num_workers: Optional[int] = None) -> None:
-        root = Path(data_root)
+        root = Path(data_root).expanduser()
         if not root.is_dir():
             raise FileNotFoundError(f'FeatureProbeHook: data_root {data_root!r} is not a folder')
         if interval < 1:
@@ -64,7 +66,7 @@ class FeatureProbeHook(Hook):
         last = runner.epoch + 1 == runner.max_epochs
         if not (self.every_n_epochs(runner, self.interval) or last):
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = evaluated_model(runner)
         size = self.size or image_side(model.backbone)
         device = next(model.backbone.parameters()).device
         workers = runner.train_dataloader.num_workers if self.num_workers is None \

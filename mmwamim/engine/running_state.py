@@ -2,7 +2,9 @@
 from typing import List, Tuple
 
 import torch
-from mmengine.model import BaseAveragedModel
+from mmengine.hooks import EMAHook
+from mmengine.model import BaseAveragedModel, is_model_wrapper
+from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
@@ -30,6 +32,15 @@ def running_state(model: nn.Module) -> List[Tensor]:
         if id(module) not in inside and any(buffer.is_floating_point() for buffer in saved):
             found += saved
     return [local(tensor.detach()) for tensor in found]
+
+
+def evaluated_model(runner: Runner) -> nn.Module:
+    """The model that is validated and saved, without wrapper: the averaged one where ``EMAHook``
+    keeps one, the trained one otherwise."""
+    averages = [hook.ema_model.module for hook in runner.hooks if isinstance(hook, EMAHook)]
+    if averages:
+        return averages[-1]
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 class Snapshot:

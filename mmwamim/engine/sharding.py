@@ -21,6 +21,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from mmwamim.models import LevelDecoder
 from mmwamim.registry import HOOKS
 
+from .runner import TrainingRunner
+
 # What is gathered together before it runs, and freed after. Each is entered through its forward
 # method: a Swin block, which SparseSwin takes apart, is not, but its MLP, two thirds of it, is.
 UNITS = (TransformerEncoderLayer, LevelDecoder, FFN)
@@ -118,7 +120,7 @@ def share_out_state(optimizer: torch.optim.Optimizer, state: dict) -> dict:
     return dict(state, state=moments)
 
 
-class ShardedRunner(Runner):
+class ShardedRunner(TrainingRunner):
     """MMEngine's Runner with fully sharded data parallelism: ``tools/train.py --fsdp``.
 
     Its checkpoints are those of any other run: whole tensors in one file. So a run can be

@@ -11,6 +11,7 @@ from torch import Tensor
 from mmwamim.models.finite import NonFiniteLoss, name_bad_losses
 from mmwamim.registry import HOOKS
 
+from .checkpoints.finding import last_of_run
 from .running_state import Snapshot
 
 
@@ -122,10 +123,10 @@ class DeferredInfoHook(RuntimeInfoHook):
             or self.end_of_epoch(runner.train_dataloader, batch_idx)
 
     def _tell(self, runner: Runner, bad: Sequence[str]) -> None:
-        from .resume import latest_checkpoint  # it imports this module
         self.bad_steps += len(bad)
         allowed = getattr(runner.train_loop, 'max_bad_steps', self.max_bad_steps)
-        message = '\n'.join(bad) + f'\nlast good checkpoint: {latest_checkpoint(runner.work_dir)}'
+        run = (runner.message_hub.get_info('run') or {}).get('id')
+        message = '\n'.join(bad) + f'\nlast good checkpoint: {last_of_run(runner.work_dir, run)}'
         if self.bad_steps > allowed:
             raise NonFiniteLoss(message)
         runner.logger.warning(f'{message}\nskipped, {self.bad_steps} of at most {allowed} such '

@@ -92,16 +92,16 @@ def read_encoder(path: Union[str, Path], prefix: str = PREFIX) -> Dict[str, Tens
     """The encoder's tensors of a checkpoint, names without prefix.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no checkpoint, or has no encoder.
+        MissingFile: There is no such file.
+        UserError: The file is no checkpoint, or has no encoder.
     """
     state = read_checkpoint(path)['state_dict']
     encoder = {name[len(prefix):]: value for name, value in state.items()
                if name.startswith(prefix)}
     if not encoder:
         first = ', '.join(list(state)[:3])
-        raise ValueError(f'{str(path)!r} has no key that begins with {prefix!r} (its first keys: '
-                         f'{first}): it is not a checkpoint of an encoder pre-trained here')
+        raise UserError(f'{str(path)!r} has no key that begins with {prefix!r} (its first keys: '
+                        f'{first}): it is not a checkpoint of an encoder pre-trained here')
     return encoder
 
 
@@ -113,16 +113,16 @@ def check_encoder(path: Union[str, Path], backbone: torch.nn.Module,
         A line for every parameter that will be resized.
 
     Raises:
-        FileNotFoundError, ValueError: As :func:`read_encoder`.
-        ValueError: Keys or shapes differ; the message names the first of each kind.
+        MissingFile, UserError: As :func:`read_encoder`.
+        UserError: Keys or shapes differ; the message names the first of each kind.
     """
     found = compare(read_encoder(path, prefix), backbone.state_dict())
     wrong = [f'{len(names)} {kind} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})'
              for kind, names in (('missing', found.missing), ('left over', found.left_over),
                                  ('of another shape', found.reshaped)) if names]
     if wrong:
-        raise ValueError(f'{str(path)!r} is not a checkpoint of this {type(backbone).__name__}; '
-                         f'parameters: {"; ".join(wrong)}')
+        raise UserError(f'{str(path)!r} is not a checkpoint of this {type(backbone).__name__}; '
+                        f'parameters: {"; ".join(wrong)}')
     return [f'{name} is interpolated from {there} to {here}'
             for name, there, here in found.resized]
 
@@ -136,7 +136,7 @@ def settle_encoder(cfg: Config, path: str = None) -> None:
     backbone = cfg.model.get('backbone', {})
     init_cfg = backbone.get('init_cfg')
     if not isinstance(init_cfg, dict) or init_cfg.get('type') != 'Pretrained':
-        if path is not None:
+        if path not in (None, 'none'):
             raise UserError('--pretrained works with configs whose model.backbone has '
                              "init_cfg=dict(type='Pretrained', ...)")
         return

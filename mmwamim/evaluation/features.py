@@ -1,6 +1,5 @@
 """Features of frozen encoders: images of a split, read by workers, pooled level by level."""
 import inspect
-import os
 import sys
 import time
 from typing import Callable, List, Optional, Sequence, Tuple, Union
@@ -11,6 +10,7 @@ from mmengine.dist import all_gather_object, get_rank, get_world_size
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from mmwamim.cores import granted_cores
 from mmwamim.datasets import ClassFolders, UnlabelledImages
 
 # Read from here by everything that judges features.
@@ -72,13 +72,18 @@ def evaluation_pipeline(size: int, value_range: Optional[Sequence[float]] = None
     ]
 
 
-def image_side(backbone) -> int:
-    """The image side that an encoder was built for."""
+def image_size(backbone) -> Tuple[int, int]:
+    """(H, W) of the images that an encoder was built for."""
     size = getattr(backbone, 'img_size', None)
     if size is None:
         patch = backbone.patch_embed.projection.stride[0]
         size = [cells * patch for cells in backbone.patch_resolution]
-    return size if isinstance(size, int) else min(size)
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
+def image_side(backbone) -> int:
+    """The shorter side of the images that an encoder was built for."""
+    return min(image_size(backbone))
 
 
 class LabelledImages:
@@ -209,4 +214,4 @@ def image_loader(images: Dataset, batch_size: int, num_workers: int, device: tor
 
 def default_workers(most: int = 8) -> int:
     """Workers for a tool that has the machine for itself: one a core it may use, up to a limit."""
-    return min(most, len(os.sched_getaffinity(0)))
+    return min(most, granted_cores())

@@ -9,6 +9,8 @@ from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
 import torch
 from torch import Tensor
 
+from mmwamim.errors import MissingFile, UserError
+
 # Average error of AlexNet over the five severities, Hendrycks and Dietterich 2019, Table 1.
 # The keys are the 15 corruptions in the published order and under their folders' names.
 ALEXNET_ERRORS = dict(
@@ -45,7 +47,7 @@ def find_parts(folders: Mapping[str, str], partial: bool) -> List[Part]:
         partial: Whether folders of ImageNet-C may be missing.
 
     Raises:
-        ValueError: Folders of ImageNet-C are missing, and ``partial`` is false.
+        UserError: Folders of ImageNet-C are missing, and ``partial`` is false.
     """
     parts = [Part(name, Path(folders[name]), name in ('imagenet_a', 'imagenet_r'), False)
              for name in VARIANTS if name in folders]
@@ -55,7 +57,7 @@ def find_parts(folders: Mapping[str, str], partial: bool) -> List[Part]:
                  for name in CORRUPTIONS for severity in SEVERITIES]
         missing = [str(part.folder) for part in every if not part.folder.is_dir()]
         if len(missing) == len(every) or missing and not partial:
-            raise ValueError(f'{len(missing)} of the {len(every)} folders of ImageNet-C are '
+            raise UserError(f'{len(missing)} of the {len(every)} folders of ImageNet-C are '
                              f'missing, the first is {missing[0]}; --partial evaluates the rest')
         parts += [part for part in every if part.folder.is_dir()]
     return parts
@@ -65,15 +67,15 @@ def read_wnids(path: Union[str, Path] = WNIDS) -> List[str]:
     """The classes in the order of the classifier's outputs: one id a line, # begins a comment.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file names no class, or one class twice.
+        MissingFile: There is no such file.
+        UserError: The file names no class, or one class twice.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f'there is no file of class ids {str(path)!r}')
+        raise MissingFile(f'there is no file of class ids {str(path)!r}')
     lines = (line.split('#')[0].split() for line in Path(path).read_text().splitlines())
     wnids = [words[0] for words in lines if words]
     if not wnids or len(set(wnids)) < len(wnids):
-        raise ValueError(f'{str(path)!r} must name every class once, one id a line')
+        raise UserError(f'{str(path)!r} must name every class once, one id a line')
     return wnids
 
 
@@ -81,12 +83,12 @@ def class_indices(folders: Sequence[str], wnids: Sequence[str]) -> List[int]:
     """Outputs of the classifier that belong to folders named by WordNet id, in their order.
 
     Raises:
-        ValueError: A folder is named by no known id.
+        UserError: A folder is named by no known id.
     """
     index = {wnid: i for i, wnid in enumerate(wnids)}
     for folder in folders:
         if folder not in index:
-            raise ValueError(f'folder {folder!r} is not one of the {len(index)} class ids '
+            raise UserError(f'folder {folder!r} is not one of the {len(index)} class ids '
                              '(WordNet ids such as n01440764)')
     return [index[folder] for folder in folders]
 
@@ -101,10 +103,10 @@ def count_correct(logits: Tensor, labels: Tensor, classes: Optional[Sequence[int
             ImageNet-A and -R, which have images of 200 classes each. None: all classes.
 
     Raises:
-        ValueError: A logit is not finite.
+        UserError: A logit is not finite.
     """
     if not torch.isfinite(logits).all():
-        raise ValueError('the classifier gives logits that are not finite')
+        raise UserError('the classifier gives logits that are not finite')
     if classes is None:
         predicted = logits.argmax(1)
     else:
@@ -117,15 +119,15 @@ def corruption_means(errors: SeverityErrors) -> Dict[str, float]:
     """Mean error over the five severities of each corruption.
 
     Raises:
-        ValueError: No corruption, an unknown one, or not one error a severity.
+        UserError: No corruption, an unknown one, or not one error a severity.
     """
     if not errors:
-        raise ValueError('mean errors need at least one corruption')
+        raise UserError('mean errors need at least one corruption')
     for name, values in errors.items():
         if name not in ALEXNET_ERRORS:
-            raise ValueError(f'{name!r} is not one of the corruptions {", ".join(CORRUPTIONS)}')
+            raise UserError(f'{name!r} is not one of the corruptions {", ".join(CORRUPTIONS)}')
         if len(values) != len(SEVERITIES):
-            raise ValueError(f'{name} needs {len(SEVERITIES)} errors, one a severity, '
+            raise UserError(f'{name} needs {len(SEVERITIES)} errors, one a severity, '
                              f'not {len(values)}')
     return {name: sum(values) / len(values) for name, values in errors.items()}
 

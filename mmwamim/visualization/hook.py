@@ -5,10 +5,10 @@ from typing import Optional, Sequence
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmwamim.datasets import UnlabelledImages
+from mmwamim.engine.running_state import evaluated_model
 from mmwamim.evaluation.features import LabelledImages, image_side
 from mmwamim.registry import HOOKS
 
@@ -47,7 +47,7 @@ class ReconstructionHook(Hook):
         last = runner.epoch + 1 == runner.max_epochs
         if not (self.every_n_epochs(runner, self.interval) or last):
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = evaluated_model(runner)
         images = self._read(self.size or image_side(model.backbone),
                             runner.cfg.get('value_range'))
         # All processes predict, since weights may be shared out among them; one keeps the pictures.

@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from mmwamim.errors import MissingFile, UserError
 from mmwamim.models.heads import explained_share
 from mmwamim.models.masking import rescale_mask
 from mmwamim.wavelets import wavedec2
@@ -24,12 +25,12 @@ def read_scalars(run: Path_) -> List[Dict[str, float]]:
         run: Work directory of a run.
 
     Raises:
-        FileNotFoundError: There is no log below ``run``.
+        MissingFile: There is no log below ``run``.
     """
     logs = sorted(Path(run).glob('*/vis_data/scalars.json'))
     if not logs:
-        raise FileNotFoundError(f'no log found in {str(run)!r}: expected a work directory with '
-                                '<time>/vis_data/scalars.json in it')
+        raise MissingFile(f'no log found in {str(run)!r}: expected a work directory with '
+                          '<time>/vis_data/scalars.json in it')
     steps = {entry['step']: entry for entry in _entries(logs) if 'loss' in entry}
     return [steps[step] for step in sorted(steps)]  # a resumed run wins over what it repeats
 
@@ -68,8 +69,8 @@ def draw_losses(runs: Sequence[Path_], out: Path_) -> None:
         out: Picture file.
 
     Raises:
-        FileNotFoundError: A run has no log.
-        ValueError: A run has not logged a loss yet.
+        MissingFile: A run has no log.
+        UserError: A run has not logged a loss yet.
     """
     panels: Dict[str, List[dict]] = {title: [] for title in (
         'loss', 'loss of each level, weighted', 'explained share of each level, %',
@@ -79,7 +80,7 @@ def draw_losses(runs: Sequence[Path_], out: Path_) -> None:
     for number, run in enumerate(runs):
         entries = read_scalars(run)
         if not entries:
-            raise ValueError(f'{str(run)!r} has logged no loss yet')
+            raise UserError(f'{str(run)!r} has logged no loss yet')
         steps = [entry['step'] for entry in entries]
         of_run = dict(x=steps, color=colours[number % 10], label=Path(run).name)
 

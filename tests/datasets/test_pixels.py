@@ -277,3 +277,79 @@ def test_pages_of_sixteen_bits(tmp_path):
     tifffile.imwrite(tmp_path / 'x.tif', np.stack([np.zeros_like(SIXTEEN), SIXTEEN]),
                      photometric='minisblack')
     assert read_rgb(tmp_path / 'x.tif')[..., 0].tolist() == [[0, 1, 255], [128, 1, 2]]
+
+
+def chunked_png(path, kind, bits, rows):
+    """A PNG by hand: colour type ``kind`` and rows of bytes."""
+    def chunk(name, body):
+        return struct.pack('>I', len(body)) + name + body + struct.pack(
+            '>I', zlib.crc32(name + body))
+
+    width = len(rows[0]) // {4: 4, 6: 8}[kind]
+    path.write_bytes(b'\x89PNG\r\n\x1a\n' + chunk(
+        b'IHDR', struct.pack('>IIBBBBB', width, len(rows), bits, kind, 0, 0, 0)) + chunk(
+        b'IDAT', zlib.compress(b''.join(b'\0' + row for row in rows))) + chunk(b'IEND', b''))
+
+
+def test_sixteen_bits_with_opacity(tmp_path):
+    """Grey with alpha and RGBA, of 16 bits a sample: the upper 8 of the colours, or by a range."""
+    grey = np.array([[[0x1234, 0], [0xff00, 0xffff]]], '>u2')
+    chunked_png(tmp_path / 'la.png', 4, 16, [row.tobytes() for row in grey])
+    assert read_rgb(tmp_path / 'la.png')[0, :, 0].tolist() == [0x12, 0xff]
+    assert read_rgb(tmp_path / 'la.png', value_range=(0, 0x2468))[0, :, 0].tolist() == [128, 255]
+    colour = np.array([[[0x1234, 0x5678, 0x9abc, 0], [0xff00, 1, 2, 0xffff]]], '>u2')
+    chunked_png(tmp_path / 'rgba.png', 6, 16, [row.tobytes() for row in colour])
+    assert read_rgb(tmp_path / 'rgba.png').tolist() == [[[0x12, 0x56, 0x9a], [0xff, 0, 0]]]
+
+
+def test_files_that_are_called_otherwise_go_by_what_is_in_them(tmp_path):
+    for kind, name in (('PNG', 'x.jpg'), ('TIFF', 'x.png'), ('BMP', 'x.jpeg'), ('WEBP', 'x.gif')):
+        options = dict(lossless=True) if kind == 'WEBP' else {}
+        Image.fromarray(blocks()).save(tmp_path / name, kind, **options)
+        assert np.array_equal(read_rgb(tmp_path / name), blocks()), name
+    np.save(tmp_path / 'x.npy', blocks())
+    (tmp_path / 'page.jpg').write_text('<html>not found</html>')
+    for name in ('x.npy', 'page.jpg'):
+        with pytest.raises(UnreadableImage, match=f'{name} is no picture that Pillow knows'):
+            read_rgb(tmp_path / name)
+
+
+def test_floats_of_other_formats_and_byte_orders(tmp_path):
+    values = np.array([[0, 0.5, np.nan], [1, 2, -np.inf]], np.float32)
+    Image.fromarray(values).save(tmp_path / 'x.pfm')
+    tifffile.imwrite(tmp_path / 'x.tif', values, byteorder='>')
+    for name in ('x.pfm', 'x.tif'):
+        with pytest.raises(UnreadableImage, match='whose range cannot be known'):
+            read_rgb(tmp_path / name)
+        assert read_rgb(tmp_path / name, value_range=(0, 1))[..., 0].tolist() == [
+            [0, 128, 0], [255, 255, 0]]
+
+
+def test_a_palette_with_half_transparent_entries(tmp_path):
+    image = Image.fromarray(np.array([[0, 1, 2]], np.uint8), 'P')
+    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    image.save(tmp_path / 'x.png', transparency=bytes([0, 128, 255]))
+    assert read_rgb(tmp_path / 'x.png').tolist() == [[[10, 20, 30], [40, 50, 60], [70, 80, 90]]]
+
+
+def test_frames_that_differ_in_opacity_alone_are_blank(tmp_path):
+    blank = np.zeros((8, 8, 2), np.uint8)
+    blank[:4, :, 1] = 255
+    shown = np.dstack([np.arange(64, dtype=np.uint8).reshape(8, 8)] + [np.full((8, 8), 255, 'u1')])
+    pages = [Image.fromarray(page, 'LA') for page in (blank, shown)]
+    pages[0].save(tmp_path / 'x.tif', save_all=True, append_images=pages[1:])
+    assert np.array_equal(read_rgb(tmp_path / 'x.tif')[..., 0], shown[..., 0])
+
+
+def test_twelve_bits_that_the_file_states(tmp_path):
+    """A TIFF of packed 12-bit samples goes by those: the upper 8 of 12."""
+    values, packed = [0, 4095, 2048, 16], bytearray()
+    for a, b in zip(values[::2], values[1::2]):
+        packed += bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255])
+    tags = [(256, 4, 1, 4), (257, 4, 1, 1), (258, 3, 1, 12), (259, 3, 1, 1), (262, 3, 1, 1),
+            (273, 4, 1, 8), (277, 3, 1, 1), (278, 4, 1, 1), (279, 4, 1, len(packed))]
+    directory = struct.pack('<H', len(tags)) + b''.join(
+        struct.pack('<HHII', *tag) for tag in tags) + struct.pack('<I', 0)
+    (tmp_path / 'x.tif').write_bytes(
+        b'II*\0' + struct.pack('<I', 8 + len(packed)) + packed + directory)
+    assert read_rgb(tmp_path / 'x.tif')[0, :, 0].tolist() == [0, 255, 128, 1]

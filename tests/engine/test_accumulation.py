@@ -1,10 +1,13 @@
 """Batch size, processes and accumulation: the same learning rate and the same gradient."""
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 
 from mmwamim.engine.launch import settle_accumulation
+from mmwamim.engine.runner import TrainingRunner
 from mmwamim.errors import UserError
 from tests.helpers import noise, total_loss
 from tests.models.test_wamim import build, fix_masks
@@ -13,12 +16,23 @@ from tests.tools.test_train import ROOT
 
 @pytest.mark.parametrize('processes, batch, counts', [(8, 512, 1), (4, 512, 2), (1, 64, 64)])
 def test_the_same_learning_rate(processes, batch, counts):
+    """Of every group, of the rate that is logged, and again of the config that a run has left."""
     cfg = Config.fromfile(ROOT / 'configs/wamim/vit_b_400e.py')
     cfg.optim_wrapper.accumulative_counts = counts
     settle_accumulation(cfg)
-    # MMEngine: lr * (batch x processes) / base_batch_size
-    rate = cfg.optim_wrapper.optimizer.lr * batch * processes / cfg.auto_scale_lr.base_batch_size
-    assert rate == pytest.approx(2e-4 * 4096 / 256)
+    settle_accumulation(cfg)
+    weights = [torch.nn.Parameter(torch.zeros(2)) for _ in range(2)]
+    wrapper = OptimWrapper(torch.optim.SGD([
+        dict(params=weights[:1]), dict(params=weights[1:], lr=cfg.optim_wrapper.optimizer.lr / 2)],
+        lr=cfg.optim_wrapper.optimizer.lr), accumulative_counts=counts)
+    runner = SimpleNamespace(_train_dataloader=dict(batch_size=batch), world_size=processes,
+                             logger=SimpleNamespace(info=lambda text: None))
+    TrainingRunner.scale_lr(runner, wrapper, cfg.auto_scale_lr)
+    whole = 2e-4 * 4096 / 256
+    assert [group['lr'] for group in wrapper.param_groups] == pytest.approx(
+        [whole, whole / 2, whole])
+    with pytest.raises(UserError, match='base_batch_size must be'):
+        TrainingRunner.scale_lr(runner, wrapper, dict(enable=True))
 
 
 def test_the_same_gradient():

@@ -5,10 +5,12 @@ import logging
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import DATASETS
 
 from mmwamim.datasets.listing import NoImages
 from mmwamim.engine.data import checkpoint_classes, settle_data, settle_reading
 from mmwamim.engine.launch import settle_precision
+from mmwamim.engine.loaders import data_sets
 from mmwamim.errors import UserError
 from tests.datasets.test_images import paint
 from tests.tools.test_train import ROOT
@@ -115,6 +117,22 @@ def test_a_range_reaches_every_reader():
         settle_reading(config(value_range=[5, 5]))
 
 
+@pytest.mark.parametrize('step, ours', [
+    (dict(type='LoadImageFromFile'), True),
+    (dict(type='mmdet.LoadImageFromFile', backend_args=None), True),
+    (dict(type='mmcv.LoadImageFromFile', imdecode_backend='pillow', to_float32=False), True),
+    (dict(type='LoadImageFromFile', file_client_args=dict(backend='disk')), True),
+    (dict(type='LoadImageFromFile', backend_args=dict(backend='petrel')), False),
+    (dict(type='LoadImageFromFile', color_type='unchanged'), False),
+    (dict(type='LoadImageFromFile', to_float32=True), False),
+    (dict(type='LoadImageFromWebcam'), False)])
+def test_readers_of_other_projects(step, ours):
+    cfg = config(train_dataloader=dict(dataset=dict(pipeline=[dict(step)])))
+    settle_reading(cfg)
+    assert cfg.train_dataloader.dataset.pipeline == [
+        dict(type='mmwamim.LoadImage') if ours else step]
+
+
 def test_every_config_reads_with_the_one_reader():
     for path in (ROOT / 'configs').rglob('*.py'):
         assert 'LoadImageFromFile' not in path.read_text(), path
@@ -156,3 +174,102 @@ def test_fine_tuning_stores_its_classes_and_survives_a_damaged_image(root, tmp_p
     with pytest.raises(UserError, match="3 classes, 'ant', 'bee', 'cow', but the data has 3, "
                                         "'ant', 'bee', 'yak'"):
         Runner.from_cfg(cfg).train()
+
+
+def test_as_many_guesses_as_classes_whoever_set_their_number(root):
+    """mmpretrain's Accuracy cannot take the best 5 of 3 classes; other metrics have no topk."""
+    cfg = config(model=dict(head=dict(num_classes=3)), data_preprocessor=dict(num_classes=3))
+    cfg.val_evaluator = [dict(type='Accuracy', topk=(1, 3, 5)), dict(type='SingleLabelMetric')]
+    cfg.test_evaluator = dict(type='mmpretrain.Accuracy', topk=5)
+    settle_data(cfg, str(root))
+    assert cfg.val_evaluator == [dict(type='Accuracy', topk=(1, 3)), dict(type='SingleLabelMetric')]
+    assert cfg.test_evaluator.topk == (1, )
+
+
+def test_every_number_of_classes_of_head_and_loss(root):
+    cfg = config(model=dict(head=dict(loss=dict(num_classes=10)),
+                            data_preprocessor=dict(num_classes=10)))
+    settle_data(cfg, str(root))
+    assert cfg.model.head.loss.num_classes == cfg.model.data_preprocessor.num_classes == 3
+
+
+def wrap(kind, dataset):
+    inside = dict(datasets=[dataset]) if kind == 'ConcatDataset' else dict(dataset=dataset)
+    return dict(type=kind, **inside, **(dict(times=2) if kind == 'RepeatDataset' else {}))
+
+
+@pytest.mark.parametrize('kind', ['RepeatDataset', 'ConcatDataset', 'KFoldDataset'])
+def test_data_sets_in_data_sets_get_the_same_classes(root, kind):
+    cfg = config()
+    cfg.train_dataloader.dataset = wrap(kind, cfg.train_dataloader.dataset)
+    settle_data(cfg, str(root))
+    train, = data_sets(cfg.train_dataloader)
+    assert (train.type, train.data_root) == ('mmwamim.ClassFolders', str(root))
+    assert train.classes == cfg.val_dataloader.dataset.classes == ['ant', 'bee', 'cow']
+
+
+def test_mmpretrains_own_imagenet_counts_in_the_training_sets_classes_too(root):
+    cfg = config()
+    for name in ('train', 'val', 'test'):
+        dataset = cfg[f'{name}_dataloader'].dataset
+        for field in ('data_prefix', 'indices'):
+            dataset.pop(field, None)
+        dataset.update(type='ImageNet', split='train' if name == 'train' else 'val')
+    settle_data(cfg, str(root))
+    val = cfg.val_dataloader.dataset
+    assert val == dict(type='mmwamim.ClassFolders', data_root=str(root), data_prefix='valid',
+                       classes=['ant', 'bee', 'cow'], pipeline=val.pipeline, test_mode=True)
+
+
+def test_a_checkpoint_of_mmpretrains_imagenet_counts_in_folders():
+    """Its classes are words, 'tench, Tinca tinca'; the folders are WordNet ids, in this order."""
+    from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
+    classes = checkpoint_classes(dict(meta=dict(dataset_meta=dict(classes=IMAGENET_CATEGORIES))))
+    assert len(classes) == 1000 and classes == tuple(sorted(classes))
+    for wnid, word in (('n01440764', 'tench'), ('n02123045', 'tabby'), ('n15075141', 'toilet')):
+        assert IMAGENET_CATEGORIES[classes.index(wnid)].startswith(word)
+
+
+def listed(root, **files):
+    """The config on label files, of the images of ``root``."""
+    (root / 'meta').mkdir(exist_ok=True)
+    cfg = config(model=dict(head=dict(num_classes=4)))
+    for name, lines in files.items():
+        (root / f'meta/{name}.txt').write_text('\n'.join(lines))
+        cfg[f'{name}_dataloader'].dataset.update(
+            ann_file=f'meta/{name}.txt', data_prefix='train', indices=None)
+    cfg.pop('test_dataloader')
+    return cfg
+
+
+def test_label_files(root):
+    cfg = listed(root, train=['ant/0.png 0', 'bee/0.png 2'], val=['cow/0.png 1'])
+    settle_data(cfg, str(root))
+    dataset = DATASETS.build(dict(cfg.train_dataloader.dataset, pipeline=[
+        dict(type='mmwamim.LoadImage')]))
+    assert [dataset.get_data_info(i)['gt_label'] for i in range(2)] == [0, 2]
+    assert type(dataset).__name__ == 'ClassFolders' and cfg.model.head.num_classes == 4
+    (root / 'train/ant/0.png').write_bytes(b'nothing')  # which does not end a run
+    assert dataset[0]['gt_label'] == 2
+
+
+@pytest.mark.parametrize('files, message', [
+    (dict(train=['ant/0.png 0', 'bee/0.png']), "train.txt, line 2: expected the path of an image"),
+    (dict(train=['ant/0.png -1']), "not 'ant/0.png -1'"),
+    (dict(train=['ant/0.png 0'], val=['bee/0.png 1']), 'val.txt, line 1: the label 1 is no class'),
+    (dict(train=['ant/9.png 0']), "1 of the 1 images .* such as 'ant/9.png'"),
+    (dict(train=[]), 'names no image')])
+def test_faults_of_label_files_are_named(root, files, message):
+    files = dict(dict(val=['ant/0.png 0']), **files)
+    cfg = listed(root, **{name: files[name] for name in ('train', 'val')})
+    with pytest.raises(UserError, match=message):
+        settle_data(cfg, str(root))
+
+
+def test_a_home_folder_is_written_out(root, monkeypatch):
+    monkeypatch.setenv('HOME', str(root.parent))
+    cfg = config()
+    for name in ('train', 'val', 'test'):
+        cfg[f'{name}_dataloader'].dataset.data_root = f'~/{root.name}'
+    settle_data(cfg)
+    assert cfg.val_dataloader.dataset.data_root == str(root)

@@ -112,7 +112,71 @@ def test_categories_that_do_not_agree_stop_with_both_lists(coco):
         settled(DETECTION, coco, **named)
 
 
+def test_files_that_leave_out_what_only_the_metric_needs(coco):
+    """pycocotools ends with a KeyError where ``iscrowd`` is missing."""
+    path = coco / 'annotations/instances_val2017.json'
+    content = json.loads(path.read_text())
+    for annotation in content['annotations']:
+        del annotation['iscrowd']
+    path.write_text(json.dumps(content))
+    test_the_metric_counts_by_name_too(coco)
+
+
+def test_run_lengths_and_file_names_with_folders(coco):
+    (coco / 'train2017/deep er').mkdir()
+    (coco / 'train2017/1.jpg').rename(coco / 'train2017/deep er/1.jpg')
+    path = coco / 'annotations/instances_train2017.json'
+    content = json.loads(path.read_text())
+    content['images'][1].update(file_name='deep er/1.jpg')
+    content['annotations'][1].update(iscrowd=1, segmentation=dict(
+        counts=[64 * 10, 64 * 20, 64 * 66], size=[64, 96]))  # columns 10 to 29
+    path.write_text(json.dumps(content))
+    cfg = settled(DETECTION, coco)
+    steps = [dict(type='mmwamim.LoadImage'),
+             dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        item = DATASETS.build(dict(cfg.train_dataloader.dataset, pipeline=steps))[1]
+    mask = item['gt_masks'].masks[0]
+    assert mask.shape == (64, 96) and mask[:, 10:30].all() and mask.sum() == 64 * 20
+    assert item['gt_ignore_flags'].tolist() == [True]
+
+
+def test_several_metrics_and_a_test_set_without_annotations(coco):
+    path, content = write_coco(coco, 'test', OWN, [5])
+    del content['annotations']
+    path.write_text(json.dumps(content))
+    cfg = Config.fromfile(ROOT / DETECTION)
+    cfg.test_dataloader.dataset.update(ann_file='annotations/instances_test2017.json',
+                                       data_prefix=dict(img='test2017'))
+    cfg.val_evaluator = [cfg.val_evaluator, dict(type='mmdet.DumpDetResults')]
+    settle_data(cfg, str(coco))
+    metric, other = cfg.val_evaluator
+    assert metric.type == 'mmwamim.CocoInstanceMetric' and other.type == 'mmdet.DumpDetResults'
+    assert metric.ann_file == str(coco / 'annotations/instances_val2017.json')
+    path = coco / 'annotations/instances_val2017.json'
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="has no list 'annotations'"):
+        settle_data(cfg, str(coco))
+
+
+def test_data_sets_in_data_sets_are_settled_too(coco):
+    cfg = Config.fromfile(ROOT / DETECTION)
+    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=2,
+                                        dataset=cfg.train_dataloader.dataset)
+    settle_data(cfg, str(coco))
+    inner = cfg.train_dataloader.dataset.dataset
+    assert inner.type == 'mmwamim.CocoInstances' and len(inner.metainfo.classes) == 3
+    assert cfg.model.roi_head.bbox_head.num_classes == 3
+
+
 @pytest.mark.parametrize('change, message', [
+    (lambda c: c.update(categories=['ant', 'cow']), "an entry of 'categories' has no 'fields'"),
+    (lambda c: c['images'][1].update(width='96'), "has no 'width that is a number'"),
+    (lambda c: c['annotations'][1].update(bbox=[1, 2, float('nan'), 4]), 'bbox of four numbers'),
+    (lambda c: c['annotations'][1].update(category_id=[5]), 'category_id that is a number or'),
+    (lambda c: c['annotations'][1].update(segmentation=[[1, 2, 3, 4]]),
+     'segmentation of 1 annotations is neither .* id 7'),
+    (lambda c: c['annotations'][1].update(segmentation=dict(size=[2, 2])), 'nor run lengths'),
     (lambda c: c['images'][1].update(id=100), r"1 ids are there twice in 'images', such as 100"),
     (lambda c: c['annotations'][1].update(id=0), "twice in 'annotations', such as 0"),
     (lambda c: c['annotations'][1].pop('area'), "an entry of 'annotations' has no 'area'"),

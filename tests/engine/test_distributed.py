@@ -26,12 +26,27 @@ def test_cores_are_those_that_were_granted(tmp_path, monkeypatch, bound, files, 
     monkeypatch.setattr(os, 'cpu_count', lambda: 64)
     for name, text in files.items():
         write(tmp_path / name, text)
-    assert granted_cores(tmp_path) == cores
+    assert granted_cores(tmp_path, tmp_path / 'nowhere') == cores
+
+
+@pytest.mark.parametrize('lines, files, cores', [
+    # A unit of systemd, version 2, within a slice with another limit; a job, version 1.
+    ('0::/a.slice/b.scope\n', {'a.slice/b.scope/cpu.max': '150000 100000',
+                               'a.slice/cpu.max': '400000 100000'}, 2),
+    ('0::/a.slice/b.scope\n', {'a.slice/cpu.max': '300000 100000'}, 3),
+    ('4:cpu,cpuacct:/job_7\n1:name=x:/\n', {'cpu/job_7/cpu.cfs_quota_us': '500000',
+                                            'cpu/job_7/cpu.cfs_period_us': '100000'}, 5)])
+def test_limits_of_the_group_of_this_process(tmp_path, monkeypatch, lines, files, cores):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda process: set(range(8)))
+    for name, text in files.items():
+        write(tmp_path / name, text)
+    write(tmp_path / 'membership', lines)
+    assert granted_cores(tmp_path, tmp_path / 'membership') == cores
 
 
 def test_loaders_get_no_more_workers_than_cores_and_no_fields_without(monkeypatch):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda process: set(range(4)))
-    monkeypatch.setattr('mmwamim.engine.distributed.workers._quota', lambda cgroup: 0)
+    monkeypatch.setattr('mmwamim.cores._limits', lambda *places: [])
     loader = dict(batch_size=2, persistent_workers=True, prefetch_factor=4)
     cfg = Config(dict(train_dataloader=dict(loader, num_workers=16),
                       val_dataloader=dict(loader, num_workers=0), test_dataloader=dict(loader)))

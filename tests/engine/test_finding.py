@@ -4,9 +4,12 @@ import shutil
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmwamim.engine.checkpoints import latest_checkpoint, write_atomically
-from mmwamim.engine.checkpoints.finding import list_checkpoints
+from mmwamim.engine.checkpoints.finding import last_of_run, list_checkpoints
+from mmwamim.engine.checkpoints.settling import settle_resume
+from mmwamim.errors import UserError
 
 
 def save(path, epoch, step, steps=10, run=None, counts='epochs'):
@@ -15,7 +18,7 @@ def save(path, epoch, step, steps=10, run=None, counts='epochs'):
     progress = dict(steps=steps, counts=counts)
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(dict(meta=dict(epoch=epoch, iter=step), state_dict={}, progress=progress,
-                    message_hub=dict(runtime_info=infos)), path)
+                    optimizer={}, message_hub=dict(runtime_info=infos)), path)
     return path
 
 
@@ -81,6 +84,39 @@ def test_links_and_damaged_files(tmp_path, capsys):
     assert latest_checkpoint(tmp_path) == tmp_path / 'epoch_5.pth'
     said = capsys.readouterr().err
     assert 'epoch_6.pth is damaged' in said and 'epoch_7.pth is damaged' in said
+
+
+def test_renamed_files_and_what_is_no_state_of_a_run(tmp_path):
+    """By what is in them: MMEngine's filename_tmpl, copies, best weights, encoders."""
+    save(tmp_path / 'epoch_2.pth', 2, 20)
+    renamed = save(tmp_path / 'state at 5 (copy).pth', 5, 50)
+    for name, epoch in (('best_accuracy_top1_epoch_9.pth', 9), ('encoder.pth', 12)):
+        torch.save(dict(meta=dict(epoch=epoch, iter=10 * epoch), state_dict={}), tmp_path / name)
+    (tmp_path / 'notes.pth').write_text('no checkpoint at all')
+    assert latest_checkpoint(tmp_path) == renamed
+
+
+def test_checkpoints_in_a_folder_of_their_own_and_a_folder_to_resume_from(tmp_path):
+    work, other = tmp_path / 'work/run', tmp_path / 'elsewhere'
+    save(work / 'preempted.pth', 3, 35)
+    late = save(other / 'run/epoch_4.pth', 4, 40)
+    cfg = Config(dict(work_dir=str(work), model={}, default_hooks=dict(
+        checkpoint=dict(out_dir=str(other)))))
+    settle_resume(cfg, 'auto')
+    assert (cfg.resume, cfg.load_from) == (True, str(late))
+    settle_resume(cfg, str(work))
+    assert cfg.load_from == str(work / 'preempted.pth')
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(UserError, match='empty: no checkpoint is in this folder'):
+        settle_resume(cfg, str(tmp_path / 'empty'))
+
+
+def test_the_last_checkpoint_of_a_run_is_none_of_another_run(tmp_path):
+    save(tmp_path / 'epoch_9.pth', 9, 90, run=('old', 1e9))
+    assert last_of_run(tmp_path, 'new') is None
+    ours = save(tmp_path / 'epoch_1.pth', 1, 10, run=('new', 1.1e9))
+    save(tmp_path / 'epoch_2.pth', 2, 20, run=('new', 1.1e9)).write_bytes(b'cut')
+    assert last_of_run(tmp_path, 'new') == ours
 
 
 @pytest.mark.parametrize('mask, mode', [(0o022, 0o644), (0o007, 0o660), (0o077, 0o600)])

@@ -7,8 +7,10 @@ import torch
 from PIL import Image
 
 from mmwamim.engine import FeatureProbeHook
+from mmwamim.engine.export import load_encoder
 from mmwamim.errors import UserError
-from mmwamim.evaluation.features import LabelledImages
+from mmwamim.evaluation.features import LabelledImages, effective_rank, extract_features
+from tests.runs import PRETRAIN, prepare
 from tests.tools.test_train import QUICK, ROOT, run
 
 
@@ -81,6 +83,27 @@ def test_the_classes_are_those_of_the_training_split(folder):
     shutil.copy(folder / 'train/dark/0.png', folder / 'Validation/grey')
     with pytest.raises(UserError, match="'grey'.* training set: 'dark', 'light'"):
         FeatureProbeHook(str(folder))
+
+
+@pytest.mark.parametrize('average', [False, True])
+def test_the_probed_encoder_is_that_of_the_checkpoints(folder, tmp_path, average):
+    """The averaged one where there is an average: its rank is that of encoder.pth."""
+    fields = ['custom_hooks.2.type=EMAHook', 'custom_hooks.2.momentum=0.01'] if average else []
+    runner = prepare(PRETRAIN, folder, tmp_path / 'w', '--epochs', 1, '--batch-size', 3,
+                     fields=[*fields, 'optim_wrapper.optimizer.lr=0.05'])
+    hook = FeatureProbeHook(str(folder), interval=1, num_workers=0)
+    runner.register_hook(hook)
+    runner.train()
+    said = runner.message_hub.get_scalar('probe/effective_rank').current()
+    images = LabelledImages(str(folder / 'train'), 64)
+    encoder = load_encoder(tmp_path / 'w/encoder.pth')
+
+    def rank(encoder):
+        return effective_rank(extract_features(encoder, runner.model.data_preprocessor, images)[0])
+
+    trained = rank(runner.model.backbone)
+    assert said == pytest.approx(rank(encoder), rel=1e-4)
+    assert (said == pytest.approx(trained, rel=1e-4)) != average
 
 
 def test_a_damaged_image_does_not_end_a_probe(folder):

@@ -90,6 +90,23 @@ def test_label_maps_that_do_not_fit_are_named_before_the_run(tmp_path):
         settled(SEGMENTATION, root)
 
 
+def test_masks_of_0_and_255_and_jpeg_label_maps(tmp_path):
+    """255 is ignored: one class would be left, and nothing learnt."""
+    root = write_labels(tmp_path, [0] * 25)
+    (root / 'classes.txt').write_text('background\nobject\n')
+    with pytest.raises(UserError, match='every label map in .*annotations/training holds 0 and 255 '
+                                        'alone, and 255 is ignored: nothing could be learnt'):
+        settled(SEGMENTATION, root)
+    labels = np.zeros((48, 64), np.uint8)
+    labels[20, 20] = 1
+    Image.fromarray(labels).save(root / 'annotations/training/23.png')  # seen by nobody at first
+    settled(SEGMENTATION, root)
+    (root / 'annotations/training/0.png').unlink()
+    Image.fromarray(labels).save(root / 'annotations/training/0.jpg')
+    with pytest.raises(UserError, match='training/0.jpg is a JPEG, which changes labels'):
+        settled(SEGMENTATION, root)
+
+
 def test_lists_of_classes_that_differ_and_that_are_missing(tmp_path):
     root = write_labels(tmp_path, (0, 1))
     mine = dict(type='BaseSegDataset', metainfo=dict(classes=['a', 'b']), reduce_zero_label=False)

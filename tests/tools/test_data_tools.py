@@ -83,6 +83,15 @@ def test_resize_follows_links_and_leaves_out_what_it_wrote(tmp_path, monkeypatch
     assert 'was made with other settings' in code and '"short": 16' in code
 
 
+def test_resize_leaves_out_what_it_wrote_under_another_name(tmp_path, monkeypatch, capsys):
+    write(tmp_path / 'x/a.png', blocks())
+    for name, short in (('small', 16), ('tiny', 8)):
+        code, out = call(resize, monkeypatch, capsys, tmp_path / 'x', tmp_path / 'x' / name,
+                         '--short', short)
+        assert code == 0 and '1 of 1 images in' in out
+    assert [path.name for path in (tmp_path / 'x/tiny').rglob('*.*')] == ['a.png.jpg']
+
+
 def test_resize_encodes_nothing_twice(tmp_path, monkeypatch, capsys):
     write(tmp_path / 'x/big.jpg', blocks(), quality=95)
     write(tmp_path / 'x/turned.jpg', blocks(rows=2, columns=2), quality=95, exif=turned(6))

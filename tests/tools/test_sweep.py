@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmwamim.errors import PREEMPTED, Preempted
+from tests.tools.test_robustness import load_tool
 from tests.tools.test_train import ROOT
+
+tool = load_tool('tools/sweep.py')
 
 
 @pytest.fixture(scope='module')
@@ -69,6 +73,32 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(pictures, tmp_path):
     assert '1 of 2 runs failed' in done.stderr and 'mae, seed 0' in done.stderr
     assert 'mask_ratio' in done.stderr
     assert 'wamim' in json.loads((tmp_path / 'b/runs.json').read_text())
+
+
+def test_results_that_were_made_with_other_settings_are_not_taken(tmp_path):
+    done, result = tmp_path / 'run/result.json', {}
+    settings = dict(data='/x', epochs=1, options=['a=1'], config_sha256='12')
+    tool.agree(result, 'pretrain', settings, done)
+    assert json.loads(done.read_text())['settings'] == dict(pretrain=settings)
+    tool.agree(result, 'pretrain', settings, done)
+    tool.agree(result, 'frozen', dict(data='/x', most=None), done)
+    for name, value, message in (('options', ['a=2'], r"options: \['a=1'\] -> \['a=2'\]"),
+                                 ('epochs', 2, 'epochs: 1 -> 2'), ('data', '/y', "'/x' -> '/y'"),
+                                 ('config_sha256', '13', "'12' -> '13'")):
+        with pytest.raises(RuntimeError, match=f'run was made with other settings .*{message}'):
+            tool.agree(result, 'pretrain', dict(settings, **{name: value}), done)
+    with pytest.raises(RuntimeError, match='frozen in .*most: None -> 9'):
+        tool.agree(result, 'frozen', dict(data='/x', most=9), done)
+    with pytest.raises(RuntimeError, match='options'):  # of an earlier version
+        tool.agree(dict(options=['a=2'], epochs=1), 'pretrain', settings, done)
+    tool.agree(dict(options=['a=1'], epochs=1), 'pretrain', settings, done)
+
+
+def test_a_run_that_was_asked_to_stop_stops_the_sweep(tmp_path):
+    with pytest.raises(Preempted):
+        tool.execute([sys.executable, '-c', f'raise SystemExit({PREEMPTED})'], tmp_path / 'x.log')
+    with pytest.raises(RuntimeError, match='exit code 3'):
+        tool.execute([sys.executable, '-c', 'raise SystemExit(3)'], tmp_path / 'x.log')
 
 
 def test_errors_before_anything_runs(pictures, tmp_path):

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, VISUALIZERS, init_default_scope
 
@@ -18,7 +17,7 @@ from mmwamim.datasets.loading import read_rgb, turn_to_size
 from mmwamim.engine import launch
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.data import settle_data
-from mmwamim.errors import told_in_one_line
+from mmwamim.errors import UserError, told_in_one_line
 
 
 @told_in_one_line()
@@ -31,21 +30,20 @@ def main() -> None:
     parser.add_argument('--most', type=int, default=6, help='number of pictures')
     parser.add_argument('--score', type=float, default=0.5, help='boxes of at least this score')
     args = parser.parse_args()
-    if not Path(args.config).is_file():
-        sys.exit(f'error: there is no config {args.config!r}')
-    cfg = Config.fromfile(args.config)
+    cfg = launch.read_config(args.config)
     if cfg.get('default_scope') not in ('mmdet', 'mmseg'):
-        sys.exit(f'error: {args.config} is neither of mmdet nor of mmseg')
+        raise UserError(f'{args.config} is neither of mmdet nor of mmseg')
     init_default_scope(cfg.default_scope)
     settle_data(cfg, args.data)
     launch.settle_processes(cfg, 'none')
-    try:
-        state = read_checkpoint(args.checkpoint)['state_dict']
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    state = read_checkpoint(args.checkpoint)['state_dict']
     cfg.model.backbone.init_cfg = None
     model = MODELS.build(cfg.model)
-    model.load_state_dict(state)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(f'{args.checkpoint} is not a checkpoint of {args.config}: {error}'
+                        ) from error
     model.eval()
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     visualizer = VISUALIZERS.build(dict(cfg.visualizer, vis_backends=None))

@@ -1,6 +1,5 @@
 """Draws what a checkpoint predicts: show_reconstruction.py CONFIG CHECKPOINT IMAGES."""
 import argparse
-import sys
 from pathlib import Path
 
 import torch
@@ -10,7 +9,8 @@ from mmengine.registry import MODELS, init_default_scope
 
 from mmwamim.datasets.listing import NoImages, list_images
 from mmwamim.engine.checkpoints import read_checkpoint
-from mmwamim.errors import told_in_one_line
+from mmwamim.engine.launch import read_config
+from mmwamim.errors import UserError, told_in_one_line
 from mmwamim.evaluation.features import image_side
 from mmwamim.visualization import draw_reconstructions
 
@@ -19,20 +19,18 @@ def load_model(cfg: Config, checkpoint: str) -> torch.nn.Module:
     """The pre-training model with every weight of the checkpoint, decoders included.
 
     Raises:
-        SystemExit: A file is missing, or weights are missing or left over.
+        UserError: The file is missing, or weights are missing or left over.
     """
     init_default_scope('mmpretrain')
     model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
-    try:
-        state = read_checkpoint(checkpoint)['state_dict']
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    state = read_checkpoint(checkpoint)['state_dict']
     missing, unexpected = model.load_state_dict(state, strict=False)
     if missing or unexpected:
-        sys.exit(f'error: {checkpoint} does not fit {cfg.filename}: {len(missing)} weights missing '
-                 f'({", ".join(missing[:3])} ...), {len(unexpected)} left over '
-                 f'({", ".join(unexpected[:3])}). Take a full checkpoint epoch_N.pth, not the '
-                 'encoder alone')
+        raise UserError(
+            f'{checkpoint} does not fit {cfg.filename}: {len(missing)} weights missing '
+            f'({", ".join(missing[:3])} ...), {len(unexpected)} left over '
+            f'({", ".join(unexpected[:3])}). Take a full checkpoint epoch_N.pth, not the encoder '
+            'alone')
     return model
 
 
@@ -65,9 +63,7 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=0, help='of the masks')
     parser.add_argument('--out', default='reconstruction.png', help='picture to write')
     args = parser.parse_args()
-    if not Path(args.config).is_file():
-        sys.exit(f'error: there is no config {args.config!r}')
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     model = load_model(cfg, args.checkpoint)
     size = (image_side(model.backbone), ) * 2
     images = read_images(args.images, size, args.most, cfg.get('value_range'))

@@ -1,13 +1,14 @@
 """Draws the wavelet pyramid of an image: show_targets.py IMAGE [--wavelet haar] [--level 5]."""
 import argparse
-import sys
 
 import torch
 
-from mmwamim.datasets.loading import UnreadableImage, read_rgb
+from mmwamim.datasets.loading import read_rgb
+from mmwamim.errors import UserError, told_in_one_line
 from mmwamim.visualization import save, wavelet_figure
 
 
+@told_in_one_line()
 def main() -> None:
     parser = argparse.ArgumentParser(description='Draw the wavelet pyramid of an image')
     parser.add_argument('image')
@@ -22,8 +23,8 @@ def main() -> None:
         pixels = read_rgb(args.image, value_range=args.value_range)
         image = torch.from_numpy(pixels).permute(2, 0, 1)
         save(wavelet_figure(image, args.wavelet, args.level, args.mode), args.out)
-    except (UnreadableImage, ValueError) as error:
-        sys.exit(f'error: {error}')
+    except ValueError as error:  # of the wavelet, its levels or the range
+        raise UserError(error) from error
     print(f'wrote {args.out}')
 
 

@@ -39,6 +39,7 @@ from mmwamim.engine.measure import (
     matrix_rate,
     peak_so_far,
 )
+from mmwamim.errors import told_in_one_line
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = {
@@ -223,6 +224,7 @@ def parse_args(arguments: Optional[List[str]] = None) -> argparse.Namespace:
     return args
 
 
+@told_in_one_line()
 def main() -> None:
     args = parse_args()
     if args.row:

@@ -38,6 +38,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from mmwamim.engine import launch
+from mmwamim.errors import told_in_one_line
 
 
 @DATASETS.register_module()
@@ -226,6 +227,7 @@ def report(args: argparse.Namespace, parts: Parts) -> None:
               f'{1e3 * statistics.median(values):.2f} | {1e3 * max(values):.2f} |')
 
 
+@told_in_one_line()
 def main() -> None:
     parser = argparse.ArgumentParser(description='Measure host time outside the networks')
     parser.add_argument('config', nargs='?', default='configs/wamim/vit_b_400e.py')

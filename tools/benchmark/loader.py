@@ -17,6 +17,7 @@ import torch
 from mmengine.registry import DATASETS, init_default_scope
 
 from mmwamim.datasets.sampling import Draw
+from mmwamim.errors import told_in_one_line
 
 CROP = dict(type='mmpretrain.RandomResizedCrop', scale=224, crop_ratio_range=(0.2, 1.0),
             backend='pillow', interpolation='bicubic')
@@ -29,6 +30,7 @@ PATHS = {
 }
 
 
+@told_in_one_line()
 def main() -> None:
     parser = argparse.ArgumentParser(description='Images a second of the data path')
     parser.add_argument('folder')

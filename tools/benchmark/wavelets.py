@@ -9,6 +9,7 @@ import time
 
 import torch
 
+from mmwamim.errors import told_in_one_line
 from mmwamim.models import WaveletTargetGenerator
 from mmwamim.wavelets import wavedec2
 
@@ -23,6 +24,7 @@ def timed(call, device: str) -> float:
     return (time.perf_counter() - started) * 1e3
 
 
+@told_in_one_line()
 def main() -> None:
     parser = argparse.ArgumentParser(description='Time the wavelet transform')
     parser.add_argument('--batch', type=int, default=32)

@@ -16,9 +16,11 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from mmwamim.datasets.listing import list_images, printable
+from mmwamim.cores import granted_cores
+from mmwamim.datasets.listing import NoImages, list_images, printable
 from mmwamim.datasets.loading import UnreadableImage, read_rgb
 from mmwamim.datasets.pixels import check_range
+from mmwamim.errors import told_in_one_line
 
 NEARLY_CONSTANT = 5.  # standard deviation in grey levels: 12 bits read as 16 have 4.6 at most
 
@@ -57,22 +59,19 @@ def known(report: Path) -> dict:
     return rows
 
 
+@told_in_one_line()
 def main() -> None:
     parser = argparse.ArgumentParser(description='Find images that cannot be read')
     parser.add_argument('folder')
-    parser.add_argument('--workers', type=int, default=os.cpu_count())
+    parser.add_argument('--workers', type=int, default=granted_cores())
     parser.add_argument('--report', type=Path, default=Path('image_check.jsonl'))
     parser.add_argument('--value-range', type=float, nargs=2, metavar=('LOW', 'HIGH'),
                         help='black and white in data deeper than 8 bits')
     args = parser.parse_args()
-    try:
-        value_range = check_range(args.value_range)
-        images = list_images(args.folder)
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    value_range, images = check_range(args.value_range), list_images(args.folder)
     print(images.describe())
     if not images.paths:
-        sys.exit(f'error: no image found below {args.folder!r}')
+        raise NoImages(f'no image found below {args.folder!r}')
     paths = [str(images.root / path) for path in images.paths]
     rows = known(args.report)
 

@@ -21,6 +21,7 @@ from PIL import Image
 from mmwamim.datasets.listing import list_images, printable
 from mmwamim.datasets.loading import UnreadableImage, read_rgb
 from mmwamim.datasets.pixels import Range, check_range
+from mmwamim.errors import UserError, told_in_one_line
 from mmwamim.evaluation.robustness import CORRUPTIONS, SEVERITIES
 
 QUALITY = 85  # of the JPEG files, as in the published set
@@ -30,7 +31,7 @@ def find_images(root: Path, per_class: Optional[int]) -> List[Path]:
     """Images of every class folder, the first ``per_class`` of each, relative to ``root``.
 
     Raises:
-        ValueError: There is none, or two would get the same name.
+        UserError: There is none, or two would get the same name.
     """
     listing = list_images(root)
     print(listing.describe())
@@ -41,11 +42,11 @@ def find_images(root: Path, per_class: Optional[int]) -> List[Path]:
             continue
         other = names.setdefault(path.with_suffix(''), path)
         if other is not path:
-            raise ValueError(f'{root / other} and {root / path}: two images named {path.stem} '
+            raise UserError(f'{root / other} and {root / path}: two images named {path.stem} '
                              'would get the same file')
         classes[path.parent].append(path)
     if not classes:
-        raise ValueError(f'{str(root)!r} has no class folders with images in them')
+        raise UserError(f'{str(root)!r} has no class folders with images in them')
     if elsewhere:
         print(f'left out {elsewhere} images that do not lie at <class>/<image>')
     return [path for _, images in sorted(classes.items()) for path in images[:per_class]]
@@ -79,11 +80,11 @@ def check_settings(out: Path, settings: dict) -> None:
     """Notes how OUT is made.
 
     Raises:
-        ValueError: It was begun in another way.
+        UserError: It was begun in another way.
     """
     note = out / 'corruptions.json'
     if note.is_file() and json.loads(note.read_text()) != settings:
-        raise ValueError(f'{note} says that {str(out)!r} was made with other settings: '
+        raise UserError(f'{note} says that {str(out)!r} was made with other settings: '
                          'give another OUT')
     out.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps(settings) + '\n')
@@ -123,6 +124,7 @@ def make(root: Path, out: Path, images: Sequence[Path], size: int, seed: int,
     return written, len(unreadable)
 
 
+@told_in_one_line()
 def main(arguments: Optional[Sequence[str]] = None) -> None:
     parser = argparse.ArgumentParser(description='Make a small ImageNet-C')
     parser.add_argument('images', help='folder with <class>/<image>; for ImageNet, its val')
@@ -136,20 +138,18 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     try:
         import imagecorruptions  # noqa: F401
     except ImportError:
-        sys.exit('error: imagecorruptions is missing: pip install -r requirements/tests.txt')
+        raise UserError('imagecorruptions is missing: pip install -r requirements/tests.txt'
+                        ) from None
     if args.size < 32 or args.per_class is not None and args.per_class < 1:
-        sys.exit('error: --size must be at least 32 and --per-class at least 1')
-    try:
-        images = find_images(Path(args.images), args.per_class)
-        value_range = check_range(args.value_range)
-        settings = dict(seed=args.seed, size=args.size)
-        if value_range is not None:
-            settings['value_range'] = list(value_range)
-        check_settings(Path(args.out), settings)
-        written, unreadable = make(Path(args.images), Path(args.out), images, args.size, args.seed,
-                                   value_range)
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+        raise UserError('--size must be at least 32 and --per-class at least 1')
+    images = find_images(Path(args.images), args.per_class)
+    value_range = check_range(args.value_range)
+    settings = dict(seed=args.seed, size=args.size)
+    if value_range is not None:
+        settings['value_range'] = list(value_range)
+    check_settings(Path(args.out), settings)
+    written, unreadable = make(Path(args.images), Path(args.out), images, args.size, args.seed,
+                               value_range)
     print(f'{written} files written to {args.out}, {len(images) - unreadable} images in each '
           f'folder, {unreadable} unreadable')
     if unreadable:

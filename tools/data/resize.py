@@ -22,11 +22,14 @@ from typing import List, Optional, Tuple
 
 from PIL import Image
 
-from mmwamim.datasets.listing import list_images, printable
+from mmwamim.cores import granted_cores
+from mmwamim.datasets.listing import NoImages, list_images, printable
 from mmwamim.datasets.loading import UnreadableImage, read_rgb
 from mmwamim.datasets.pixels import Range, check_range, orientation
+from mmwamim.errors import UserError, told_in_one_line
 
 JPEG_ENDINGS = ('.jpg', '.jpeg')
+NOTE = '.resize.json'  # behind the name of a folder that was made here, beside it
 
 
 def target_name(relative: Path) -> Path:
@@ -83,20 +86,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('target', type=Path)
     parser.add_argument('--short', type=int, default=256, help='short side in pixels')
     parser.add_argument('--quality', type=int, default=85, help='of the JPEG files, 1 to 95')
-    parser.add_argument('--workers', type=int, default=os.cpu_count())
+    parser.add_argument('--workers', type=int, default=granted_cores())
     parser.add_argument('--value-range', type=float, nargs=2, metavar=('LOW', 'HIGH'),
                         help='black and white in data deeper than 8 bits')
     args = parser.parse_args()
     if not args.source.is_dir():
-        sys.exit(f'error: {str(args.source)!r} is not a folder')
+        raise NoImages(f'{str(args.source)!r} is not a folder')
     if args.source.resolve() == args.target.resolve():
-        sys.exit('error: the two folders must differ')
+        raise UserError('the two folders must differ')
     if args.short < 1 or not 1 <= args.quality <= 95:
-        sys.exit('error: --short must be at least 1 and --quality from 1 to 95')
-    try:
-        args.value_range = check_range(args.value_range)
-    except ValueError as error:
-        sys.exit(f'error: {error}')
+        raise UserError('--short must be at least 1 and --quality from 1 to 95')
+    args.value_range = check_range(args.value_range)
     return args
 
 
@@ -104,18 +104,20 @@ def find_images(source: Path, target: Path) -> List[Path]:
     """The images below a folder, relative to it, without what earlier runs wrote.
 
     Raises:
-        ValueError: There is none, or two would get the same name.
+        UserError: There is none, or two would get the same name.
     """
-    listing = list_images(source, without=[target])
+    earlier = [note.with_name(note.name.removesuffix(NOTE)) for note in source.glob(f'*{NOTE}')]
+    listing = list_images(source, without=[target, *earlier])
     print(listing.describe(), flush=True)
     images, names = [Path(path) for path in listing.paths], {}
     if not images:
-        raise ValueError(f'no image below {str(source)!r}')
+        raise NoImages(f'no image below {printable(source)!r}')
     for image in images:
         other = names.setdefault(target_name(image), image)
         if other is not image:
-            raise ValueError(f'{source / other} and {source / image} would get the same name, '
-                             f'{target_name(image)}: rename one of them')
+            raise UserError(printable(
+                f'{source / other} and {source / image} would get the same name, '
+                f'{target_name(image)}: rename one of them'))
     return images
 
 
@@ -123,27 +125,25 @@ def check_settings(args: argparse.Namespace) -> None:
     """Notes how the target is made.
 
     Raises:
-        ValueError: It was begun in another way.
+        UserError: It was begun in another way.
     """
     settings = dict(short=args.short, quality=args.quality, source=str(args.source.resolve()))
     if args.value_range is not None:
         settings['value_range'] = list(args.value_range)
     target = args.target.resolve()
-    note = target.with_name(f'{target.name}.resize.json')
+    note = target.with_name(target.name + NOTE)
     if note.is_file() and json.loads(note.read_text()) != settings:
-        raise ValueError(f'{note} says that {str(args.target)!r} was made with other settings, '
-                         f'{note.read_text().strip()}: give another folder')
+        raise UserError(f'{note} says that {str(args.target)!r} was made with other settings, '
+                        f'{note.read_text().strip()}: give another folder')
     target.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps(settings) + '\n')
 
 
+@told_in_one_line()
 def main() -> None:
     args = parse_args()
-    try:
-        images = find_images(args.source, args.target)
-        check_settings(args)
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {printable(error)}')
+    images = find_images(args.source, args.target)
+    check_settings(args)
     work = partial(convert, source=args.source, target=args.target, short=args.short,
                    quality=args.quality, value_range=args.value_range)
     started, wrong = time.time(), 0

@@ -16,6 +16,7 @@ from .reading import read_header
 
 PREEMPTED_NAME = 'preempted.pth'
 PATTERNS = ('epoch_*.pth', 'iter_*.pth', PREEMPTED_NAME)
+NEEDED = ('meta', 'optimizer', 'message_hub')  # in a file of another name that a run can go on from
 
 
 class RunName(NamedTuple):
@@ -77,38 +78,56 @@ def progress_of(header: dict) -> Optional[Tuple[float, float]]:
 
 
 def list_checkpoints(work_dir: Union[str, Path], report: bool = True) -> List[Found]:
-    """Every readable checkpoint of a work directory, the oldest first.
+    """Every readable checkpoint of a work directory that a run can go on from, the oldest first:
+    by its name, or, where it was renamed, by what is in it.
 
     Args:
         work_dir: The directory; it need not be there.
         report: Whether to say which ones are damaged.
     """
     found = []
-    for path in sorted(path for pattern in PATTERNS for path in Path(work_dir).glob(pattern)):
+    for path in sorted(Path(work_dir).glob('*.pth')):
+        if path.name.startswith('.'):  # not complete yet
+            continue
+        usual = any(path.match(pattern) for pattern in PATTERNS)
         number = re.search(r'(\d+)\.pth$', path.name)
         named = (float(number[1]) if number else -1., 0.)  # where the file itself does not say
         try:
             header = read_header(path)
-            found.append(Found(progress_of(header) or named, path, _run(header)))
+            progress = progress_of(header)
+            if usual or progress and all(field in header for field in NEEDED):
+                found.append(Found(progress or named, path, _run(header)))
         except UserError:
+            if not usual:
+                continue
             problem = None if zipfile.is_zipfile(path) else damage(path)
             if problem is None:  # whole, but with more than data: refused when it is read
                 found.append(Found(named, path, RunName()))
             elif report:
                 _say(f'{path} is damaged ({problem}): taking the one before it')
-    return sorted(found, key=lambda one: (*one.progress, one.path.name != PREEMPTED_NAME))
+    return sorted(found, key=_order)
 
 
-def latest_checkpoint(work_dir: Union[str, Path]) -> Optional[Path]:
+def _order(one: Found) -> tuple:
+    return (*one.progress, one.path.name != PREEMPTED_NAME)
+
+
+def latest_checkpoint(work_dir: Union[str, Path], *others: Union[str, Path]) -> Optional[Path]:
     """The furthest undamaged checkpoint of the run that was started last, or None.
 
     Damaged ones, and those of other runs in the same directory, are reported.
+
+    Args:
+        work_dir: The work directory.
+        *others: More directories with checkpoints of the run (``default_hooks.checkpoint.out_dir``
+            of a config).
     """
+    folders = list(dict.fromkeys(map(Path, (work_dir, *others))))
     if is_first():
-        for rest in Path(work_dir).glob('.*.pth.*'):  # of a kill during writing
-            rest.unlink(missing_ok=True)
+        for rest in (rest for folder in folders for rest in folder.glob('.*.pth.*')):
+            rest.unlink(missing_ok=True)  # of a kill during writing
     runs: Dict[RunName, List[Found]] = {}
-    for one in list_checkpoints(work_dir):
+    for one in sorted((one for folder in folders for one in list_checkpoints(folder)), key=_order):
         runs.setdefault(one.run, []).append(one)
     if not runs:
         return None
@@ -124,6 +143,13 @@ def latest_checkpoint(work_dir: Union[str, Path]) -> Optional[Path]:
             return one.path
         _say(f'{one.path} is damaged ({problem}): taking the one before it')
     return None
+
+
+def last_of_run(work_dir: Union[str, Path], run: Optional[str]) -> Optional[Path]:
+    """The furthest undamaged checkpoint of one run, by its id, in a directory of perhaps several.
+    """
+    mine = [one.path for one in list_checkpoints(work_dir, report=False) if one.run.id == run]
+    return next((path for path in reversed(mine) if damage(path) is None), None)
 
 
 def is_first() -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
-from mmwamim.errors import UserError
+from mmwamim.errors import MissingFile, UserError
 
 _STATISTICS = ('min', 'max', 'current', 'mean')
 
@@ -24,11 +24,11 @@ def read_checkpoint(path: Union[str, Path]) -> dict:
     Only tensors, numbers, containers and MMEngine's log histories are unpickled.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        MissingFile: There is no such file.
         UserError: The file is not a checkpoint of this kind, or holds anything else.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f'there is no checkpoint {str(path)!r}')
+        raise MissingFile(f'there is no checkpoint {str(path)!r}')
     checkpoint = _load(path)
     if not isinstance(checkpoint, dict) or 'state_dict' not in checkpoint:
         raise UserError(f'{str(path)!r} has no state_dict: give epoch_N.pth or encoder.pth')
@@ -64,12 +64,12 @@ def check_safe(path: str, place: str) -> None:
         place: The field of the config that names it, for the message.
 
     Raises:
-        FileNotFoundError: There is no such file; an address is not a file.
+        MissingFile: There is no such file; an address is not a file.
         UserError: The file holds more than data.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f'{place}.checkpoint: there is no file {path!r}'
-                                + ('; download it first' if '://' in path else ''))
+        raise MissingFile(f'{place}.checkpoint: there is no file {path!r}'
+                          + ('; download it first' if '://' in path else ''))
     try:
         torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:

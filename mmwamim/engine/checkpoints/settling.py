@@ -1,6 +1,6 @@
 """Which files a run will load, settled and read safely before it starts."""
 from pathlib import Path
-from typing import Iterator, Optional, Tuple
+from typing import Iterator, List, Optional, Tuple
 
 from mmengine.config import Config
 
@@ -56,17 +56,28 @@ def _pretrained(place: str, value) -> Iterator[Tuple[str, str]]:
             yield from _pretrained(f'{place}.{index}', below)
 
 
+def _own_folder(cfg: Config) -> List[Path]:
+    """Where a run writes its checkpoints if that is not the work directory."""
+    folder = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('out_dir')
+    return [Path(folder) / Path(cfg.work_dir).absolute().name] if folder else []
+
+
 def _find_checkpoint(cfg: Config, checkpoint: Optional[str]) -> None:
     if checkpoint is None:
         return
     if checkpoint == 'auto':
-        found = latest_checkpoint(cfg.work_dir)
+        found = latest_checkpoint(cfg.work_dir, *_own_folder(cfg))
         cfg.resume = found is not None
         if found is not None:
             cfg.load_from = str(found)
         elif is_first():
             print(f'no checkpoint in {cfg.work_dir}: starting from the beginning')
         return
+    if Path(checkpoint).is_dir():  # the work directory of a run, whose last one is meant
+        found = latest_checkpoint(checkpoint)
+        if found is None:
+            raise UserError(f'cannot resume from {checkpoint}: no checkpoint is in this folder')
+        checkpoint = str(found)
     problem = damage(checkpoint) if Path(checkpoint).is_file() else 'there is no such file'
     if problem is not None:
         raise UserError(f'cannot resume from {checkpoint}: {problem}')

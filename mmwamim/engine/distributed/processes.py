@@ -11,7 +11,8 @@ from mmengine.config import Config
 
 from mmwamim.errors import UserError
 
-from .workers import LOADERS, settle_workers
+from ..loaders import LOADERS, add_hook
+from .workers import settle_workers
 
 FIRST_PORT, PORTS = 20000, 20000  # below those that the system gives away
 
@@ -83,7 +84,7 @@ def settle_processes(cfg: Config, launcher: str) -> None:
                             f'{torch.cuda.device_count()} GPUs')
         return
     cfg.env_cfg.dist_cfg = dict(backend='gloo')
-    cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='mmwamim.CPUHook')]
+    add_hook(cfg, dict(type='mmwamim.CPUHook'))
     _replace_type(cfg.model, 'SyncBN', 'BN')  # there is none for the CPU
     for name in LOADERS:
         if cfg.get(name):

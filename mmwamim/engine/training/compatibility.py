@@ -70,13 +70,13 @@ def _with_fields(what: str, differ: List[Change], places: tuple) -> str:
 
 
 def _compare(state: Dict[str, Tensor], model: nn.Module) -> str:
-    """How the parameters of a checkpoint and of a model differ, in words."""
+    """How the parameters and buffers of a checkpoint and of a model differ, in words."""
     state = {name.removeprefix('module.'): value for name, value in state.items()}
     ours, known = dict(model.named_parameters()), model.state_dict()
     missing = [name for name in ours if name in known and name not in state]
     left_over = [name for name in state if name not in known]
     reshaped = [f'{name} {tuple(state[name].shape)} instead of {tuple(value.shape)}'
-                for name, value in ours.items()
+                for name, value in known.items()
                 if name in state and state[name].shape != value.shape]
     return '; '.join(
         f'{len(names)} parameters {kind} ({", ".join(names[:3])}{", ..." if names[3:] else ""})'

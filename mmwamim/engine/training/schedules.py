@@ -1,5 +1,6 @@
 """Schedules of today's config at a point of the run, as if it had been reached with them."""
 import warnings
+from copy import copy
 from types import SimpleNamespace
 from typing import List, Tuple
 
@@ -50,10 +51,38 @@ def play(schedulers: List[_ParamScheduler], wrapper: OptimWrapper, epochs: int, 
         scheduler._last_value = [scheduler._last_value[kind] for kind in kind_of]
 
 
-def _step(schedulers: List[_ParamScheduler], epochs: int, steps: int, steps_an_epoch: int) -> None:
+def last_rate(schedulers: List[_ParamScheduler], wrapper: OptimWrapper, start: int, steps: int,
+              steps_an_epoch: int) -> float:
+    """The highest learning rate of any parameter in the last step of a run.
+
+    Args:
+        schedulers: At step ``start``; they stay there.
+        wrapper: Their optimizer, which is left as it is.
+        start: Steps that are done.
+        steps: Steps of the run in all.
+        steps_an_epoch: Steps of one epoch.
+    """
+    rates = [group['lr'] for group in wrapper.optimizer.param_groups]
+    fastest = rates.index(max(rates))
+    stand_in = SimpleNamespace(param_groups=[dict(wrapper.param_groups[fastest])],
+                               step=wrapper.optimizer.step, _global_step=0)
+    alone = []
+    for scheduler in schedulers:
+        if scheduler.param_name == 'lr':
+            alone.append(copy(scheduler))
+            alone[-1].optimizer = stand_in
+            alone[-1].base_values = [scheduler.base_values[fastest]]
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        _step(alone, steps, steps - 1, steps_an_epoch, start)
+    return stand_in.param_groups[0]['lr']
+
+
+def _step(schedulers: List[_ParamScheduler], epochs: int, steps: int, steps_an_epoch: int,
+          start: int = 0) -> None:
     each_step = [scheduler for scheduler in schedulers if not scheduler.by_epoch]
     each_epoch = [scheduler for scheduler in schedulers if scheduler.by_epoch]
-    for done in range(1, steps + 1):
+    for done in range(start + 1, steps + 1):
         for scheduler in each_step:
             scheduler.step()
         if done % steps_an_epoch == 0 and done // steps_an_epoch <= epochs:

@@ -1,7 +1,7 @@
 """What a run says at its start: every figure from the objects that it trains with."""
 import subprocess
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, Optional, Tuple
 
 import mmengine
 import mmpretrain
@@ -9,17 +9,18 @@ import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapperDict
+from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from mmpretrain.models import BaseSelfSupervisor, ImageClassifier
 from torch import nn
 
 from mmwamim.errors import UserError
-from mmwamim.evaluation.features import image_side
+from mmwamim.evaluation.features import image_size
 from mmwamim.registry import HOOKS
 from mmwamim.version import __version__
 
 from .progress import Layout
+from .schedules import last_rate
 
 
 @HOOKS.register_module()
@@ -32,9 +33,6 @@ class RunSummaryHook(Hook):
     """
 
     priority = 'VERY_LOW'
-
-    def before_run(self, runner: Runner) -> None:
-        _scale_base_rate(runner)
 
     def before_train(self, runner: Runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
@@ -61,8 +59,7 @@ def summary(runner: Runner, model: nn.Module) -> Dict[str, object]:
         'batch': f'{layout.images_a_step * layout.accumulation} = {batch}',
         'learning rate': _describe_rate(runner, layout.images_a_step * layout.accumulation),
         'length': _describe_length(runner, layout),
-        'precision': f'{getattr(wrapper, "cast_dtype", None) or torch.float32} on {device}'
-                     .replace('torch.', ''),
+        'precision': f'{_precision(wrapper, device)} on {device}'.replace('torch.', ''),
         'seed': runner.seed,
         'versions': f'mmwamim {__version__}{_commit()}, torch {torch.__version__}, mmengine '
                     f'{mmengine.__version__}, mmpretrain {mmpretrain.__version__}',
@@ -71,21 +68,34 @@ def summary(runner: Runner, model: nn.Module) -> Dict[str, object]:
     }
 
 
+def _precision(wrapper: OptimWrapper, device: str) -> torch.dtype:
+    """That of the networks' products and convolutions."""
+    dtype = getattr(wrapper, 'cast_dtype', None)
+    if dtype is None and isinstance(wrapper, AmpOptimWrapper):  # autocast's own
+        return torch.get_autocast_dtype(device)
+    return dtype or torch.float32
+
+
 def _describe_encoder(model: nn.Module) -> str:
-    encoder = model.backbone
+    encoder = getattr(model, 'backbone', model)
     size = sum(parameter.numel() for parameter in encoder.parameters())
     text = f'{type(encoder).__name__}, {size / 1e6:.1f} M parameters'
     trained = sum(parameter.numel() for parameter in encoder.parameters()
                   if parameter.requires_grad)
     if not trained:
         text += ', frozen'
-    return text if _side(encoder) is None else f'{text}, for images of {_side(encoder)} pixels'
+    size = _size(encoder)
+    if size is None:
+        return text
+    side = f'{size[0]} pixels' if size[0] == size[1] else f'{size[0]} x {size[1]} pixels'
+    return f'{text}, for images of {side}'
 
 
-def _side(encoder: nn.Module) -> Optional[int]:
+def _size(encoder: nn.Module) -> Optional[Tuple[int, int]]:
+    """(H, W) of the images that an encoder was built for; None if it does not say."""
     try:
-        return image_side(encoder)
-    except AttributeError:  # of another package, which does not say
+        return image_size(encoder)
+    except AttributeError:  # of another package
         return None
 
 
@@ -109,7 +119,7 @@ def _describe_length(runner: Runner, layout: Layout) -> str:
 
 def _describe_rate(runner: Runner, batch: int) -> str:
     """The highest rate of any parameter, the base rate it follows from (per 256 images), that of
-    the slowest parameters where it differs, and what the schedules end with."""
+    the slowest parameters where it differs, and that of the last step."""
     if isinstance(runner.optim_wrapper, OptimWrapperDict):
         return 'of several optimizers'
     rates = [group.get('initial_lr', group['lr'])
@@ -118,56 +128,30 @@ def _describe_rate(runner: Runner, batch: int) -> str:
     text = f'{peak:.3g} at its peak = {peak * 256 / batch:.3g} x {batch} / 256'
     if low < peak:
         text += f' ({low:.3g} in the slowest layers)'
-    last = _last_rate(runner.param_schedulers or [], peak)
-    return text if last is None else f'{text}, {last:.3g} at its end'
+    last = _last_rate(runner)
+    return text if last is None else f'{text}, {last:.3g} in the last step'
 
 
-def _last_rate(schedulers: List, peak: float) -> Optional[float]:
-    """The rate after the last step; None for a schedule that is not known here."""
-    rate = peak
-    for scheduler in sorted((s for s in schedulers if s.param_name == 'lr'), key=lambda s: s.end):
-        kind = type(scheduler).__name__
-        if kind.startswith(('Cosine', 'Poly')) and 'Restart' not in kind:
-            ratio = getattr(scheduler, 'eta_min_ratio', None)
-            rate = scheduler.eta_min if ratio is None else peak * ratio
-        elif kind.startswith('Linear'):
-            rate *= scheduler.end_factor
-        elif kind.startswith('MultiStep'):
-            times = sum(count for step, count in scheduler.milestones.items()
-                        if step < scheduler.end - scheduler.begin)
-            rate *= scheduler.gamma**times
-        elif not kind.startswith('Constant'):
-            return None
-    return rate
-
-
-def _scale_base_rate(runner: Runner) -> None:
-    """Scales the rate that is logged as ``base_lr``, which MMEngine leaves out."""
-    scaling, wrapper = runner.auto_scale_lr or {}, runner.optim_wrapper
-    base = getattr(wrapper, 'base_param_settings', None)
-    if not scaling.get('enable') or base is None or isinstance(runner._train_loop, dict):
-        return
-    ratio = Layout.of(runner).images_a_step / scaling['base_batch_size']
-    for name in ('lr', 'initial_lr'):
-        if name in base:
-            base[name] *= ratio
-    for scheduler in runner.param_schedulers or []:
-        if scheduler.param_name == 'lr':
-            scheduler.base_values[-1] *= ratio
+def _last_rate(runner: Runner) -> Optional[float]:
+    """The rate of the last step; None where it follows from validations."""
+    schedulers = runner.param_schedulers or []
+    if any(getattr(scheduler, 'need_val_args', False) for scheduler in schedulers):
+        return None
+    epoch = len(runner.train_dataloader) if Layout.of(runner).counts == 'epochs' \
+        else runner.max_iters  # which is one epoch, as MMEngine sees it
+    return last_rate(schedulers, runner.optim_wrapper, runner.iter, runner.max_iters, epoch)
 
 
 def _check_first_images(model: nn.Module) -> None:
     """Looks at the size of the first images that the encoder gets, then at no other."""
     encoder = getattr(model, 'backbone', None)
-    side = _side(encoder) if isinstance(model, (BaseSelfSupervisor, ImageClassifier)) else None
-    if side is None or getattr(encoder, 'pos_embed', None) is None:
+    known = _size(encoder) if isinstance(model, (BaseSelfSupervisor, ImageClassifier)) else None
+    if known is None or getattr(encoder, 'pos_embed', None) is None:
         return
 
     def look(module: nn.Module, arguments: tuple) -> None:
         handle.remove()
         size = tuple(arguments[0].shape[-2:]) if arguments and torch.is_tensor(arguments[0]) else ()
-        known = getattr(module, 'img_size', side)
-        known = (known, known) if isinstance(known, int) else tuple(known)
         if size and size != known:
             raise UserError(
                 f'model.backbone.img_size is {known[0]} x {known[1]}, but the pipeline makes '

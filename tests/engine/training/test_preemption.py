@@ -8,10 +8,11 @@ import torch
 from mmengine.hooks import Hook
 from torch.utils.data import DataLoader
 
-from mmwamim.engine.training.preemption import REASON_NAME, deaf
+from mmwamim.engine.checkpoints import read_header
+from mmwamim.engine.training.preemption import REASON_NAME, StopRequest, deaf
 from mmwamim.errors import PREEMPTED, Preempted, told_in_one_line
 from tests.faults.kill_and_resume import same
-from tests.runs import FINETUNE, make_classes, prepare, record
+from tests.runs import FINETUNE, PRETRAIN, make_classes, make_images, prepare, record
 
 
 class Slow(torch.utils.data.Dataset):
@@ -40,6 +41,20 @@ def test_workers_take_no_part_in_the_signals_but_leave_with_their_parent():
         worker.terminate()  # from here: their parent
         worker.join(10)
         assert worker.exitcode == 0
+
+
+def test_asked_before_the_first_step_and_again(tmp_path):
+    """It stops after that step, once; the first signal is the reason."""
+    images = make_images(tmp_path / 'images', 8, 80)
+    runner = prepare(PRETRAIN, images, tmp_path / 'w', '--epochs', 2, '--batch-size', 4)
+    StopRequest.listen()
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGTERM):
+        os.kill(os.getpid(), number)
+    with pytest.raises(Preempted):
+        runner.train()
+    saved = read_header(tmp_path / 'w/preempted.pth')['meta']
+    assert (saved['epoch'], saved['iter']) == (0, 1)
+    assert (tmp_path / 'w' / REASON_NAME).read_text() == 'SIGTERM\n'
 
 
 class AskInValidation(Hook):

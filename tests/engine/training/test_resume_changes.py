@@ -53,6 +53,27 @@ def test_a_new_rate_and_other_settings_are_taken(images, halfway, tmp_path):
     assert 'optim_wrapper.clip_grad.max_norm: (not set) -> 0.5' in log
 
 
+def test_schedule_accumulation_masks_and_an_average_are_taken(images, halfway, tmp_path):
+    """A warm-up of two epochs, two steps an update, other masks, and a moving average."""
+    fields = ['param_scheduler.0.end=50', 'param_scheduler.1.begin=50',
+              'param_scheduler.1.T_max=50', 'optim_wrapper.accumulative_counts=2',
+              'model.mask_ratio=0.5', 'custom_hooks.3.type=EMAHook', 'custom_hooks.3.momentum=0.1']
+    options = ['--epochs', 4, '--batch-size', 4]
+    fresh = record(PRETRAIN, images, tmp_path / 'fresh', *options, fields=fields)
+    resumed = record(PRETRAIN, images, tmp_path / 'work', *options, '--resume', halfway[0],
+                     fields=fields)
+    assert resumed.steps == fresh.steps[6:] and resumed.rates == fresh.rates[6:]
+    assert 0 < resumed.rates[0][0] < resumed.rates[1][0]  # still in the warm-up
+    assert resumed.runner.model.mask_ratio == 0.5
+    assert resumed.runner.optim_wrapper._accumulative_counts == 2
+    log = said(tmp_path / 'work')
+    for line in ('param_scheduler.0.end: ', 'param_scheduler.1.begin: ', 'model.mask_ratio: ',
+                 'optim_wrapper.accumulative_counts: (not set) -> 2'):
+        assert line in log
+    assert 'the moving average begins with the weights of the checkpoint, which has none' in log
+    assert 'ema_state_dict' in read_checkpoint(tmp_path / 'work/epoch_4.pth')
+
+
 class FirstMoments(Hook):
     """The optimizer's state before the first step."""
 

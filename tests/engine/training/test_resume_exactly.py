@@ -10,6 +10,7 @@ from tests.runs import (
     LINEAR,
     PRETRAIN,
     SEGMENT,
+    STOCK,
     make_classes,
     make_images,
     record,
@@ -62,6 +63,12 @@ def test_accumulated_gradients(tmp_path, stop_after):
                     stop_after=stop_after, last='epoch_2.pth',
                     fields=['optim_wrapper.accumulative_counts=4'])
     assert rest.steps[0][2] == stop_after // 4 * 4
+
+
+def test_a_config_of_mmpretrain(classes, tmp_path):
+    """Its loop, sampler, checkpoints and hooks: ours take their places."""
+    check(FINETUNE, classes, tmp_path, '--epochs', 2, '--batch-size', 5, stop_after=4,
+          last='epoch_2.pth', fields=STOCK)
 
 
 def test_averaged_weights(classes, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmwamim.engine import hooks
 from mmwamim.engine.checkpoints import read_checkpoint
@@ -46,7 +47,7 @@ def test_the_base_rate_is_right_for_every_batch(images, tmp_path, batch, counts,
         'optim_wrapper.optimizer.lr=1.6e-3', 'auto_scale_lr.base_batch_size=2048',
         f'auto_scale_lr.enable={scaled}', f'optim_wrapper.accumulative_counts={counts}'])
     said, length, encoder = lines(tmp_path, 'learning rate', 'length', 'encoder')
-    assert said == f'{rate}, 0 at its end'
+    assert said == f'{rate}, {seen.rates[-1][0]:.3g} in the last step'
     assert max(seen.rates[0]) == pytest.approx(float(rate.split()[0]), rel=5e-3)
     assert length == f'1 epochs of {12 // batch} steps'
     assert encoder.endswith('for images of 64 pixels')
@@ -55,12 +56,21 @@ def test_the_base_rate_is_right_for_every_batch(images, tmp_path, batch, counts,
     assert f'"base_lr": {seen.rates[0][0]!r}' in row
 
 
+def test_a_run_that_is_shorter_than_its_schedule(images, tmp_path):
+    """It ends in the warm-up, and says what the last step has."""
+    seen = record(PRETRAIN, images, tmp_path, '--batch-size', 4,
+                  fields=['train_cfg.max_epochs=1', 'auto_scale_lr.enable=False'])
+    said, length = lines(tmp_path, 'learning rate', 'length')
+    assert length == '1 epochs of 3 steps' and max(seen.rates[-1]) < 1e-4
+    assert said.endswith(f'{seen.rates[-1][0]:.3g} in the last step')
+
+
 def test_layers_of_their_own_rates(tmp_path):
     data = make_classes(tmp_path / 'data', 2, 6)
-    record(FINETUNE, data, tmp_path / 'w', '--epochs', 1, '--batch-size', 4)
+    seen = record(FINETUNE, data, tmp_path / 'w', '--epochs', 1, '--batch-size', 4)
     said, = lines(tmp_path / 'w', 'learning rate')  # 0.8 ** 3 below two layers
-    assert said == '0.001 at its peak = 0.064 x 4 / 256 (0.000512 in the slowest layers), 0 at ' \
-        'its end'
+    assert said == '0.001 at its peak = 0.064 x 4 / 256 (0.000512 in the slowest layers), ' \
+        f'{max(seen.rates[-1]):.3g} in the last step'
 
 
 def test_runs_that_count_steps(tmp_path):
@@ -89,13 +99,15 @@ def test_other_images_than_the_encoder_is_for(images, tmp_path, config, field):
 
 def test_commands_can_be_pasted_whatever_is_in_the_paths(images, tmp_path):
     work = tmp_path / "it's a run"
-    record(PRETRAIN, images, work, '--epochs', 1, '--batch-size', 4)
+    seen = record(PRETRAIN, images, work, '--epochs', 1, '--batch-size', 4)
     log = next(work.glob('*/*.log')).read_text()
     printed = [shlex.split(line) for line in log.splitlines() if line.startswith('    python')]
     assert printed == [
         ['python', 'tools/analysis/plot_log.py', str(work)],
-        ['python', 'tools/analysis/show_reconstruction.py', str(ROOT / PRETRAIN),
+        ['python', 'tools/analysis/show_reconstruction.py', str(work / 'vit_tiny_pretrain.py'),
          str(work / 'epoch_1.pth'), 'IMAGES']]
+    # The config there has what the command line changed.
+    assert Config.fromfile(printed[1][2]).model == seen.runner.cfg.model
     settings = next(line for line in log.split('The encoder alone')[1].splitlines()
                     if line.startswith('    init_cfg='))
     assert eval(settings.split('init_cfg=')[1])['checkpoint'] == str(work / 'encoder.pth')

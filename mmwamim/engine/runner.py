@@ -1,0 +1,43 @@
+"""The runner of tools/train.py."""
+from typing import Optional
+
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from mmwamim.errors import UserError
+
+
+class TrainingRunner(Runner):
+    """MMEngine's Runner, whose learning rates follow the images of an update."""
+
+    def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: Optional[dict] = None) -> None:
+        """Multiplies every learning rate by the images of an update / ``base_batch_size``.
+
+        These are batch x processes x accumulated steps. MMEngine forgets the last factor, and the
+        rate that is logged as ``base_lr``.
+
+        Args:
+            optim_wrapper: Built, without schedulers yet.
+            auto_scale_lr: ``dict(enable=True, base_batch_size=N)``, or nothing.
+
+        Raises:
+            UserError: ``base_batch_size`` is missing or not positive.
+        """
+        if not (auto_scale_lr or {}).get('enable', False):
+            return
+        base = auto_scale_lr.get('base_batch_size')
+        if not isinstance(base, (int, float)) or base <= 0:
+            raise UserError('auto_scale_lr.base_batch_size must be the batch that the learning '
+                            f'rate is given for, not {base!r}')
+        loader = self._train_dataloader
+        batch = loader.batch_size if isinstance(loader, DataLoader) else loader['batch_size']
+        wrappers = list(optim_wrapper.values()) if isinstance(optim_wrapper, OptimWrapperDict) \
+            else [optim_wrapper]
+        for wrapper in wrappers:
+            images = batch * self.world_size * wrapper._accumulative_counts
+            self.logger.info(f'Learning rates are given for {base} images an update, which has '
+                             f'{images}: multiplied by {images / base:.4g}')
+            for settings in (*wrapper.optimizer.param_groups, wrapper.base_param_settings or {}):
+                if 'lr' in settings:
+                    settings['lr'] *= images / base

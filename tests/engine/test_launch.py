@@ -1,0 +1,92 @@
+"""What the command line and the config become before a run is built."""
+import sys
+
+import pytest
+from mmengine.config import Config
+
+from mmwamim.engine.launch import read_config, settle_length, settle_loop, settle_precision
+from mmwamim.errors import MissingFile, UserError
+from tests.runs import FINETUNE, PRETRAIN, QUIET, ROOT, TINY, make_classes, make_images
+from tests.tools.test_robustness import load_tool
+
+
+@pytest.mark.parametrize('loop, name, sampler', [
+    (dict(by_epoch=True, max_epochs=3, val_interval=1), 'TrainLoop', 'Sampler'),
+    (dict(type='EpochBasedTrainLoop', max_epochs=3), 'TrainLoop', 'Sampler'),
+    (dict(type='mmengine.IterBasedTrainLoop', max_iters=9), 'IterLoop', 'Stream'),
+    (dict(by_epoch=False, max_iters=9), 'IterLoop', 'Stream')])
+def test_configs_of_other_projects_get_loops_and_hooks_that_can_stop(loop, name, sampler):
+    """Without PreemptionHook, for one, a run would not end when it is asked to."""
+    cfg = Config(dict(
+        train_cfg=dict(loop),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=5)),
+        train_dataloader=dict(sampler=dict(type='DefaultSampler', shuffle=True),
+                              batch_sampler=dict(type='mmdet.AspectRatioBatchSampler'))))
+    for _ in range(2):
+        settle_loop(cfg)
+    rest = {field: value for field, value in loop.items() if field not in ('type', 'by_epoch')}
+    assert cfg.train_cfg == dict(rest, type=f'mmwamim.Resumable{name}')
+    assert cfg.train_dataloader.sampler == dict(
+        type=f'mmwamim.Resumable{sampler}', shuffle=True, seed=None)
+    if sampler == 'Sampler':
+        assert cfg.train_dataloader.batch_sampler == dict(
+            type='mmwamim.ResumableBatches', batches=dict(type='mmdet.AspectRatioBatchSampler'))
+    assert cfg.default_hooks.checkpoint == dict(type='mmwamim.AtomicCheckpointHook', interval=5)
+    assert [hook.type for hook in cfg.custom_hooks] == [
+        'mmwamim.RunSummaryHook', 'mmwamim.ResumeHook', 'mmwamim.PreemptionHook']
+
+
+def test_loops_of_ones_own_are_left_alone():
+    loop = dict(type='MyLoop', max_epochs=3)
+    cfg = Config(dict(train_cfg=dict(loop), train_dataloader=dict(sampler=dict(
+        type='DefaultSampler'))))
+    settle_loop(cfg)
+    assert cfg.train_cfg == loop and cfg.train_dataloader.sampler.type == 'DefaultSampler'
+
+
+@pytest.mark.parametrize('config', [PRETRAIN, FINETUNE])
+def test_the_config_that_a_run_leaves_starts_the_same_run(config, tmp_path, monkeypatch):
+    """Nothing that was settled is settled a second time."""
+    script = load_tool('tools/train.py')
+    data = make_images(tmp_path / 'data', 4) if config == PRETRAIN else make_classes(
+        tmp_path / 'data', 2, 4)
+
+    def build(path, *options):
+        more = [] if config == PRETRAIN else ['--pretrained', 'none']
+        monkeypatch.setattr(sys, 'argv', [
+            'train.py', str(path), '--work-dir', str(tmp_path / 'w'), '--auto-scale-lr', *more,
+            *options])
+        return script.build_config(script.parse_args())
+
+    cfg = build(ROOT / config, '--data', str(data), '--batch-size', '2', '--cfg-options',
+                *TINY[config], *QUIET, 'optim_wrapper.accumulative_counts=2',
+                'auto_scale_lr.base_batch_size=64')
+    cfg.dump(tmp_path / 'left.py')
+    again = build(tmp_path / 'left.py')
+    assert again.to_dict() == cfg.to_dict()
+    assert again.auto_scale_lr.base_batch_size == 64
+
+
+def test_configs_that_cannot_be_read(tmp_path):
+    with pytest.raises(MissingFile, match="there is no config 'no.py'"):
+        read_config('no.py')
+    for text, message in (('x = (', 'SyntaxError'), ("_base_ = ['no.py']", 'no.py'),
+                          ('x = 1 / 0', 'ZeroDivisionError')):
+        (tmp_path / 'x.py').write_text(text)
+        with pytest.raises(UserError, match=f'x.py cannot be read as a config: .*{message}'):
+            read_config(tmp_path / 'x.py')
+    (tmp_path / 'x.py').write_text("steps = [dict(type='a')]")
+    with pytest.raises(UserError, match='--cfg-options does not fit .*x.py'):
+        read_config(tmp_path / 'x.py', {'steps.3.type': 'b'})
+    assert read_config(tmp_path / 'x.py', {'steps.0.type': 'b'}).steps == [dict(type='b')]
+
+
+def test_a_single_schedule_and_none(tmp_path):
+    cfg = Config(dict(train_cfg=dict(max_epochs=100), param_scheduler=dict(
+        type='CosineAnnealingLR', T_max=100, end=100)))
+    settle_length(cfg, 25)
+    assert cfg.param_scheduler == [dict(type='CosineAnnealingLR', T_max=25, end=25)]
+    cfg = Config(dict(train_cfg=dict(max_epochs=100)))
+    settle_length(cfg, 25)
+    assert cfg.train_cfg.max_epochs == 25
+    settle_precision(cfg, amp=False)
