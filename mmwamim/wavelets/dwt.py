@@ -1,5 +1,5 @@
 """The 2-D discrete wavelet transform, of one level and of several, and its inverse."""
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence
 
 import torch
 from torch import Tensor
