@@ -168,7 +168,7 @@ class WaveletTargetGenerator(TargetGenerator):
 
     def decompose(self, images: Tensor) -> List[Subbands]:
         """The transform itself, of the selected levels only, not normalised."""
-        coefficients = self._transform(images)
+        coefficients = self._transform(images.float())
         return [coefficients[level - 1] for level in self.levels]
 
     def _transform(self, images: Tensor) -> List[Subbands]:

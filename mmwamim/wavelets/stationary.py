@@ -1,0 +1,113 @@
+r"""The 2-D stationary wavelet transform: nothing is halved, so it moves with the image.
+
+Instead of keeping every second value, the taps of level k are set :math:`s = 2^{k-1}` apart
+("à trous"), on an image that goes round at its borders:
+
+.. math:: y_k[i] = \sum_j h_k[j] \, x[(i + s F / 2 - s j) \bmod n] .
+"""
+from typing import List, Sequence
+
+from torch import Tensor
+
+from .axis import Step, analyse, synthesise
+from .dwt import Subbands, check_level
+from .filters import filters
+from .numbers import check_images, computed
+
+
+def swt2(x: Tensor, wavelet: str = 'haar', level: int = 1, start_level: int = 0,
+         norm: bool = False, trim_approx: bool = False, double: bool = False) -> List[Subbands]:
+    """Multi-level 2-D stationary (undecimated) wavelet transform.
+
+    Args:
+        x: Images (..., H, W), each size a multiple of 2^(start_level + level).
+        wavelet: Name of a discrete wavelet of PyWavelets.
+        level: Number of levels, at least 1.
+        start_level: How many levels are skipped before the first.
+        norm: Divide the filters by the square root of two; with an orthogonal wavelet details and
+            last approximation then have together the energy of the image.
+        trim_approx: Leave out the approximations of all levels but the last, as in ``wavedec2``.
+        double: As in :func:`mmwamim.wavelets.dwt2`.
+
+    Returns:
+        Subbands (..., H, W) of every level, finest first: the values of ``pywt.swt2``, which
+        begins with the coarsest.
+
+    Raises:
+        TypeError: The input is no torch tensor, or a complex one.
+        ValueError: ``wavelet``, ``level`` or ``start_level`` is not usable, or a size is no such
+            multiple.
+
+    Source: Nason & Silverman, "The stationary wavelet transform", 1995.
+
+    Example:
+        >>> swt2(torch.tensor([[1., 2.], [3., 5.]]), norm=True)[0].diagonal
+        tensor([[ 0.2500, -0.2500],
+                [-0.2500,  0.2500]])
+    """
+    return computed(_swt2, x, wavelet, level, start_level, norm, trim_approx, double=double)
+
+
+def iswt2(coefficients: Sequence[Subbands], wavelet: str = 'haar', start_level: int = 0,
+          norm: bool = False, double: bool = False) -> Tensor:
+    """Inverts :func:`swt2`: of the images that have such subbands up to a shift, the mean.
+
+    Args:
+        coefficients: Subbands, finest first. Only the last one's approximation is read.
+        wavelet, start_level, norm, double: As in :func:`swt2`.
+
+    Returns:
+        Images (..., H, W).
+
+    Raises:
+        TypeError: The input is no torch tensor, or a complex one.
+        ValueError: There are no coefficients, or a needed subband is None.
+
+    Example:
+        >>> x = torch.rand(3, 8, 16)
+        >>> bool((iswt2(swt2(x, 'db2', 3), 'db2') - x).abs().max() < 1e-5)
+        True
+    """
+    return computed(_iswt2, coefficients, wavelet, start_level, norm, double=double)
+
+
+def _check_start(start_level: int) -> None:
+    if not isinstance(start_level, int) or start_level < 0:
+        raise ValueError(f'start_level must be an integer of at least 0, not {start_level!r}')
+
+
+def _check_sizes(x: Tensor, levels: int) -> None:
+    if any(size % 2**levels for size in x.shape[-2:]):
+        raise ValueError(f'sizes must be multiples of 2^{levels} = {2**levels} for the stationary '
+                         f'transform, not {tuple(x.shape[-2:])}: pad the images')
+
+
+def _swt2(x: Tensor, wavelet: str, level: int, start_level: int, norm: bool, trim_approx: bool
+          ) -> List[Subbands]:
+    check_images(x, 2)
+    filters(wavelet)
+    check_level(level)
+    _check_start(start_level)
+    _check_sizes(x, start_level + level)
+    coefficients = []
+    for current in range(start_level, start_level + level):
+        step = Step(wavelet, dilation=2**current, scale=0.5**0.5 if norm else 1.)
+        x, vertical, horizontal, diagonal = analyse(x, step, 2)
+        trimmed = trim_approx and current < start_level + level - 1
+        coefficients.append(Subbands(None if trimmed else x, horizontal, vertical, diagonal))
+    return coefficients
+
+
+def _iswt2(coefficients: Sequence[Subbands], wavelet: str, start_level: int, norm: bool) -> Tensor:
+    filters(wavelet)
+    _check_start(start_level)
+    x = coefficients[-1][0]
+    for position in reversed(range(len(coefficients))):
+        _, horizontal, vertical, diagonal = coefficients[position]
+        if any(band is None for band in (x, horizontal, vertical, diagonal)):
+            raise ValueError('iswt2 needs the last approximation and the detail subbands of every '
+                             f'level, but some of level {position + 1} are None')
+        _check_sizes(x, start_level + position + 1)
+        step = Step(wavelet, dilation=2**(start_level + position), scale=2**0.5 if norm else 1.)
+        x = synthesise([x, vertical, horizontal, diagonal], step, 2)
+    return x

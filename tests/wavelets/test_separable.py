@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+import pywt
+import torch
+
+from mmwamim.wavelets import dwtn, idwtn, wavedec2, wavedecn, waverecn
+
+SIZES = {1: (19, ), 2: (8, 13), 3: (6, 9, 5)}
+
+
+@pytest.mark.parametrize('ndim', SIZES)
+@pytest.mark.parametrize('mode', pywt.Modes.modes)
+@pytest.mark.parametrize('wavelet', ['haar', 'db3', 'bior2.2'])
+def test_equals_pywavelets(wavelet, mode, ndim):
+    x = np.random.default_rng(0).standard_normal((2, *SIZES[ndim]))
+    axes = tuple(range(-ndim, 0))
+    theirs = pywt.dwtn(x, wavelet, mode, axes=axes)
+    ours = dwtn(torch.tensor(x), wavelet, mode, ndim)
+    assert ours.keys() == theirs.keys()
+    for word in theirs:
+        np.testing.assert_allclose(ours[word], theirs[word], rtol=0, atol=1e-11)
+    np.testing.assert_allclose(idwtn(ours, wavelet, mode),
+                               pywt.idwtn(theirs, wavelet, mode, axes=axes), rtol=0, atol=1e-10)
+    first, *details = pywt.wavedecn(x, wavelet, mode, 2, axes=axes)
+    ours = wavedecn(torch.tensor(x), wavelet, 2, mode, ndim)
+    np.testing.assert_allclose(ours[-1]['a' * ndim], first, rtol=0, atol=1e-10)
+    for level, bands in zip(ours, details[::-1], strict=True):
+        for word in bands:
+            np.testing.assert_allclose(level[word], bands[word], rtol=0, atol=1e-10)
+    back = waverecn(ours, wavelet, mode)[(slice(None), *map(slice, SIZES[ndim]))]
+    np.testing.assert_allclose(back, x, rtol=0, atol=1e-9)
+
+
+def test_images_are_volumes_of_two_axes(way):
+    x = torch.tensor(np.random.default_rng(0).standard_normal((3, 20, 15)))
+    for ours, theirs in zip(wavedecn(x, 'db2', 2, ndim=2), wavedec2(x, 'db2', 2), strict=True):
+        for word, band in zip(('aa', 'da', 'ad', 'dd'), theirs, strict=True):
+            torch.testing.assert_close(ours[word], band)
+
+
+@pytest.mark.parametrize('call, message', [
+    (lambda x: dwtn(x, ndim=0), 'ndim must be'),
+    (lambda x: dwtn(x[0, 0]), 'last 3 axes'),
+    (lambda x: wavedecn(x, level=0), 'level must be'),
+    (lambda x: dwtn(x, 'harr'), "unknown wavelet 'harr'"),
+    (lambda x: idwtn({'aa': x, 'ad': x, 'da': x}), 'needs the bands aa, ad, da, dd, but has'),
+    (lambda x: idwtn({'a': x, 'x': x}), 'needs the bands a, d, but has a, x'),
+    (lambda x: waverecn([{'a': x, 'd': x}, {'d': x}]), 'does not fit the details'),
+    (lambda x: waverecn([]), 'at least one level'),
+])
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(torch.zeros(4, 4, 4, 4))
