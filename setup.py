@@ -49,7 +49,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['mmwamim', 'mmwamim.*']),
-    package_data={'mmwamim.evaluation': ['*.txt']},
+    package_data={'mmwamim': ['py.typed'], 'mmwamim.evaluation': ['*.txt']},
     python_requires='>=3.10',
     install_requires=requirements('pretrain.txt'),
     cmdclass={'build_py': BuildWithMim},
