@@ -169,8 +169,10 @@ def reconstruction_figure(model, images: Tensor, seed: int = 0) -> Figure:
     ]
     figure = _figure(1.9 * len(columns), 1.95 * len(batch) + 0.9)
     grid = figure.subplots(len(batch), len(columns), squeeze=False)
+    grey = bool((images == images[:, :1]).all())
     for column, (title, pictures) in enumerate(columns):
         for row, picture in enumerate(_to_display(pictures, model)):
+            picture = picture.mean(-1) if grey and picture.ndim == 3 else picture
             axes = grid[row][column]
             axes.imshow(picture, interpolation='nearest', vmin=0, vmax=1, cmap='gray')
             axes.set_axis_off()
@@ -179,7 +181,9 @@ def reconstruction_figure(model, images: Tensor, seed: int = 0) -> Figure:
     shares = '  '.join(f'{name} {share:.0%}' for name, share in zip(
         generator.level_names, _explained(predictions, targets, mask)))
     figure.supxlabel('\n'.join([f'explained share of the masked target in these images: {shares}',
-                                *_borrowed(generator)]), fontsize=7)
+                                *_borrowed(generator),
+                                *['grey pictures: predicted colours are averaged'] * grey]),
+                     fontsize=7)
     return figure
 
 
