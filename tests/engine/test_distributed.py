@@ -88,6 +88,29 @@ def test_slurm_tells_who_is_who_before_anybody_asks(monkeypatch, tmp_path):
     assert len(ports) == 4 and all(20000 <= int(port) < 40000 for port in ports)
 
 
+@pytest.mark.parametrize('told, node, tasks', [
+    (dict(SLURM_TASKS_PER_NODE='4(x2),3'), 0, 4), (dict(SLURM_TASKS_PER_NODE='4(x2),3'), 2, 3),
+    (dict(SLURM_TASKS_PER_NODE='2,1'), 1, 1), (dict(SLURM_NTASKS_PER_NODE='8'), 3, 8),
+    # An srun that takes part of a job's nodes and tasks.
+    (dict(SLURM_NTASKS_PER_NODE='8', SLURM_STEP_TASKS_PER_NODE='2'), 0, 2)])
+def test_a_step_of_slurm_has_its_own_tasks_and_first_host(monkeypatch, tmp_path, told, node, tasks):
+    scontrol = tmp_path / 'scontrol'
+    scontrol.write_text('#!/bin/sh\n[ "$3" = "n[3-4]" ] && printf "n3\\nn4\\n"\n')
+    scontrol.chmod(0o755)
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE', 'MASTER_ADDR',
+                 'MASTER_PORT', 'SLURM_TASKS_PER_NODE', 'SLURM_NTASKS_PER_NODE',
+                 'SLURM_STEP_TASKS_PER_NODE'):
+        monkeypatch.setenv(name, '')  # so that it is put back
+        monkeypatch.delenv(name)
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=':')
+    for name, value in dict(SLURM_PROCID=1, SLURM_NTASKS=2, SLURM_LOCALID=0, SLURM_NODEID=node,
+                            SLURM_JOB_NODELIST='n[1-4]', SLURM_STEP_NODELIST='n[3-4]',
+                            **told).items():
+        monkeypatch.setenv(name, str(value))
+    settle_launcher('slurm')
+    assert (os.environ['LOCAL_WORLD_SIZE'], os.environ['MASTER_ADDR']) == (str(tasks), 'n3')
+
+
 def test_a_launcher_that_did_not_start_the_script_is_named(monkeypatch):
     monkeypatch.delenv('SLURM_PROCID', raising=False)
     with pytest.raises(UserError, match='--launcher slurm: .* no SLURM_PROCID; .* by srun'):

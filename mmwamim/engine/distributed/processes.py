@@ -20,8 +20,9 @@ FIRST_PORT, PORTS = 20000, 20000  # below those that the system gives away
 def settle_launcher(launcher: str) -> None:
     """Sets RANK, WORLD_SIZE and the rest of them under Slurm, before anything asks for them.
 
-    Processes meet on the first host of the job, at a port that follows from the number of the
-    job: two jobs of one machine do not get in each other's way.
+    Processes meet on the first host of the job (of the step, if srun has part of the job's), where
+    the first of them runs, at a port that follows from the number of the job: two jobs of one
+    machine do not get in each other's way.
 
     Raises:
         UserError: ``--launcher slurm`` outside of srun, or ``--launcher pytorch`` outside of
@@ -38,10 +39,8 @@ def settle_launcher(launcher: str) -> None:
     if launcher != 'slurm':
         return
     slurm = os.environ
-    local = slurm.get('SLURM_NTASKS_PER_NODE') or slurm.get('SLURM_TASKS_PER_NODE') or '1'
     slurm.update(RANK=slurm['SLURM_PROCID'], WORLD_SIZE=slurm['SLURM_NTASKS'],
-                 LOCAL_RANK=slurm['SLURM_LOCALID'],
-                 LOCAL_WORLD_SIZE=local.split('(')[0].split(',')[0])
+                 LOCAL_RANK=slurm['SLURM_LOCALID'], LOCAL_WORLD_SIZE=str(_tasks_of_this_node()))
     slurm.setdefault('MASTER_ADDR', _first_host())
     job = int(slurm.get('SLURM_JOB_ID', 0)) * 16 + int(slurm.get('SLURM_STEP_ID', 0)) % 16
     slurm.setdefault('MASTER_PORT', str(FIRST_PORT + job % PORTS))
@@ -58,8 +57,21 @@ def _leave_with_starter() -> None:
         os._exit(1)
 
 
+def _tasks_of_this_node() -> int:
+    """Processes of the step on this node, from a list as ``4(x2),3`` of three nodes."""
+    told = next(filter(None, map(os.environ.get, (
+        'SLURM_STEP_TASKS_PER_NODE', 'SLURM_NTASKS_PER_NODE', 'SLURM_TASKS_PER_NODE'))), '1')
+    counts = []
+    for part in told.split(','):
+        tasks, _, times = part.rstrip(')').partition('(x')
+        counts += [int(tasks)] * int(times or 1)
+    node = int(os.environ.get('SLURM_NODEID', 0))
+    return counts[node] if node < len(counts) else counts[0]  # NTASKS_PER_NODE is one for all
+
+
 def _first_host() -> str:
-    hosts = os.environ.get('SLURM_JOB_NODELIST') or os.environ.get('SLURM_NODELIST', '')
+    hosts = next(filter(None, map(os.environ.get, (
+        'SLURM_STEP_NODELIST', 'SLURM_JOB_NODELIST', 'SLURM_NODELIST'))), '')
     try:
         done = subprocess.run(['scontrol', 'show', 'hostnames', hosts], capture_output=True,
                               text=True, check=True)
