@@ -1,6 +1,12 @@
 """Trains a model: python tools/train.py CONFIG [--data FOLDER] [options]."""
 import argparse
 import os
+import signal
+
+if __name__ == '__main__':
+    # Slurm's signal before the time limit would kill a process that is still importing: it waits
+    # until StopRequest listens.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 
 from mmengine.config import Config, DictAction
 
@@ -93,6 +99,7 @@ def main() -> None:
     runner = ShardedRunner if args.fsdp else TrainingRunner
     runner.from_cfg(build_config(args)).train()
     launch.part_processes()
+    StopRequest.leave()
 
 
 if __name__ == '__main__':

@@ -18,27 +18,49 @@ from mmwamim.registry import HOOKS
 from ..checkpoints.finding import PREEMPTED_NAME
 from ..watch import look_at_steps
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+# Of two that come together the later of this list counts: a run that is cancelled (scancel sends
+# SIGTERM) while its time runs out (SIGUSR1) is cancelled.
+SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
 REASON_NAME = 'stopped_by'  # a file of the work directory with the name of the signal
 
 
 class StopRequest:
-    """The handler of both signals, which remembers the first one."""
+    """The handler of both signals, which remembers which one came; of both, SIGTERM."""
 
     def __init__(self) -> None:
         self.number: Optional[int] = None
 
     def __call__(self, number: int, frame) -> None:
-        self.number = self.number or number
+        if self.number != signal.SIGTERM:
+            self.number = number
+
+    def agreed(self, device: torch.device) -> Optional[int]:
+        """The signal that any process was sent, the same on all of them: one may be asked a step
+        before the others."""
+        rank = 0 if self.number is None else 1 + SIGNALS.index(self.number)
+        asked = torch.tensor(float(rank), device=device)
+        if torch.distributed.is_initialized():
+            all_reduce(asked, op='max')
+        rank = int(asked)
+        return SIGNALS[rank - 1] if rank else None
 
     @classmethod
     def listen(cls) -> 'StopRequest':
-        """Handles the signals from now on; what has listened before goes on to."""
+        """Handles the signals from now on, and those that were held until now; what has listened
+        before goes on to."""
         listening = signal.getsignal(signal.SIGTERM)
         request = listening if isinstance(listening, cls) else cls()
         for number in SIGNALS:
             signal.signal(number, request)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return request
+
+    @staticmethod
+    def leave() -> None:
+        """Ignores the signals from now on, since the run is done. Python takes handlers back while
+        it ends, which may last seconds, and a signal would make a failure of a finished run."""
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 @HOOKS.register_module()
@@ -70,37 +92,36 @@ class PreemptionHook(Hook):
             deaf(runner.val_dataloader)
 
     def after_train_iter(self, runner: Runner, **_) -> None:
-        if self._is_asked(runner, runner.iter):
-            self._stop(runner, dict(epoch=runner.epoch, iter=runner.iter + 1))
+        number = self._asked(runner, runner.iter)
+        if number:
+            self._stop(runner, number, dict(epoch=runner.epoch, iter=runner.iter + 1))
 
     def after_val_iter(self, runner: Runner, batch_idx: int, **_) -> None:
         sampler = runner.val_dataloader.batch_sampler.sampler
         alone = not torch.distributed.is_initialized()
         # Processes with different numbers of batches would wait for each other for ever.
-        if (alone or getattr(sampler, 'round_up', False)) and self._is_asked(runner, batch_idx):
+        together = alone or getattr(sampler, 'round_up', False)
+        number = self._asked(runner, batch_idx) if together else None
+        if number:
             for hook in runner.hooks:
                 if isinstance(hook, EMAHook):  # has put the average in the place of the weights
                     hook._swap_ema_parameters()
-            self._stop(runner, dict(epoch=runner.epoch, iter=runner.iter))
+            self._stop(runner, number, dict(epoch=runner.epoch, iter=runner.iter))
 
-    def _is_asked(self, runner: Runner, step: int) -> bool:
-        """Whether any process was: one may be asked a step before the others."""
+    def _asked(self, runner: Runner, step: int) -> Optional[int]:
+        """The signal, if it is time to look and any process was sent one."""
         device = next(runner.model.parameters()).device
         if device.type != 'cpu' and (step + 1) % self.interval:
-            return False
-        asked = torch.tensor(float(self.request.number is not None), device=device)
-        if torch.distributed.is_initialized():
-            all_reduce(asked)
-        return bool(asked)
+            return None
+        return self.request.agreed(device)
 
-    def _stop(self, runner: Runner, meta: dict) -> None:
+    def _stop(self, runner: Runner, number: int, meta: dict) -> None:
         look_at_steps(runner)  # a bad state is not saved
         runner.save_checkpoint(runner.work_dir, PREEMPTED_NAME, meta=meta, by_epoch=False,
                                backend_args=dict(backend='atomic'))
         path = Path(runner.work_dir) / PREEMPTED_NAME
-        if is_main_process() and self.request.number is not None:
-            reason = signal.Signals(self.request.number).name
-            (path.parent / REASON_NAME).write_text(f'{reason}\n')
+        if is_main_process():
+            (path.parent / REASON_NAME).write_text(f'{signal.Signals(number).name}\n')
         runner.logger.info(f'Asked to stop: saved {path} after step {meta["iter"]}; go on with '
                            '--resume')
         self.request.number = None  # done; another run of this process starts unasked

@@ -1,6 +1,8 @@
 """Signals: whom they reach, and what is left."""
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -12,7 +14,7 @@ from mmwamim.engine.checkpoints import read_header
 from mmwamim.engine.training.preemption import REASON_NAME, StopRequest, deaf
 from mmwamim.errors import PREEMPTED, Preempted, told_in_one_line
 from tests.faults.kill_and_resume import same
-from tests.runs import FINETUNE, PRETRAIN, make_classes, make_images, prepare, record
+from tests.runs import FINETUNE, PRETRAIN, ROOT, make_classes, make_images, prepare, record
 
 
 class Slow(torch.utils.data.Dataset):
@@ -44,7 +46,7 @@ def test_workers_take_no_part_in_the_signals_but_leave_with_their_parent():
 
 
 def test_asked_before_the_first_step_and_again(tmp_path):
-    """It stops after that step, once; the first signal is the reason."""
+    """It stops after that step, once; SIGTERM is the reason."""
     images = make_images(tmp_path / 'images', 8, 80)
     runner = prepare(PRETRAIN, images, tmp_path / 'w', '--epochs', 2, '--batch-size', 4)
     StopRequest.listen()
@@ -55,6 +57,70 @@ def test_asked_before_the_first_step_and_again(tmp_path):
     saved = read_header(tmp_path / 'w/preempted.pth')['meta']
     assert (saved['epoch'], saved['iter']) == (0, 1)
     assert (tmp_path / 'w' / REASON_NAME).read_text() == 'SIGTERM\n'
+
+
+@pytest.fixture
+def request_of_this_process():
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})  # as tools/train.py, at its start
+    os.kill(os.getpid(), signal.SIGUSR1)
+    yield StopRequest.listen()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_limit_while_importing_is_kept_and_a_cancel_outweighs_it(request_of_this_process):
+    request = request_of_this_process
+    assert request.number == signal.SIGUSR1
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        os.kill(os.getpid(), number)
+    assert request.number == signal.SIGTERM and StopRequest.listen() is request
+
+
+def test_no_signal_makes_a_failure_of_a_run_that_is_done(request_of_this_process):
+    script = """
+import os, signal, sys
+class Late:  # goes when Python has taken the handlers back
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGUSR1)
+late = Late()
+signal.signal(signal.SIGUSR1, signal.SIG_IGN if len(sys.argv) > 1 else print)
+"""
+    ends = [subprocess.run([sys.executable, '-c', script, *last]).returncode
+            for last in ([], ['ignored'])]
+    assert ends == [-signal.SIGUSR1, 0]
+    StopRequest.leave()
+    assert {signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)} == {
+        signal.SIG_IGN}
+    main = (ROOT / 'tools/train.py').read_text()
+    assert main.index('part_processes()') < main.index('StopRequest.leave()')
+
+
+def _agree(rank, file, number):
+    torch.distributed.init_process_group('gloo', init_method=f'file://{file}', rank=rank,
+                                         world_size=2)
+    request = StopRequest()
+    request.number = number
+    agreed = request.agreed(torch.device('cpu'))
+    torch.distributed.barrier()
+    os._exit(agreed or 0)
+
+
+@pytest.mark.parametrize('numbers, agreed', [
+    ((None, signal.SIGTERM), signal.SIGTERM), ((signal.SIGUSR1, None), signal.SIGUSR1),
+    ((signal.SIGUSR1, signal.SIGTERM), signal.SIGTERM), ((None, None), 0)])
+def test_processes_agree_on_the_signal_that_any_of_them_was_sent(tmp_path, numbers, agreed):
+    children = []
+    for rank, number in enumerate(numbers):
+        children.append(os.fork())
+        if not children[-1]:
+            try:
+                _agree(rank, tmp_path / 'meet', number)
+            finally:
+                os._exit(99)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    assert codes == [agreed, agreed]
 
 
 class AskInValidation(Hook):
