@@ -36,3 +36,27 @@ launch() {
     check_devices "$GPUS"
     exec "$PYTHON" "$ROOT/tools/start_processes.py" "$GPUS" "$@"
 }
+
+# Runs a command, srun with the processes of a run in the work directory $1. Its exit code is 85 if the run was asked to
+# stop and has saved. What the run has written there counts: --kill-on-bad-exit may kill a process that leaves a moment
+# after the first one, and srun says 143 or 137 then.
+run_step() {
+    local note=$1/stopped_by before code=0
+    before=$(stat --format='%i %y' "$note" 2>/dev/null) || true
+    "${@:2}" || code=$?
+    if [ "$code" -ne 0 ] && [ -f "$note" ] && [ "$(stat --format='%i %y' "$note")" != "$before" ]; then
+        code=85
+    fi
+    return "$code"
+}
+
+# Whether the run of the work directory $1 was stopped by the time limit (SIGUSR1) or for a job that goes first, and not by
+# scancel (both SIGTERM). Slurm itself does not requeue a job that ends within the time it is granted to make room.
+comes_back() {
+    [ "$(cat "$1/stopped_by" 2>/dev/null || echo SIGUSR1)" != SIGUSR1 ] || return 0
+    if [ -n "${SLURM_JOB_ID:-}" ]; then
+        case $(scontrol show job "$SLURM_JOB_ID") in *PreemptTime=[0-9]*) return 0 ;; esac
+    fi
+    echo "cancelled: saved in $1, and not started again; go on with --resume" >&2
+    return 1
+}
