@@ -33,12 +33,14 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
-from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+# isort: off  (before mmpretrain, see mmwamim/multimodal.py)
 from mmwamim.engine import launch
 from mmwamim.errors import told_in_one_line
+from mmpretrain.structures import DataSample
+# isort: on
 
 
 @DATASETS.register_module()
