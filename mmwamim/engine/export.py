@@ -1,8 +1,7 @@
-"""The pre-trained encoder for other ecosystems: timm's names, torch.export and ONNX programs."""
-import re
+"""The pre-trained encoder for other ecosystems: torch.export and ONNX programs."""
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Optional, Tuple, Union
+from typing import Optional, Union
 from unittest import mock
 
 import torch
@@ -12,22 +11,11 @@ from mmpretrain.models.utils import ShiftWindowMSA
 from torch import Tensor, nn
 
 from mmwamim.errors import UserError
+from mmwamim.weights.timm import to_timm  # noqa: F401
 
 from .checkpoints import read_checkpoint
 from .launch import read_config
 from .weights import check_encoder, read_encoder
-
-# (width, layers or depths, heads, patch) -> timm's name
-TIMM_VIT = {
-    (192, 12, 3, 16): 'vit_tiny_patch16_224', (384, 12, 6, 16): 'vit_small_patch16_224',
-    (768, 12, 12, 16): 'vit_base_patch16_224', (768, 12, 12, 8): 'vit_base_patch8_224',
-    (1024, 24, 16, 16): 'vit_large_patch16_224'}
-COMMON = (('.ffn.layers.0.0', '.mlp.fc1'), ('.ffn.layers.1', '.mlp.fc2'), ('projection', 'proj'))
-TIMM_SWIN = {
-    (96, (2, 2, 6, 2)): 'swin_tiny_patch4_window7_224',
-    (96, (2, 2, 18, 2)): 'swin_small_patch4_window7_224',
-    (128, (2, 2, 18, 2)): 'swin_base_patch4_window7_224',
-    (192, (2, 2, 18, 2)): 'swin_large_patch4_window7_224'}
 
 
 def run_config(checkpoint: Union[str, Path], config: Optional[str] = None) -> Config:
@@ -69,62 +57,6 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None) -> 
     encoder.requires_grad_(False)
     encoder.eval()
     return encoder
-
-
-def to_timm(encoder: nn.Module) -> Tuple[str, Dict[str, Tensor]]:
-    """timm's name of the architecture, and the state dict under timm's names, without a head.
-
-    Raises:
-        UserError: timm has no model of this shape.
-    """
-    return _vit_to_timm(encoder) if hasattr(encoder, 'layers') else _swin_to_timm(encoder)
-
-
-def _vit_to_timm(encoder: nn.Module) -> Tuple[str, Dict[str, Tensor]]:
-    shape = (encoder.embed_dims, encoder.num_layers, encoder.arch_settings['num_heads'],
-             encoder.patch_embed.projection.kernel_size[0])
-    if shape not in TIMM_VIT or encoder.cls_token is None:
-        raise UserError(f'timm has no ViT of width, layers, heads, patch {shape} with a class '
-                        f'token: known are {", ".join(TIMM_VIT.values())}')
-    renamed = {}
-    for name, value in encoder.state_dict().items():
-        if name.startswith('ln1.'):  # the final norm; those of the layers have the same name
-            name = 'norm.' + name.removeprefix('ln1.')
-        name = re.sub(r'^layers\.', 'blocks.', name)
-        for ours, theirs in (('.ln', '.norm'), *COMMON):
-            name = name.replace(ours, theirs)
-        renamed[name] = value.clone()
-    return TIMM_VIT[shape], renamed
-
-
-def _swin_to_timm(encoder: nn.Module) -> Tuple[str, Dict[str, Tensor]]:
-    shape = (encoder.embed_dims, tuple(encoder.depths))
-    windows = {stage.blocks[0].attn.window_size for stage in encoder.stages}
-    if shape not in TIMM_SWIN or windows != {7}:
-        raise UserError(f'timm has no Swin of width and depths {shape} with windows {windows}: '
-                        f'known are {", ".join(TIMM_SWIN.values())}')
-    last = len(encoder.depths) - 1
-    renamed = {}
-    for name, value in encoder.state_dict().items():
-        # The one is constant; norms of earlier stages timm does not have.
-        if name.endswith('relative_position_index') or re.match(rf'norm[0-{last - 1}]\.', name):
-            continue
-        match = re.match(r'stages\.(\d+)\.downsample\.(.*)', name)
-        if match:  # timm merges at the start of the next stage
-            name = f'layers.{int(match[1]) + 1}.downsample.{match[2]}'
-            value = _merging_to_timm(value)
-        name = re.sub(r'^stages\.', 'layers.', name)
-        name = re.sub(rf'^norm{last}\.', 'norm.', name)
-        for ours, theirs in (('.attn.w_msa.', '.attn.'), *COMMON):
-            name = name.replace(ours, theirs)
-        renamed[name] = value.clone()
-    return TIMM_SWIN[shape], renamed
-
-
-def _merging_to_timm(value: Tensor) -> Tensor:
-    """(..., 4 C), channel-major (C, row, column) here, (column, row, C) in timm."""
-    by_channel = value.unflatten(-1, (-1, 2, 2))
-    return by_channel.movedim((-1, -2), (-3, -2)).flatten(-3)
 
 
 class LastMap(nn.Module):

@@ -9,6 +9,8 @@ from mmengine.registry import MODELS
 from safetensors.torch import load_file
 
 from mmwamim.engine.export import LastMap, load_encoder, to_timm
+from mmwamim.errors import UserError
+from mmwamim.weights.transformers import to_transformers
 from tests.helpers import noise, shake
 from tests.tools.test_train import ROOT, run
 
@@ -71,10 +73,12 @@ def test_programs_give_the_same_features(config, changes, tmp_path):
 
 
 def test_what_cannot_be_exported_is_named(tmp_path):
-    encoder = save(tmp_path / 'encoder.pth', 'configs/wamim/vit_s_100e.py', arch=dict(
-        embed_dims=32, num_layers=12, num_heads=2, feedforward_channels=64))
-    with pytest.raises(ValueError, match=r'timm has no ViT of .*\(32, 12, 2, 16\)'):
+    encoder = save(tmp_path / 'encoder.pth', 'configs/wamim/vit_s_100e.py',
+                   layer_scale_init_value=0.1)
+    with pytest.raises(UserError, match='without pre_norm and layer_scale_init_value'):
         to_timm(encoder)
+    with pytest.raises(UserError, match='ViTModel .* no layer_scale_init_value'):
+        to_transformers(encoder, 224)
     tool = (sys.executable, 'tools/export.py', tmp_path / 'encoder.pth', '--format')
     code, log = run(*tool, 'timm', '--out', tmp_path / 'x.onnx')
     assert code != 0 and 'must end with .safetensors or .pth' in log

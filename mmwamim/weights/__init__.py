@@ -1,0 +1,1 @@
+"""Encoders under other libraries' names: one module a format."""

@@ -1,0 +1,135 @@
+"""timm's VisionTransformer and SwinTransformer, of any width, depth and patch."""
+import re
+from typing import Dict, Tuple
+
+from torch import Tensor, nn
+
+from mmwamim.errors import UserError
+
+from .transformers import merging_to_official
+
+# (width, layers or depths, heads, patch) -> timm's name
+VIT = {
+    (192, 12, 3, 16): 'vit_tiny_patch16_224', (384, 12, 6, 16): 'vit_small_patch16_224',
+    (768, 12, 12, 16): 'vit_base_patch16_224', (768, 12, 12, 8): 'vit_base_patch8_224',
+    (1024, 24, 16, 16): 'vit_large_patch16_224'}
+SWIN = {
+    (96, (2, 2, 6, 2)): 'swin_tiny_patch4_window7_224',
+    (96, (2, 2, 18, 2)): 'swin_small_patch4_window7_224',
+    (128, (2, 2, 18, 2)): 'swin_base_patch4_window7_224',
+    (192, (2, 2, 18, 2)): 'swin_large_patch4_window7_224'}
+LAYER = (('.ffn.layers.0.0', '.mlp.fc1'), ('.ffn.layers.1', '.mlp.fc2'), ('projection', 'proj'))
+
+
+def to_timm(encoder: nn.Module) -> Tuple[str, Dict[str, Tensor]]:
+    """timm's name of the architecture, and the state dict under timm's names, without a head.
+
+    An encoder that no name of timm means exactly needs the arguments of :func:`timm_arguments`
+    beside the name.
+
+    Raises:
+        UserError: timm has no such network.
+    """
+    convert = _vit_to_timm if hasattr(encoder, 'layers') else _swin_to_timm
+    return timm_arguments(encoder)[0], convert(encoder)
+
+
+def timm_arguments(encoder: nn.Module) -> Tuple[str, dict]:
+    """What ``timm.create_model`` takes: the name, and the arguments that differ from it.
+
+    Raises:
+        UserError: timm has no such network.
+
+    Example:
+        >>> name, arguments = timm_arguments(encoder)  # doctest: +SKIP
+        >>> timm.create_model(name, num_classes=0, **arguments)  # doctest: +SKIP
+    """
+    find = _vit_arguments if hasattr(encoder, 'layers') else _swin_arguments
+    name, arguments = find(encoder)
+    size = tuple(encoder.img_size) if isinstance(encoder.img_size, (tuple, list)) else (
+        encoder.img_size, ) * 2
+    if size != (224, 224):
+        arguments['img_size'] = size[0] if size[0] == size[1] else size
+    if encoder.patch_embed.projection.in_channels != 3:
+        arguments['in_chans'] = encoder.patch_embed.projection.in_channels
+    return name, arguments
+
+
+def _vit_arguments(encoder: nn.Module) -> Tuple[str, dict]:
+    settings, layer = encoder.arch_settings, encoder.layers[0]
+    width, depth, heads = encoder.embed_dims, encoder.num_layers, settings['num_heads']
+    patch = encoder.patch_embed.projection.kernel_size[0]
+    if not encoder.final_norm or not isinstance(encoder.pre_norm, nn.Identity) or not isinstance(
+            layer.attn.gamma1, nn.Identity):
+        raise UserError('export to timm takes a ViT with a final norm (final_norm=True), without '
+                        'pre_norm and layer_scale_init_value; torch and onnx take any')
+    name, arguments = VIT.get((width, depth, heads, patch)), {}
+    if name is None:
+        name = 'vit_base_patch16_224'
+        arguments = dict(embed_dim=width, depth=depth, num_heads=heads, patch_size=patch)
+    if settings['feedforward_channels'] != 4 * width:
+        arguments['mlp_ratio'] = settings['feedforward_channels'] / width
+    if layer.attn.qkv.bias is None:
+        arguments['qkv_bias'] = False
+    if encoder.cls_token is None:  # the norm stays ahead of the mean
+        arguments.update(class_token=False, global_pool='avg', fc_norm=False)
+    return name, arguments
+
+
+def _swin_arguments(encoder: nn.Module) -> Tuple[str, dict]:
+    shape = (encoder.embed_dims, tuple(encoder.depths))
+    first = encoder.stages[0].blocks[0]
+    windows = [stage.blocks[0].attn.window_size for stage in encoder.stages]
+    patch = encoder.patch_embed.projection.kernel_size[0]
+    side = min(encoder.img_size) // patch
+    if encoder.use_abs_pos_embed or windows != [
+            min(windows[0], side >> stage) for stage in range(len(windows))]:
+        raise UserError('export to timm takes a Swin without absolute positions and with the '
+                        f"same windows in all stages that hold one, not {windows} with "
+                        f'use_abs_pos_embed={encoder.use_abs_pos_embed}')
+    name, arguments = SWIN.get(shape), {}
+    heads = tuple(encoder.num_heads)
+    if name is None or heads != tuple(shape[0] // 32 << stage for stage in range(len(heads))):
+        name = name or 'swin_base_patch4_window7_224'
+        arguments = dict(embed_dim=shape[0], depths=shape[1], num_heads=heads)
+    if patch != 4:
+        arguments['patch_size'] = patch
+    if windows[0] != 7:
+        arguments['window_size'] = windows[0]
+    ratio = first.ffn.layers[0][0].out_features / shape[0]
+    if ratio != 4:
+        arguments['mlp_ratio'] = ratio
+    return name, arguments
+
+
+def _vit_to_timm(encoder: nn.Module) -> Dict[str, Tensor]:
+    renamed = {}
+    for name, value in encoder.state_dict().items():
+        if name.startswith('ln2.'):  # after mean pooling, which timm's has not beside the other
+            continue
+        if name.startswith('ln1.'):  # the final norm; those of the layers have the same name
+            name = 'norm.' + name.removeprefix('ln1.')
+        name = re.sub(r'^layers\.', 'blocks.', name)
+        for ours, theirs in (('.ln', '.norm'), *LAYER):
+            name = name.replace(ours, theirs)
+        renamed[name] = value.clone()
+    return renamed
+
+
+def _swin_to_timm(encoder: nn.Module) -> Dict[str, Tensor]:
+    last = len(encoder.depths) - 1
+    renamed = {}
+    for name, value in encoder.state_dict().items():
+        # The one is constant; norms of earlier stages timm does not have.
+        if name.endswith('relative_position_index') or re.match(rf'norm[0-{last - 1}]\.', name):
+            continue
+        match = re.match(r'stages\.(\d+)\.downsample\.(.*)', name)
+        if match:  # timm merges at the start of the next stage
+            name = f'layers.{int(match[1]) + 1}.downsample.{match[2]}'
+            value = merging_to_official(value)
+        name = re.sub(r'^stages\.', 'layers.', name)
+        name = re.sub(rf'^norm{last}\.', 'norm.', name)
+        for ours, theirs in (('.attn.w_msa.', '.attn.'), *LAYER):
+            name = name.replace(ours, theirs)
+        renamed[name] = value.clone()
+    return renamed

@@ -1,0 +1,154 @@
+"""transformers' ViTModel and SwinModel: a folder that ``AutoModel.from_pretrained`` loads."""
+import json
+import re
+from pathlib import Path
+from typing import Dict, Sequence, Tuple, Union
+
+from torch import Tensor, nn
+
+from mmwamim.errors import UserError
+
+# Names of a layer here and there; '.qkv.' is three modules there.
+LAYER = (('.ln1.', '.layernorm_before.'), ('.ln2.', '.layernorm_after.'),
+         ('.norm1.', '.layernorm_before.'), ('.norm2.', '.layernorm_after.'),
+         ('.ffn.layers.0.0.', '.intermediate.dense.'), ('.ffn.layers.1.', '.output.dense.'),
+         ('.attn.proj.', '.attention.output.dense.'),
+         ('.attn.w_msa.proj.', '.attention.output.dense.'),
+         ('.attn.w_msa.relative', '.attention.self.relative'))
+VIT = ((r'^layers\.', 'encoder.layer.'), (r'^cls_token', 'embeddings.cls_token'),
+       (r'^pos_embed', 'embeddings.position_embeddings'), (r'^ln1\.', 'layernorm.'),
+       (r'^patch_embed\.projection', 'embeddings.patch_embeddings.projection'))
+SWIN = ((r'^stages\.', 'encoder.layers.'), (r'^patch_embed\.norm', 'embeddings.norm'),
+        (r'^absolute_pos_embed', 'embeddings.position_embeddings'),
+        (r'^patch_embed\.projection', 'embeddings.patch_embeddings.projection'))
+
+
+def to_transformers(encoder: nn.Module, size: int) -> Tuple[dict, Dict[str, Tensor]]:
+    """transformers' config and state dict of an encoder, both under the names of its files.
+
+    ``last_hidden_state`` is the feature map of the encoder, after the final norm; of a ViT the
+    class token comes first. The pooler of ViTModel is not in the state dict: nothing here trains
+    one.
+
+    Args:
+        encoder: A ViT or Swin Transformer of ``mmwamim`` or ``mmpretrain``.
+        size: Side of its images, in pixels.
+
+    Raises:
+        UserError: transformers has no such network.
+
+    Example:
+        >>> config, state = to_transformers(encoder, 224)  # doctest: +SKIP
+        >>> transformers.ViTModel(transformers.ViTConfig(**config))  # doctest: +SKIP
+    """
+    is_vit = hasattr(encoder, 'layers')
+    config = _vit_config(encoder) if is_vit else _swin_config(encoder)
+    projection = encoder.patch_embed.projection
+    config.update(image_size=size, patch_size=projection.kernel_size[0],
+                  num_channels=projection.in_channels, hidden_act='gelu')
+    state = {}
+    for name, value in encoder.state_dict().items():
+        if is_vit and name.startswith('ln2.'):
+            continue  # the norm after mean pooling, which ViTModel does not have
+        state.update(_renamed(name, value, VIT) if is_vit else _swin_renamed(encoder, name, value))
+    return config, {name: value.clone().contiguous() for name, value in state.items()}
+
+
+def _vit_config(encoder: nn.Module) -> dict:
+    layer = encoder.layers[0]
+    if encoder.cls_token is None:
+        raise UserError("transformers' ViTModel always has a class token and this encoder has "
+                        'none (with_cls_token=False): export it to timm or onnx')
+    odd = [name for name in ('pre_norm', ) if not isinstance(getattr(encoder, name), nn.Identity)]
+    if not isinstance(layer.attn.gamma1, nn.Identity):
+        odd.append('layer_scale_init_value')
+    if odd or not encoder.final_norm:
+        raise UserError("transformers' ViTModel has a final norm, and no "
+                        f'{" or ".join(odd or ["encoder without it (final_norm=False)"])}')
+    return dict(architectures=['ViTModel'], model_type='vit', hidden_size=encoder.embed_dims,
+                num_hidden_layers=encoder.num_layers,
+                num_attention_heads=encoder.arch_settings['num_heads'],
+                intermediate_size=encoder.arch_settings['feedforward_channels'],
+                layer_norm_eps=layer.ln1.eps, qkv_bias=layer.attn.qkv.bias is not None)
+
+
+def _swin_config(encoder: nn.Module) -> dict:
+    first = encoder.stages[0].blocks[0]
+    windows = [stage.blocks[0].attn.window_size for stage in encoder.stages]
+    if len(set(windows)) > 1:
+        raise UserError("transformers' SwinModel has one window size for all stages and this "
+                        f'encoder has {windows}: give images whose last grid holds a window, or '
+                        'export it to timm')
+    if len(encoder.stages) - 1 not in encoder.out_indices:
+        raise UserError("transformers' SwinModel ends with the last stage's norm, and this encoder "
+                        f'has norms of stages {tuple(encoder.out_indices)} only')
+    ratio = first.ffn.layers[0][0].out_features / encoder.embed_dims
+    return dict(architectures=['SwinModel'], model_type='swin', embed_dim=encoder.embed_dims,
+                depths=list(encoder.depths), num_heads=list(encoder.num_heads),
+                window_size=windows[0], mlp_ratio=ratio, layer_norm_eps=first.norm1.eps,
+                qkv_bias=first.attn.w_msa.qkv.bias is not None,
+                use_absolute_embeddings=bool(encoder.use_abs_pos_embed))
+
+
+def _renamed(name: str, value: Tensor, rules: Sequence[tuple]) -> Dict[str, Tensor]:
+    for pattern, theirs in rules:
+        name = re.sub(pattern, theirs, name)
+    for ours, theirs in LAYER:
+        name = name.replace(ours, theirs)
+    match = re.fullmatch(r'(.*)\.attn\.(w_msa\.)?qkv\.(weight|bias)', name)
+    if not match:
+        return {name: value}
+    inner = 'attention.self' if match[2] else 'attention.attention'
+    return {f'{match[1]}.{inner}.{part}.{match[3]}': third
+            for part, third in zip(('query', 'key', 'value'), value.chunk(3))}
+
+
+def _swin_renamed(encoder: nn.Module, name: str, value: Tensor) -> Dict[str, Tensor]:
+    match = re.match(r'norm(\d+)\.(.*)', name)
+    if match:  # norms of earlier stages are not in SwinModel
+        last = int(match[1]) == len(encoder.stages) - 1
+        return {f'layernorm.{match[2]}': value} if last else {}
+    if '.downsample.' in name:
+        value = merging_to_official(value)
+    return _renamed(name, value, SWIN)
+
+
+def merging_to_official(value: Tensor) -> Tensor:
+    """Rows of patch merging (..., 4 C): channel-major (C, row, column) in mmpretrain to the order
+    of Swin's own code, (column, row, C)."""
+    by_channel = value.unflatten(-1, (-1, 2, 2))
+    return by_channel.movedim((-1, -2), (-3, -2)).flatten(-3)
+
+
+def image_processor(preprocessor: dict, size: int) -> dict:
+    """preprocessor_config.json: a short side of 8 / 7 of ``size``, bicubic, the centre crop, then
+    mean and deviation of the run's data preprocessor (there of 0 to 1, here of 0 to 255)."""
+    mean, std = preprocessor.get('mean'), preprocessor.get('std')
+    scaled = mean is not None
+    config = dict(image_processor_type='BitImageProcessor', do_resize=True,
+                  size=dict(shortest_edge=round(size * 8 / 7)), resample=3, do_center_crop=True,
+                  crop_size=dict(height=size, width=size), do_rescale=scaled,
+                  rescale_factor=1 / 255, do_normalize=scaled,
+                  do_convert_rgb=not scaled or len(mean) == 3)
+    if scaled:
+        config.update(image_mean=[value / 255 for value in mean],
+                      image_std=[value / 255 for value in std])
+    return config
+
+
+def write_folder(encoder: nn.Module, size: int, preprocessor: dict,
+                 folder: Union[str, Path]) -> None:
+    """Writes config.json, preprocessor_config.json and model.safetensors.
+
+    Raises:
+        UserError: As :func:`to_transformers`.
+    """
+    from safetensors.torch import save_file
+    config, state = to_transformers(encoder, size)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {'config.json': dict(config, dtype='float32', torch_dtype='float32'),
+             'preprocessor_config.json': image_processor(preprocessor, size)}
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content, indent=2) + '\n')
+    save_file(state, folder / 'model.safetensors', metadata=dict(format='pt'))
