@@ -16,7 +16,7 @@ def run_elsewhere(code, folder):
                           env={**os.environ, 'PYTHONPATH': root}, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize('source', ['mmpretrain.registry', 'mmengine.registry'])
+@pytest.mark.parametrize('source', ['mmdet.registry', 'mmengine.registry'])
 def test_the_prefix_is_found_without_custom_imports(source, tmp_path):
     done = run_elsewhere(
         f'from {source} import MODELS\n'
