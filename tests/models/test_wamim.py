@@ -190,7 +190,7 @@ class OwnNeck(torch.nn.Module):
 def test_a_neck_of_ones_own_need_not_know_the_size_of_images():
     model = build_wamim()
     own = WaMIM(backbone=model.backbone, neck=dict(type=OwnNeck), target_generator=
-                model.target_generator, head=dict(type='MultiLevelMIMHead',
+                model.target_generator, head=dict(type='mmwamim.MultiLevelMIMHead',
                                                   loss_weights=LOSS_WEIGHTS))
     assert own.neck.out_channels == model.target_generator.channels
 
