@@ -36,7 +36,8 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-# isort: off  (before mmpretrain, see mmwamim/multimodal.py)
+# Before mmpretrain, see mmwamim/multimodal.py.
+# isort: off
 from mmwamim.engine import launch
 from mmwamim.errors import told_in_one_line
 from mmpretrain.structures import DataSample
