@@ -28,8 +28,8 @@ def dwtn(x: Tensor, wavelet: str = 'haar', mode: str = 'zero', ndim: int = 3,
         TypeError, ValueError: As :func:`mmwamim.wavelets.dwt2`.
 
     Example:
-        >>> dwtn(torch.tensor([1., 3., 5., 5.]), ndim=1)['d']
-        tensor([-1.4142,  0.0000])
+        >>> dwtn(torch.tensor([1., 3., 5., 7.]), ndim=1)['a']
+        tensor([2.8284, 8.4853])
         >>> sorted(dwtn(torch.rand(2, 8, 16, 16)))
         ['aaa', 'aad', 'ada', 'add', 'daa', 'dad', 'dda', 'ddd']
     """
