@@ -16,6 +16,8 @@ def targets(strides):
     """A config of every target for cells of these sizes."""
     return dict(
         wavelet=dict(type='WaveletTargetGenerator', levels=[s.bit_length() - 1 for s in strides]),
+        packet=dict(type='WaveletPacketTargetGenerator',
+                    levels=sorted({s.bit_length() - 1 for s in strides})),
         pixel=dict(type='PixelTargetGenerator', grid_strides=strides),
         hog=dict(type='HOGTargetGenerator', grid_strides=strides),
         fourier=dict(type='FourierTargetGenerator', grid_strides=strides),

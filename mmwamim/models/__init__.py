@@ -11,6 +11,7 @@ from .targets import (
     HOGTargetGenerator,
     PixelTargetGenerator,
     TargetGenerator,
+    WaveletPacketTargetGenerator,
     WaveletTargetGenerator,
 )
 from .wamim import WaMIM
@@ -20,5 +21,6 @@ __all__ = [
     'FrequencyPassTargetGenerator', 'HOGTargetGenerator', 'IBOT', 'ImagePreprocessor',
     'LevelDecoder', 'MAEDecoder', 'MFM', 'MaskedViT',
     'MultiLevelDecoder', 'MultiLevelMIMHead', 'PixelTargetGenerator', 'SelfDistillationHead',
-    'SimpleFeaturePyramid', 'SparseSwin', 'TargetGenerator', 'WaMIM', 'WaveletTargetGenerator'
+    'SimpleFeaturePyramid', 'SparseSwin', 'TargetGenerator', 'WaMIM',
+    'WaveletPacketTargetGenerator', 'WaveletTargetGenerator'
 ]
