@@ -14,7 +14,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
 
-from mmwamim.engine.runner import TrainingRunner
+from mmwamim.engine.config.settle import settle
+from mmwamim.engine.training.runner import TrainingRunner
 from mmwamim.errors import Preempted
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,7 +88,7 @@ def prepare(config: str, data: Path, work: Path, *options, fields=()) -> Runner:
                *(['--pretrained', 'none'] if config != PRETRAIN else []),
                '--cfg-options', *TINY[config], *QUIET, *workers, *fields]
     with mock.patch.object(sys, 'argv', [str(part) for part in command]):
-        cfg = script.build_config(script.parse_args())
+        cfg = settle(script.parse_args())
     cfg.experiment_name = secrets.token_hex(4)  # MMEngine keeps logs and histories by this name
     return TrainingRunner.from_cfg(cfg)
 

@@ -9,10 +9,10 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from PIL import Image
 
-from mmwamim.engine.config_check import check_config
-from mmwamim.engine.hooks import encoder_state
-from mmwamim.engine.launch import settle_precision
-from mmwamim.engine.weights import compare
+from mmwamim.engine.config.check import check_config
+from mmwamim.engine.config.step import settle_precision
+from mmwamim.engine.export.arrival import compare
+from mmwamim.engine.export.hook import encoder_state
 from mmwamim.evaluation.features import encode
 from tests.tools.test_train import ROOT
 

@@ -15,8 +15,8 @@ from mmpretrain.models import VisionTransformer
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from mmwamim.engine.launch import settle_precision
-from mmwamim.engine.weights import compare
+from mmwamim.engine.config.step import settle_precision
+from mmwamim.engine.export.arrival import compare
 from tests.helpers import noise, shake
 from tests.test_baseline_recipes import augmentation
 from tests.tools.test_train import ROOT

@@ -15,7 +15,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmpretrain.structures import DataSample
 
 from mmwamim.datasets.sampling import seed_everything
-from mmwamim.engine.measure import noise_batch
+from mmwamim.engine.training.measure import noise_batch
 from tests.pretended_gpu import PretendedGPU, bfloat16
 from tests.tools.test_train import ROOT
 

@@ -21,9 +21,9 @@ from typing import List, Tuple
 
 import torch
 
-from mmwamim.engine.cpu import keep_memory
-from mmwamim.engine.launch import read_config
-from mmwamim.engine.measure import (
+from mmwamim.engine.config.reading import read_config
+from mmwamim.engine.training.cpu import keep_memory
+from mmwamim.engine.training.measure import (
     build_step,
     count_flops,
     count_parameters,

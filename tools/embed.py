@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from mmwamim.datasets.listing import Listing, list_images, printable
 from mmwamim.datasets.loading import UnreadableImage
-from mmwamim.engine.export import load_encoder, run_config
+from mmwamim.engine.export.programs import load_encoder, run_config
 from mmwamim.errors import UserError, told_in_one_line
 from mmwamim.evaluation.features import (
     default_workers,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from mmwamim.engine.export import load_encoder, run_config, to_onnx, to_program
+from mmwamim.engine.export.programs import load_encoder, run_config, to_onnx, to_program
 from mmwamim.errors import UserError, told_in_one_line
 from mmwamim.evaluation.features import image_side
 from mmwamim.weights.card import model_card, preprocessor_of

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS, init_default_scope
 
 from mmwamim.datasets.splits import settle_split
-from mmwamim.engine.launch import read_config
-from mmwamim.engine.weights import check_encoder, read_encoder
+from mmwamim.engine.config.reading import read_config
+from mmwamim.engine.export.arrival import check_encoder, read_encoder
 from mmwamim.errors import told_in_one_line
 from mmwamim.evaluation.features import (
     LabelledImages,

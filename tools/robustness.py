@@ -22,8 +22,8 @@ from torch.utils.data import DataLoader, Dataset
 from mmwamim.datasets.listing import shortened
 from mmwamim.datasets.splits import list_labelled
 from mmwamim.engine.checkpoints import read_checkpoint
-from mmwamim.engine.data import checkpoint_classes, settle_reading
-from mmwamim.engine.launch import read_config
+from mmwamim.engine.config.data import checkpoint_classes, settle_reading
+from mmwamim.engine.config.reading import read_config
 from mmwamim.errors import MissingFile, UserError, told_in_one_line
 from mmwamim.evaluation import robustness
 from mmwamim.evaluation.features import default_workers

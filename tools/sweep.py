@@ -26,7 +26,7 @@ from typing import Dict, List, Optional
 import matplotlib
 
 from mmwamim.datasets.splits import settle_split
-from mmwamim.engine.launch import read_config
+from mmwamim.engine.config.reading import read_config
 from mmwamim.errors import PREEMPTED, Preempted, UserError, told_in_one_line
 from mmwamim.visualization import read_scalars, save
 from mmwamim.visualization.pictures import read_accuracies

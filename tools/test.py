@@ -8,9 +8,11 @@ from mmengine.evaluator import DumpResults
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmwamim.engine import launch
 from mmwamim.engine.checkpoints import read_checkpoint
-from mmwamim.engine.data import checkpoint_classes, settle_data
+from mmwamim.engine.config.data import checkpoint_classes, settle_data
+from mmwamim.engine.config.reading import read_config, settle_work_dir
+from mmwamim.engine.config.step import settle_precision
+from mmwamim.engine.distributed.processes import settle_processes
 from mmwamim.errors import UserError, told_in_one_line
 
 
@@ -36,7 +38,7 @@ def parse_args() -> argparse.Namespace:
 @told_in_one_line()
 def main() -> None:
     args = parse_args()
-    cfg = launch.read_config(args.config, args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options)
     if cfg.get('test_dataloader') is None:
         raise UserError(f'{args.config} has no test_dataloader, so there is nothing to evaluate; '
                         'for a pre-training checkpoint see tools/analysis/show_reconstruction.py')
@@ -45,9 +47,9 @@ def main() -> None:
     cfg.load_from, cfg.resume = None, False
     checkpoint = read_checkpoint(args.checkpoint)
     settle_data(cfg, args.data, checkpoint_classes(checkpoint))
-    launch.settle_work_dir(cfg, args.config, args.work_dir)
-    launch.settle_precision(cfg, amp=False)
-    launch.settle_processes(cfg, args.launcher)
+    settle_work_dir(cfg, args.config, args.work_dir)
+    settle_precision(cfg, amp=False)
+    settle_processes(cfg, args.launcher)
     if args.amp:
         cfg.test_cfg.fp16 = True
     runner = Runner.from_cfg(cfg)

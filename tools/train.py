@@ -8,22 +8,16 @@ if __name__ == '__main__':
     # until StopRequest listens.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
-from mmwamim.engine import launch
-from mmwamim.engine.checkpoints.settling import settle_resume
-from mmwamim.engine.compile import MODES
-from mmwamim.engine.config_check import check_config
-from mmwamim.engine.data import settle_data
-from mmwamim.engine.loaders import add_hook
-from mmwamim.engine.runner import TrainingRunner
-from mmwamim.engine.sharding import ShardedRunner
+from mmwamim.engine.config.settle import RunOptions
+from mmwamim.engine.run import train
+from mmwamim.engine.training.compile import MODES
 from mmwamim.engine.training.preemption import StopRequest
-from mmwamim.engine.weights import settle_encoder
-from mmwamim.errors import UserError, told_in_one_line
+from mmwamim.errors import told_in_one_line
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args() -> RunOptions:
     parser = argparse.ArgumentParser(description='Train a model')
     parser.add_argument('config', help='config file')
     parser.add_argument('--data', metavar='FOLDER', help='folder of images to pre-train on, '
@@ -57,48 +51,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
                         help='who started the processes')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
-    args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    return args
-
-
-def build_config(args: argparse.Namespace) -> Config:
-    """The config with the command line merged in."""
-    cfg = launch.read_config(args.config, args.cfg_options)
-    check_config(cfg)
-    launch.settle_launcher(args.launcher)
-    launch.settle_work_dir(cfg, args.config, args.work_dir)
-    launch.settle_precision(cfg, args.amp)
-    launch.settle_step(cfg)
-    launch.settle_loop(cfg)
-    launch.settle_length(cfg, args.epochs)
-    launch.settle_accumulation(cfg)
-    if args.compile:
-        add_hook(cfg, dict(type='mmwamim.CompileHook', mode=args.compile))
-    if args.fsdp:
-        launch.settle_sharding(cfg, args.launcher)
-    if args.auto_scale_lr:
-        if 'auto_scale_lr' not in cfg:
-            raise UserError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size in {args.config}')
-        cfg.auto_scale_lr.enable = True
-    if args.batch_size is not None:
-        if args.batch_size < 1:
-            raise UserError(f'--batch-size must be at least 1, not {args.batch_size}')
-        cfg.train_dataloader.batch_size = args.batch_size
-    settle_resume(cfg, args.resume, args.trust_checkpoint)
-    settle_data(cfg, args.data)
-    settle_encoder(cfg, args.pretrained)
-    launch.settle_processes(cfg, args.launcher)
-    return cfg
+    args = vars(parser.parse_args())
+    os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
+    return RunOptions(**args)
 
 
 @told_in_one_line()
 def main() -> None:
-    args = parse_args()
+    options = parse_args()
     StopRequest.listen()  # a run that is asked to stop while it starts does so after its first step
-    runner = ShardedRunner if args.fsdp else TrainingRunner
-    runner.from_cfg(build_config(args)).train()
-    launch.part_processes()
+    train(options)
     StopRequest.leave()
 
 

@@ -1,7 +1,7 @@
 """mmdet's COCO data set and metric, with labels by the names of the classes.
 
 Needs mmdet, so ``mmwamim.datasets`` does not import it; the data sets of a detection config are
-settled on these by ``mmwamim.engine.data``.
+settled on these by ``mmwamim.engine.config.data``.
 """
 import copy
 from typing import List, Optional

@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmwamim.datasets import UnlabelledImages
-from mmwamim.engine.running_state import evaluated_model
+from mmwamim.engine.training.running_state import evaluated_model
 from mmwamim.evaluation.features import LabelledImages, image_side
 from mmwamim.registry import HOOKS
 

@@ -6,8 +6,8 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 
-from mmwamim.engine.launch import settle_accumulation
-from mmwamim.engine.runner import TrainingRunner
+from mmwamim.engine.config.step import settle_accumulation
+from mmwamim.engine.training.runner import TrainingRunner
 from mmwamim.errors import UserError
 from tests.helpers import noise, total_loss
 from tests.models.test_wamim import build, fix_masks

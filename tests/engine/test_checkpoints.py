@@ -67,7 +67,7 @@ def test_a_run_refuses_to_resume_from_what_runs_code(tmp_path):
 def test_weights_of_other_parts_are_read_safely_or_not_at_all(tmp_path, place):
     from mmengine.config import Config
 
-    from mmwamim.engine.resume import settle_resume
+    from mmwamim.engine.checkpoints.settling import settle_resume
 
     class Malicious:
 

@@ -6,7 +6,7 @@ from mmpretrain.models import VisionTransformer
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from mmwamim.engine import CompileHook
-from mmwamim.engine.compile import CompiledLoss, compile_model
+from mmwamim.engine.training.compile import CompiledLoss, compile_model
 from mmwamim.models import WaMIM
 from mmwamim.models.masking import MaskPlan, draw_mask
 from tests.helpers import TINY, build_wamim, level_losses, noise, shake, total_loss

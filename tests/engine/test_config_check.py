@@ -2,7 +2,7 @@
 import pytest
 from mmengine.config import Config
 
-from mmwamim.engine.config_check import accepted_fields, check_config
+from mmwamim.engine.config.check import accepted_fields, check_config
 from mmwamim.errors import UserError
 from mmwamim.models import MaskedViT, SparseSwin
 from tests.tools.test_train import ROOT

@@ -9,8 +9,10 @@ from mmengine.config import Config
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmwamim.engine import CPUHook, cpu, launch
-from mmwamim.engine.cpu import fast_linear, linear
+from mmwamim.engine import CPUHook
+from mmwamim.engine.distributed import settle_processes
+from mmwamim.engine.training import cpu
+from mmwamim.engine.training.cpu import fast_linear, linear
 from mmwamim.models import MaskedViT, SparseSwin
 from tests.helpers import build_wamim, level_losses, noise
 from tests.tools.test_train import ROOT
@@ -33,7 +35,7 @@ def onednn(monkeypatch):
 
 FAULTS = '''
 import resource, sys, torch
-from mmwamim.engine.cpu import keep_memory
+from mmwamim.engine.training.cpu import keep_memory
 def step():
     tensors = [torch.ones(2**23) for _ in range(4)]  # 32 MiB each: larger than glibc ever keeps
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -76,10 +78,10 @@ def test_models_hold_plain_layers(onednn):
 
 @pytest.mark.parametrize('gpu', [True, False])
 def test_runs_without_a_gpu_have_the_hook(monkeypatch, gpu):
-    monkeypatch.setattr(launch.torch.cuda, 'is_available', lambda: gpu)
-    monkeypatch.setattr(launch.torch.cuda, 'device_count', lambda: int(gpu))
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpu)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: int(gpu))
     cfg = Config.fromfile(ROOT / 'configs/baselines/mae_vit_b_1600e.py')
-    launch.settle_processes(cfg, 'none')
+    settle_processes(cfg, 'none')
     assert (dict(type='mmwamim.CPUHook') in cfg.custom_hooks) is not gpu
     assert any(hook['type'] == 'mmwamim.RunSummaryHook' for hook in cfg.custom_hooks)
 

@@ -8,9 +8,9 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 
 from mmwamim.datasets.listing import NoImages
-from mmwamim.engine.data import checkpoint_classes, settle_data, settle_reading
-from mmwamim.engine.launch import settle_precision
-from mmwamim.engine.loaders import data_sets
+from mmwamim.engine.config.data import checkpoint_classes, settle_data, settle_reading
+from mmwamim.engine.config.loaders import data_sets
+from mmwamim.engine.config.step import settle_precision
 from mmwamim.errors import UserError
 from tests.datasets.test_images import paint
 from tests.tools.test_train import ROOT

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mmwamim.datasets.annotations import category_ids, check_coco, read_coco
 from mmwamim.datasets.listing import NoImages
-from mmwamim.engine.data import settle_data
+from mmwamim.engine.config.data import settle_data
 from mmwamim.errors import UserError
 from tests.tools.small_data import scene
 from tests.tools.test_train import ROOT

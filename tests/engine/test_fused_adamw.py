@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmwamim.engine.fused_adamw import FusedAdamW
+from mmwamim.engine.optim.fused_adamw import FusedAdamW
 from tests.helpers import NoReadBack, noise
 
 SETTINGS = dict(lr=0.1, betas=(0.8, 0.95), eps=1e-6)

@@ -8,7 +8,7 @@ from mmengine.optim import build_optim_wrapper
 from mmpretrain.models import SwinTransformer, VisionTransformer
 from torch import nn
 
-from mmwamim.engine.layer_decay import depth_of
+from mmwamim.engine.optim.layer_decay import depth_of
 
 WRAPPER = dict(
     type='OptimWrapper', optimizer=dict(type='AdamW', lr=1., weight_decay=0.05),

@@ -5,7 +5,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from mmwamim.engine.measure import (
+from mmwamim.engine.training.measure import (
     Step,
     build_step,
     count_flops,

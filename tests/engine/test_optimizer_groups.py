@@ -17,9 +17,9 @@ from mmpretrain.models import VisionTransformer
 from torch import nn
 
 from mmwamim.engine import LayerDecayOptimWrapperConstructor
-from mmwamim.engine.launch import settle_precision
-from mmwamim.engine.layer_decay import depth_of
-from mmwamim.engine.optimizer_groups import MergedOptimWrapperConstructor, RegroupHook
+from mmwamim.engine.config.step import settle_precision
+from mmwamim.engine.optim.groups import MergedOptimWrapperConstructor, RegroupHook
+from mmwamim.engine.optim.layer_decay import depth_of
 from tests.helpers import noise
 from tests.tools.test_train import ROOT
 

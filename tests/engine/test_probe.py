@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from mmwamim.engine import FeatureProbeHook
-from mmwamim.engine.export import load_encoder
+from mmwamim.engine.export.programs import load_encoder
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import LabelledImages, effective_rank, extract_features
 from tests.runs import PRETRAIN, prepare

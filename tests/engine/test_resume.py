@@ -12,7 +12,8 @@ from PIL import Image
 
 from mmwamim.datasets import ResumableSampler, UnlabelledImages
 from mmwamim.datasets.sampling import Draw, mix_seed
-from mmwamim.engine.resume import PREEMPTED, AtomicBackend, damage, latest_checkpoint
+from mmwamim.engine.checkpoints import AtomicBackend, damage, latest_checkpoint
+from mmwamim.errors import PREEMPTED
 from tests.faults.kill_and_resume import CONFIG, last_step, losses, same
 from tests.tools.test_train import ROOT, run
 

@@ -9,7 +9,7 @@ from PIL import Image
 from mmwamim.datasets.label_maps import LoadLabelMap, read_label_map
 from mmwamim.datasets.listing import NoImages
 from mmwamim.datasets.loading import UnreadableImage
-from mmwamim.engine.data import settle_data
+from mmwamim.engine.config.data import settle_data
 from mmwamim.errors import UserError
 from tests.tools.test_train import ROOT
 

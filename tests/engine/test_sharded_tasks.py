@@ -128,7 +128,7 @@ class Unit(nn.Module):
 
 
 def _policy(rank):
-    from mmwamim.engine.sharding import shard_model
+    from mmwamim.engine.distributed.sharding import shard_model
     mesh = init_device_mesh('cpu', (2, ))
     for dtype in (None, torch.bfloat16):
         torch.manual_seed(0)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from mmwamim.engine.checkpoints import read_checkpoint
-from mmwamim.engine.sharding import map_tensors
+from mmwamim.engine.distributed.sharding import map_tensors
 from tests.tools.test_train import QUICK, run
 
 SWIN = 'configs/wamim/swin_b_100e.py'

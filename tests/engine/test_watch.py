@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from mmwamim.engine import DeferredInfoHook
 from mmwamim.engine.checkpoints import read_checkpoint
-from mmwamim.engine.watch import trim_history
+from mmwamim.engine.training.watch import trim_history
 from mmwamim.models.finite import NonFiniteLoss
 from tests.helpers import NoReadBack
 

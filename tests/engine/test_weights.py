@@ -3,7 +3,7 @@ import torch
 from mmengine.config import Config
 from mmpretrain.models import SwinTransformer, VisionTransformer
 
-from mmwamim.engine.weights import check_encoder, settle_encoder
+from mmwamim.engine.export.arrival import check_encoder, settle_encoder
 from mmwamim.errors import UserError
 from mmwamim.models import MaskedViT, SparseSwin
 from tests.helpers import TINY

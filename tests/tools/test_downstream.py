@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
-from mmwamim.engine.weights import read_encoder
+from mmwamim.engine.export.arrival import read_encoder
 from tests.helpers import noise
 from tests.tools.small_data import make_ade, make_coco, make_imagenet
 from tests.tools.test_train import ROOT, run

@@ -5,7 +5,7 @@ import torch
 from mmpretrain.models import SelfSupDataPreprocessor
 from PIL import Image
 
-from mmwamim.engine.export import load_encoder
+from mmwamim.engine.export.programs import load_encoder
 from tests.tools.test_export import save
 from tests.tools.test_train import QUICK, run
 

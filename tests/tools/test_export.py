@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from safetensors.torch import load_file
 
-from mmwamim.engine.export import LastMap, load_encoder, to_timm
+from mmwamim.engine.export.programs import LastMap, load_encoder, to_timm
 from mmwamim.errors import UserError
 from mmwamim.weights.transformers import to_transformers
 from tests.helpers import noise, shake

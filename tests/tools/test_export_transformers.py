@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 
-from mmwamim.engine.export import load_encoder
+from mmwamim.engine.export.programs import load_encoder
 from tests.helpers import noise
 from tests.tools.test_export import save
 from tests.tools.test_train import run

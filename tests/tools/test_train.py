@@ -182,5 +182,5 @@ print(DATASETS.get('mmwamim.UnlabelledImages').__module__)
                     PYTHONPATH=str(tmp_path / 'site'))
     assert code == 0, log
     for module in ('mmwamim.models.targets.wavelet', 'mmwamim.models.encoders.vit',
-                   'mmwamim.engine.hooks', 'mmwamim.datasets.images'):
+                   'mmwamim.engine.export.hook', 'mmwamim.datasets.images'):
         assert module in log.splitlines()

@@ -14,9 +14,10 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, VISUALIZERS, init_default_scope
 
 from mmwamim.datasets.loading import read_rgb, turn_to_size
-from mmwamim.engine import launch
 from mmwamim.engine.checkpoints import read_checkpoint
-from mmwamim.engine.data import settle_data
+from mmwamim.engine.config.data import settle_data
+from mmwamim.engine.config.reading import read_config
+from mmwamim.engine.distributed.processes import settle_processes
 from mmwamim.errors import UserError, told_in_one_line
 
 
@@ -30,12 +31,12 @@ def main() -> None:
     parser.add_argument('--most', type=int, default=6, help='number of pictures')
     parser.add_argument('--score', type=float, default=0.5, help='boxes of at least this score')
     args = parser.parse_args()
-    cfg = launch.read_config(args.config)
+    cfg = read_config(args.config)
     if cfg.get('default_scope') not in ('mmdet', 'mmseg'):
         raise UserError(f'{args.config} is neither of mmdet nor of mmseg')
     init_default_scope(cfg.default_scope)
     settle_data(cfg, args.data)
-    launch.settle_processes(cfg, 'none')
+    settle_processes(cfg, 'none')
     state = read_checkpoint(args.checkpoint)['state_dict']
     cfg.model.backbone.init_cfg = None
     model = MODELS.build(cfg.model)

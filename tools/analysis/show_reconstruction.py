@@ -9,7 +9,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 from mmwamim.datasets.listing import NoImages, list_images
 from mmwamim.engine.checkpoints import read_checkpoint
-from mmwamim.engine.launch import read_config
+from mmwamim.engine.config.reading import read_config
 from mmwamim.errors import UserError, told_in_one_line
 from mmwamim.evaluation.features import image_side
 from mmwamim.visualization import draw_reconstructions

@@ -30,8 +30,8 @@ from typing import Dict, Iterator, List, NamedTuple, Optional
 import torch
 from mmengine.config import Config
 
-from mmwamim.engine.compile import compile_model
-from mmwamim.engine.measure import (
+from mmwamim.engine.training.compile import compile_model
+from mmwamim.engine.training.measure import (
     build_step,
     build_update,
     count_flops,

@@ -38,7 +38,8 @@ from torch.utils.data import DataLoader, Dataset
 
 # Before mmpretrain, see mmwamim/multimodal.py.
 # isort: off
-from mmwamim.engine import launch
+from mmwamim.engine.config.step import settle_precision, settle_step
+from mmwamim.engine.distributed.processes import settle_processes
 from mmwamim.errors import told_in_one_line
 from mmpretrain.structures import DataSample
 # isort: on
@@ -143,9 +144,9 @@ def launched(model: nn.Module) -> Callable:
 def build_runner(args: argparse.Namespace, parts: Parts, work_dir: str) -> Runner:
     cfg = Config.fromfile(args.config)
     cfg.work_dir = work_dir
-    launch.settle_precision(cfg, amp=False)
-    launch.settle_step(cfg)
-    launch.settle_processes(cfg, 'none')
+    settle_precision(cfg, amp=False)
+    settle_step(cfg)
+    settle_processes(cfg, 'none')
     cfg.log_level = 'WARNING'
     cfg.train_cfg.max_epochs = 1
     cfg.param_scheduler = [dict(scheduler, by_epoch=False, end=10**6, begin=0,

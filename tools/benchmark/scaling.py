@@ -29,9 +29,9 @@ from mmengine.config import Config
 from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
-from mmwamim.engine.cpu import keep_memory
-from mmwamim.engine.measure import build_step
-from mmwamim.engine.sharding import shard_model
+from mmwamim.engine.distributed.sharding import shard_model
+from mmwamim.engine.training.cpu import keep_memory
+from mmwamim.engine.training.measure import build_step
 from mmwamim.errors import told_in_one_line
 from mmwamim.registry import MODELS
 

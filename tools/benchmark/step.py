@@ -11,9 +11,9 @@ backward, norm of the gradient, finite check, optimizer, the same for both; with
 forward and backward alone. "Encoder" is our encoder alone on the visible patches, "dense encoder"
 its mmpretrain parent on all of them, forward and backward. `--compile` compiles all of them. The
 peer runs as mmpretrain has it and, where our linear layers are another library's
-(mmwamim/engine/cpu.py), once more with those. On the CPU the process keeps the memory that it
-frees, for all alike, as tools/train.py does. Utilisation is the FLOPs of a step a second, as a
-share of this machine's own matrix product. For Swin the time on the CPU that planning the
+(mmwamim/engine/training/cpu.py), once more with those. On the CPU the process keeps the memory
+that it frees, for all alike, as tools/train.py does. Utilisation is the FLOPs of a step a second,
+as a share of this machine's own matrix product. For Swin the time on the CPU that planning the
 attention groups of a step takes is printed as well. tools/compare.py does the same for any list of
 configs.
 """
@@ -31,9 +31,9 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.optim import OptimWrapper
 
-from mmwamim.engine.compile import compile_model
-from mmwamim.engine.cpu import keep_memory, onednn_is_faster
-from mmwamim.engine.measure import (
+from mmwamim.engine.training.compile import compile_model
+from mmwamim.engine.training.cpu import keep_memory, onednn_is_faster
+from mmwamim.engine.training.measure import (
     Step,
     build_step,
     build_update,

@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from mmwamim.errors import UserError
 
-from ..loaders import LOADERS, add_hook
+from ..config.loaders import LOADERS, add_hook
 from .workers import settle_workers
 
 FIRST_PORT, PORTS = 20000, 20000  # below those that the system gives away

@@ -5,7 +5,7 @@ from mmengine.config import Config
 
 from mmwamim.cores import granted_cores
 
-from ..loaders import LOADERS
+from ..config.loaders import LOADERS
 
 
 def settle_workers(cfg: Config) -> None:

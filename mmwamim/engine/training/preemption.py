@@ -16,7 +16,7 @@ from mmwamim.errors import Preempted
 from mmwamim.registry import HOOKS
 
 from ..checkpoints.finding import PREEMPTED_NAME
-from ..watch import look_at_steps
+from .watch import look_at_steps
 
 # Of two that come together the later of this list counts: a run that is cancelled (scancel sends
 # SIGTERM) while its time runs out (SIGUSR1) is cancelled.

@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmwamim.engine import hooks
+from mmwamim.engine import RunSummaryHook
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.training.summary import summary
 from mmwamim.errors import UserError
@@ -137,4 +137,4 @@ def test_a_repository_around_the_package_is_not_ours(tmp_path):
                           capture_output=True, env=dict(PYTHONPATH=str(site), PATH='/usr/bin:/bin',
                                                         HOME=str(tmp_path)))
     assert done.stdout.splitlines()[-1] == "''", done.stderr
-    assert hooks.RunSummaryHook.__module__ == 'mmwamim.engine.training.summary'
+    assert RunSummaryHook.__module__ == 'mmwamim.engine.training.summary'

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..config.step import settle_step
+from ..optim.guarded import GuardedOptimWrapper
 from .cpu import fast_linear, linear
-from .guarded import GuardedOptimWrapper
-from .launch import settle_step
 
 
 class Step(NamedTuple):

@@ -20,8 +20,8 @@ from torch import Tensor
 from mmwamim.errors import UserError
 from mmwamim.registry import HOOKS
 
-from .checkpoints import read_checkpoint
-from .sharding import gather
+from ..checkpoints import read_checkpoint
+from ..distributed.sharding import gather
 
 PREFIX = 'backbone.'
 # New in the model, and rightly not in the checkpoint.

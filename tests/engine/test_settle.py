@@ -4,7 +4,10 @@ import sys
 import pytest
 from mmengine.config import Config
 
-from mmwamim.engine.launch import read_config, settle_length, settle_loop, settle_precision
+from mmwamim.engine.config.loop import settle_length, settle_loop
+from mmwamim.engine.config.reading import read_config
+from mmwamim.engine.config.settle import settle
+from mmwamim.engine.config.step import settle_precision
 from mmwamim.errors import MissingFile, UserError
 from tests.runs import FINETUNE, PRETRAIN, QUIET, ROOT, TINY, make_classes, make_images
 from tests.tools.test_robustness import load_tool
@@ -56,7 +59,7 @@ def test_the_config_that_a_run_leaves_starts_the_same_run(config, tmp_path, monk
         monkeypatch.setattr(sys, 'argv', [
             'train.py', str(path), '--work-dir', str(tmp_path / 'w'), '--auto-scale-lr', *more,
             *options])
-        return script.build_config(script.parse_args())
+        return settle(script.parse_args())
 
     cfg = build(ROOT / config, '--data', str(data), '--batch-size', '2', '--cfg-options',
                 *TINY[config], *QUIET, 'optim_wrapper.accumulative_counts=2',

@@ -6,7 +6,7 @@ from torch import nn
 
 from mmwamim.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
-from .optimizer_groups import MergesGroups
+from .groups import MergesGroups
 
 PREFIX = 'backbone.'
 TOKENS = ('cls_token', 'pos_embed', 'absolute_pos_embed', 'mask_token')

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from mmwamim.registry import OPTIM_WRAPPERS
 
-from .running_state import Snapshot, local, running_state
+from ..training.running_state import Snapshot, local, running_state
 
 CLIPS = dict(norm={'max_norm', 'norm_type'}, value={'clip_value'})
 

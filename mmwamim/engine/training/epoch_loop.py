@@ -1,5 +1,5 @@
 """The loop of runs whose length is given in epochs, which can be killed at any moment and go on
-as if they had not been; and the names that were here before."""
+as if they had not been."""
 from typing import Sequence
 
 from mmengine.dist import get_rank
@@ -7,18 +7,10 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 
 from mmwamim.datasets.sampling import seed_everything
-from mmwamim.errors import PREEMPTED
 from mmwamim.registry import LOOPS
 
-from .checkpoints import AtomicBackend, damage, latest_checkpoint
-from .checkpoints.settling import settle_resume
-from .training.batches import batches_from, build_loader, explained
-from .training.preemption import PreemptionHook
-from .training.progress import Position
-from .training.resume import ResumeHook
-
-__all__ = ['PREEMPTED', 'AtomicBackend', 'PreemptionHook', 'ResumableTrainLoop', 'ResumeHook',
-           'damage', 'latest_checkpoint', 'settle_resume']
+from .batches import batches_from, build_loader, explained
+from .progress import Position
 
 
 @LOOPS.register_module()

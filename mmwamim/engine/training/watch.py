@@ -11,7 +11,7 @@ from torch import Tensor
 from mmwamim.models.finite import NonFiniteLoss, name_bad_losses
 from mmwamim.registry import HOOKS
 
-from .checkpoints.finding import last_of_run
+from ..checkpoints.finding import last_of_run
 from .running_state import Snapshot
 
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from mmwamim.errors import UserError
 from mmwamim.weights.timm import to_timm  # noqa: F401
 
-from .checkpoints import read_checkpoint
-from .launch import read_config
-from .weights import check_encoder, read_encoder
+from ..checkpoints import read_checkpoint
+from ..config.reading import read_config
+from .arrival import check_encoder, read_encoder
 
 
 def run_config(checkpoint: Union[str, Path], config: Optional[str] = None) -> Config:

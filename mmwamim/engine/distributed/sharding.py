@@ -21,7 +21,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from mmwamim.models import LevelDecoder
 from mmwamim.registry import HOOKS
 
-from .runner import TrainingRunner
+from ..training.runner import TrainingRunner
 
 # What is gathered together before it runs, and freed after. Each is entered through its forward
 # method: a Swin block, which SparseSwin takes apart, is not, but its MLP, two thirds of it, is.

@@ -1,0 +1,48 @@
+"""Config files, and what is asked of them again and again."""
+import os
+from pathlib import Path
+from typing import Optional, Union
+
+from mmengine.config import Config
+
+from mmwamim.errors import MissingFile, UserError
+
+
+def read_config(path: Union[str, Path], options: Optional[dict] = None) -> Config:
+    """A config file with ``--cfg-options`` merged in.
+
+    Raises:
+        MissingFile: There is no such file.
+        UserError: It is no config, or an option does not fit it.
+    """
+    if not Path(path).is_file():
+        raise MissingFile(f'there is no config {str(path)!r}')
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:  # it is a program, which raises whatever it likes
+        raise UserError(f'{path} cannot be read as a config: {type(error).__name__}: {error}'
+                        ) from error
+    try:
+        cfg.merge_from_dict(options or {})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f'--cfg-options does not fit {path}: {error.args[0]}') from error
+    return cfg
+
+
+def settle_work_dir(cfg: Config, config_path: str, work_dir: str = None) -> None:
+    """The command line first, then the config, then work_dirs/<config's name>."""
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = os.path.join('work_dirs', Path(config_path).stem)
+
+
+def default_hooks(cfg: Config) -> dict:
+    if cfg.get('default_hooks') is None:
+        cfg.default_hooks = {}
+    return cfg.default_hooks
+
+
+def is_type(part: dict, name: str) -> bool:
+    """Whether a part of a config is of a type, with or without the package's prefix."""
+    return str(part.get('type', '')).split('.')[-1] == name

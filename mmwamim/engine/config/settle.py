@@ -1,0 +1,89 @@
+"""From a config file and a command line to the config that is run: what is settled, in order."""
+from dataclasses import dataclass
+from typing import Optional, Union
+
+from mmengine.config import Config
+
+from mmwamim.errors import UserError
+
+from ..checkpoints.settling import settle_resume
+from ..distributed.processes import settle_launcher, settle_processes
+from ..export.arrival import settle_encoder
+from .check import check_config
+from .data import settle_data
+from .loaders import add_hook
+from .loop import settle_length, settle_loop
+from .reading import read_config, settle_work_dir
+from .step import settle_accumulation, settle_precision, settle_sharding, settle_step
+
+
+@dataclass
+class RunOptions:
+    """What a command line may say about a run beside its config; ``None`` keeps the config's.
+
+    Args:
+        config: A config file.
+        data: The folder of the images, or of the data set.
+        pretrained: ``encoder.pth`` to fine-tune from, or ``'none'``.
+        work_dir: Where logs and checkpoints go.
+        batch_size: Images per process and step.
+        epochs: Length of the run; warm-up and decay keep their proportions.
+        resume: ``'auto'``, or a checkpoint to go on from.
+        trust_checkpoint: Loads checkpoints that hold more than data.
+        amp: bfloat16 on a GPU, also where the config has none.
+        compile: Mode of ``torch.compile``.
+        fsdp: Shares out weights, gradients and optimizer state.
+        auto_scale_lr: Scales the learning rate to the batch.
+        cfg_options: Fields of the config, by their dotted names.
+        launcher: Who started the processes: ``'none'``, ``'pytorch'`` or ``'slurm'``.
+    """
+
+    config: str
+    data: Optional[str] = None
+    pretrained: Optional[str] = None
+    work_dir: Optional[str] = None
+    batch_size: Optional[int] = None
+    epochs: Optional[int] = None
+    resume: Union[str, None] = None
+    trust_checkpoint: bool = False
+    amp: bool = False
+    compile: Optional[str] = None
+    fsdp: bool = False
+    auto_scale_lr: bool = False
+    cfg_options: Optional[dict] = None
+    launcher: str = 'none'
+
+
+def settle(options: RunOptions) -> Config:
+    """The config that MMEngine's runner is built from.
+
+    Raises:
+        UserError: Something does not fit; the message names the field or path and what would.
+    """
+    cfg = read_config(options.config, options.cfg_options)
+    check_config(cfg)
+    settle_launcher(options.launcher)
+    settle_work_dir(cfg, options.config, options.work_dir)
+    settle_precision(cfg, options.amp)
+    settle_step(cfg)
+    settle_loop(cfg)
+    settle_length(cfg, options.epochs)
+    settle_accumulation(cfg)
+    if options.compile:
+        add_hook(cfg, dict(type='mmwamim.CompileHook', mode=options.compile))
+    if options.fsdp:
+        settle_sharding(cfg, options.launcher)
+    if options.auto_scale_lr:
+        if 'auto_scale_lr' not in cfg:
+            raise UserError('--auto-scale-lr needs auto_scale_lr.base_batch_size in '
+                            f'{options.config}')
+        cfg.auto_scale_lr.enable = True
+    if options.batch_size is not None:
+        if options.batch_size < 1:
+            raise UserError(f'--batch-size must be at least 1, not {options.batch_size}')
+        cfg.train_dataloader.batch_size = options.batch_size
+    settle_resume(cfg, options.resume, options.trust_checkpoint)
+    settle_data(cfg, options.data)
+    settle_encoder(cfg, options.pretrained)
+    settle_processes(cfg, options.launcher)
+    return cfg

@@ -1,0 +1,1 @@
+"""The update: optimizers, their groups, and what keeps a bad step out of the weights."""

@@ -1,0 +1,21 @@
+"""One run of training, from its options to its end."""
+from .config.settle import RunOptions, settle
+from .distributed.processes import part_processes
+from .distributed.sharding import ShardedRunner
+from .training.runner import TrainingRunner
+
+
+def train(options: RunOptions) -> TrainingRunner:
+    """Settles the config, trains, and parts from the other processes.
+
+    Returns:
+        The runner, at its end.
+
+    Raises:
+        UserError: Something given does not fit.
+        Preempted: It was asked to stop, and has saved.
+    """
+    runner = (ShardedRunner if options.fsdp else TrainingRunner).from_cfg(settle(options))
+    runner.train()
+    part_processes()
+    return runner
