@@ -1,1 +1,1 @@
-"""What is settled in a config before anything is built: its fields, the data, the step, the loop."""
+"""What is settled in a config before anything is built: fields, data, step, loop, processes."""
