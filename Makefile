@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation -c requirements/constraints.txt
 
 .PHONY: quickstart test install clean
 
@@ -16,18 +17,18 @@ install: $(VENV)/pretrain.stamp
 
 # A stamp is written when its installation is complete, and is older than what it was made from
 # as soon as a pin changes.
-$(VENV)/pretrain.stamp: requirements/pretrain.txt setup.py pyproject.toml
+$(VENV)/pretrain.stamp: requirements/constraints.txt setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "mmwamim needs Python >= 3.10: make PYTHON=/path/to/python $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing what pre-training needs into $(VENV) (a few GB to download)"
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -r requirements/pretrain.txt
-	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	$(BIN)/python -m pip install --quiet 'setuptools>=77,<82' wheel
+	$(INSTALL) --editable '.[onedl,quickstart]'
 	@touch $@
 
-$(VENV)/tests.stamp: $(VENV)/pretrain.stamp requirements/tests.txt requirements/mmcv_ops.sh
-	$(BIN)/python -m pip install --quiet -r requirements/tests.txt
+$(VENV)/tests.stamp: $(VENV)/pretrain.stamp requirements/mmcv_ops.sh
+	$(INSTALL) --editable '.[tests]'
 	requirements/mmcv_ops.sh $(BIN)/python
 	@touch $@
 

@@ -4,6 +4,10 @@
 ``type='mmwamim.WaMIM'`` works in any OpenMMLab project without
 ``custom_imports``: MMEngine imports ``mmwamim.registry`` by the prefix.
 """
+from mmwamim.environment import check_environment
+
+check_environment()
+
 from mmengine import registry as root
 from mmengine.registry import Registry
 

@@ -138,7 +138,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     try:
         import imagecorruptions  # noqa: F401
     except ImportError:
-        raise UserError('imagecorruptions is missing: pip install -r requirements/tests.txt'
+        raise UserError("imagecorruptions is missing: pip install 'mmwamim[robustness]'"
                         ) from None
     if args.size < 32 or args.per_class is not None and args.per_class < 1:
         raise UserError('--size must be at least 32 and --per-class at least 1')

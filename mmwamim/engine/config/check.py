@@ -7,6 +7,7 @@ from mmengine import registry as root
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from mmwamim.environment import missing_toolbox
 from mmwamim.errors import UserError
 
 # Where the parts of a config are registered, tried in this order.
@@ -32,8 +33,9 @@ def check_config(cfg: Config) -> None:
 
     Raises:
         UserError: A field or a type does not exist; the message gives its place in the config
-            and the nearest right spelling.
+            and the nearest right spelling. Or the toolbox that the config is for is missing.
     """
+    _check_toolbox('default_scope', cfg.get('default_scope'))
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain'):
         for section in SECTIONS:
             if not cfg.get(section):
@@ -56,7 +58,14 @@ def _typed(place: str, value) -> Iterator[Tuple[str, dict]]:
             yield from _typed(f'{place}.{index}', below)
 
 
+def _check_toolbox(place: str, scope: Optional[str]) -> None:
+    missing = missing_toolbox(scope)
+    if missing:
+        raise UserError(f'{place}: {missing}')
+
+
 def _check_part(place: str, part: dict) -> None:
+    _check_toolbox(f'{place}.type', part['type'].rpartition('.')[0])
     cls = _find(part['type'])
     if cls is None:
         if part['type'].startswith('mmwamim.'):
