@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation -c requirements/constraints.txt
 
-.PHONY: quickstart test install clean
+.PHONY: quickstart test docs install clean
 
 # Threads that wait by spinning would take the cores from each other beside other work.
 quickstart: $(VENV)/pretrain.stamp  ## pre-train a tiny ViT on digits and look at it
@@ -12,6 +12,10 @@ quickstart: $(VENV)/pretrain.stamp  ## pre-train a tiny ViT on digits and look a
 test: $(VENV)/tests.stamp  ## ruff and every test, on the CPU
 	$(BIN)/ruff check .
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest
+
+docs: $(VENV)/docs.stamp  ## the site, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "The site is in site/index.html"
 
 install: $(VENV)/pretrain.stamp
 
@@ -32,5 +36,9 @@ $(VENV)/tests.stamp: $(VENV)/pretrain.stamp requirements/mmcv_ops.sh
 	requirements/mmcv_ops.sh $(BIN)/python
 	@touch $@
 
+$(VENV)/docs.stamp: $(VENV)/pretrain.stamp
+	$(INSTALL) --editable '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build quickstart mmwamim.egg-info
+	rm -rf $(VENV) build site quickstart mmwamim.egg-info

@@ -227,6 +227,13 @@ class MultiLevelDecoder(BaseModule):
 
     Raises:
         ValueError: Encoder and target have different numbers of levels, or sizes do not fit.
+
+    Examples:
+        >>> neck = MultiLevelDecoder((32, ), (8, ), (12, ), (8, ), mask_unit=8, embed_dims=16,
+        ...                          num_heads=2)
+        >>> mask = torch.tensor([[[True, False], [True, True]]])
+        >>> neck([torch.zeros(1, 1, 32)], mask)[0].shape  # 12 values for each of 2 x 2 cells
+        torch.Size([1, 12, 2, 2])
     """
 
     def __init__(self,

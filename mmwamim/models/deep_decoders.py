@@ -113,7 +113,7 @@ class MAEDecoder(OneTargetDecoder):
 
     Args and errors are those of :class:`OneTargetDecoder`.
 
-    Example:
+    Examples:
         >>> neck = MAEDecoder((32, ), (16, ), (768, ), (16, ), 16, 1, embed_dims=16, depth=2,
         ...                   num_heads=2)
         >>> mask = torch.tensor([[[True, False], [True, True]]])
@@ -221,7 +221,7 @@ class CrossAttentionDecoder(OneTargetDecoder):
 
     Args and errors are those of :class:`OneTargetDecoder`.
 
-    Example:
+    Examples:
         >>> neck = CrossAttentionDecoder((32, 32), (16, 16), (768, ), (16, ), 16, 1, embed_dims=16,
         ...                              depth=2, num_heads=2)
         >>> mask = torch.tensor([[[True, False], [True, True]]])

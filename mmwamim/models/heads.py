@@ -40,6 +40,13 @@ class MultiLevelMIMHead(BaseModule):
     Raises:
         ValueError: There are not as many weights as levels, a weight is negative, or
             ``distance`` is unknown.
+
+    Examples:
+        >>> head = MultiLevelMIMHead((1., ), ('level3', ))
+        >>> mask = torch.tensor([[[True, False], [True, True]]])
+        >>> target = torch.zeros(1, 12, 2, 2)
+        >>> head([target + 2], [target], mask)['loss_level3']
+        tensor(4.)
     """
 
     def __init__(self,

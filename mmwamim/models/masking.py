@@ -118,6 +118,12 @@ class MaskPlan(NamedTuple):
         windows: For encoders with windows, which visible tokens attend together
             (:meth:`mmwamim.models.SparseSwin.plan_windows`); else None.
         num_predicted: How many of the masked units are to be predicted; None: all of them.
+
+    Examples:
+        >>> mask = torch.tensor([[[True, False], [True, True]]])  # 2 x 2 units, one visible
+        >>> plan = MaskPlan.from_mask(mask)
+        >>> plan.order[:, :1]  # the visible unit first
+        tensor([[1]])
     """
     mask: Tensor
     order: Tensor

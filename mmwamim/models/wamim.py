@@ -45,6 +45,18 @@ class WaMIM(BaseSelfSupervisor):
 
     Raises:
         ValueError: Parts do not fit each other; the message names the field.
+
+    Examples:
+        >>> model = WaMIM(
+        ...     backbone=dict(type='mmwamim.MaskedViT', arch=dict(embed_dims=32, num_layers=4,
+        ...                   num_heads=2, feedforward_channels=64), img_size=32, patch_size=8,
+        ...                   out_indices=(1, 3)),
+        ...     neck=dict(type='mmwamim.MultiLevelDecoder', embed_dims=16, num_heads=2),
+        ...     target_generator=dict(type='mmwamim.WaveletTargetGenerator', levels=(2, 3)),
+        ...     head=dict(type='mmwamim.MultiLevelMIMHead', loss_weights=(0.9, 1.1)))
+        >>> losses = model.loss(torch.rand(2, 3, 32, 32), [])
+        >>> [name for name in losses if name.startswith('loss')]
+        ['loss_level2', 'loss_level3']
     """
 
     def __init__(self,

@@ -25,7 +25,7 @@ def extend(x: Tensor, left: int, right: int, mode: str, dim: int) -> Tensor:
     Raises:
         ValueError: A single value is to be reflected; PyWavelets refuses that too.
 
-    Example:
+    Examples:
         >>> extend(torch.tensor([1., 2., 4.]), 2, 2, 'antireflect', -1)
         tensor([-2.,  0.,  1.,  2.,  4.,  6.,  7.])
     """

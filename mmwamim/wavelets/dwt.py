@@ -41,7 +41,7 @@ def dwt2(x: Tensor, wavelet: str = 'haar', mode: str = 'zero', double: bool = Fa
         ValueError: ``wavelet`` or ``mode`` is unknown, ``x`` has fewer than two dimensions, or an
             axis of one value is to be reflected (PyWavelets refuses that too).
 
-    Example:
+    Examples:
         >>> dwt2(torch.ones(1, 1, 4, 4)).approximation[0, 0]
         tensor([[2., 2.],
                 [2., 2.]])
@@ -67,7 +67,7 @@ def idwt2(subbands: Subbands, wavelet: str = 'haar', mode: str = 'zero',
         TypeError: The input is no torch tensor, or a complex one.
         ValueError: ``wavelet`` or ``mode`` is unknown, or a subband is missing or too short.
 
-    Example:
+    Examples:
         >>> x = torch.tensor([[1., 2.], [3., 5.]])
         >>> idwt2(dwt2(x))
         tensor([[1., 2.],
@@ -103,7 +103,7 @@ def wavedec2(x: Tensor,
         TypeError: The input is no torch tensor, or a complex one.
         ValueError: ``wavelet``, ``mode`` or ``level`` is not usable.
 
-    Example:
+    Examples:
         >>> coefficients = wavedec2(torch.rand(2, 3, 224, 224), 'haar', level=5)
         >>> [tuple(subbands.horizontal.shape[-2:]) for subbands in coefficients]
         [(112, 112), (56, 56), (28, 28), (14, 14), (7, 7)]
@@ -129,7 +129,7 @@ def waverec2(coefficients: Sequence[Subbands], wavelet: str = 'haar', mode: str 
         ValueError: There are no coefficients, a needed subband is None, or the sizes of two
             levels do not belong together.
 
-    Example:
+    Examples:
         >>> x = torch.rand(3, 20, 28)
         >>> bool((waverec2(wavedec2(x, 'db2', 2), 'db2') - x).abs().max() < 1e-5)
         True

@@ -31,7 +31,7 @@ def filters(wavelet: str) -> Filters:
     Raises:
         ValueError: PyWavelets has no discrete wavelet of this name.
 
-    Example:
+    Examples:
         >>> filters('haar').analysis[0]
         (0.7071067811865476, 0.7071067811865476)
     """

@@ -35,7 +35,7 @@ def wavelet_packet2(x: Tensor, wavelet: str = 'haar', level: int = 2, mode: str 
 
     Source: Coifman & Wickerhauser, "Entropy-based algorithms for best basis selection", 1992.
 
-    Example:
+    Examples:
         >>> x = torch.rand(3, 32, 32)
         >>> wavelet_packet2(x, 'db2', 2, 'periodization').shape
         torch.Size([3, 16, 8, 8])
@@ -63,7 +63,7 @@ def iwavelet_packet2(packets: Tensor, wavelet: str = 'haar', mode: str = 'zero',
         TypeError: The input is no torch tensor, or a complex one.
         ValueError: The number of nodes is that of no level, or ``size`` does not fit.
 
-    Example:
+    Examples:
         >>> x = torch.rand(3, 30, 25)
         >>> packets = wavelet_packet2(x, 'db2', 3)
         >>> bool((iwavelet_packet2(packets, 'db2', size=(30, 25)) - x).abs().max() < 1e-5)
@@ -83,7 +83,7 @@ def packet_paths(level: int, order: str = 'natural') -> Union[List[str], List[Li
     Raises:
         ValueError: ``level`` or ``order`` is not usable.
 
-    Example:
+    Examples:
         >>> packet_paths(1), packet_paths(1, 'freq')
         (['a', 'h', 'v', 'd'], [['a', 'v'], ['h', 'd']])
     """

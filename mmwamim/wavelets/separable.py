@@ -27,7 +27,7 @@ def dwtn(x: Tensor, wavelet: str = 'haar', mode: str = 'zero', ndim: int = 3,
     Raises:
         TypeError, ValueError: As :func:`mmwamim.wavelets.dwt2`.
 
-    Example:
+    Examples:
         >>> dwtn(torch.tensor([1., 3., 5., 7.]), ndim=1)['a']
         tensor([2.8284, 8.4853])
         >>> sorted(dwtn(torch.rand(2, 8, 16, 16)))
@@ -49,7 +49,7 @@ def idwtn(bands: Bands, wavelet: str = 'haar', mode: str = 'zero', double: bool 
     Raises:
         TypeError, ValueError: As :func:`mmwamim.wavelets.idwt2`.
 
-    Example:
+    Examples:
         >>> x = torch.tensor([1., 3., 5., 5.])
         >>> torch.allclose(idwtn(dwtn(x, 'db2', ndim=1), 'db2'), x)
         True
@@ -72,7 +72,7 @@ def wavedecn(x: Tensor, wavelet: str = 'haar', level: int = 1, mode: str = 'zero
     Raises:
         TypeError, ValueError: As :func:`mmwamim.wavelets.wavedec2`.
 
-    Example:
+    Examples:
         >>> [tuple(bands['d'].shape) for bands in wavedecn(torch.rand(2, 100), level=3, ndim=1)]
         [(2, 50), (2, 25), (2, 13)]
     """
@@ -94,7 +94,7 @@ def waverecn(coefficients: Sequence[Bands], wavelet: str = 'haar', mode: str = '
     Raises:
         TypeError, ValueError: As :func:`mmwamim.wavelets.waverec2`.
 
-    Example:
+    Examples:
         >>> x = torch.rand(5, 12, 12, 12)
         >>> torch.allclose(waverecn(wavedecn(x, level=2)), x, atol=1e-5)
         True

@@ -40,7 +40,7 @@ def swt2(x: Tensor, wavelet: str = 'haar', level: int = 1, start_level: int = 0,
 
     Source: Nason & Silverman, "The stationary wavelet transform", 1995.
 
-    Example:
+    Examples:
         >>> swt2(torch.tensor([[1., 2.], [3., 5.]]), norm=True)[0].diagonal
         tensor([[ 0.2500, -0.2500],
                 [-0.2500,  0.2500]])
@@ -63,7 +63,7 @@ def iswt2(coefficients: Sequence[Subbands], wavelet: str = 'haar', start_level: 
         TypeError: The input is no torch tensor, or a complex one.
         ValueError: There are no coefficients, or a needed subband is None.
 
-    Example:
+    Examples:
         >>> x = torch.rand(3, 8, 16)
         >>> bool((iswt2(swt2(x, 'db2', 3), 'db2') - x).abs().max() < 1e-5)
         True

@@ -40,7 +40,7 @@ def timm_arguments(encoder: nn.Module) -> Tuple[str, dict]:
     Raises:
         UserError: timm has no such network.
 
-    Example:
+    Examples:
         >>> name, arguments = timm_arguments(encoder)  # doctest: +SKIP
         >>> timm.create_model(name, num_classes=0, **arguments)  # doctest: +SKIP
     """

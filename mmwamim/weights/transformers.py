@@ -37,7 +37,7 @@ def to_transformers(encoder: nn.Module, size: int) -> Tuple[dict, Dict[str, Tens
     Raises:
         UserError: transformers has no such network.
 
-    Example:
+    Examples:
         >>> config, state = to_transformers(encoder, 224)  # doctest: +SKIP
         >>> transformers.ViTModel(transformers.ViTConfig(**config))  # doctest: +SKIP
     """

@@ -5,7 +5,7 @@ from collections import deque
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
@@ -62,7 +62,7 @@ class AtomicCheckpointHook(CheckpointHook):
         **fields: Of ``mmengine.hooks.CheckpointHook``.
     """
 
-    def __init__(self, backend_args: Optional[dict] = None, **fields) -> None:
+    def __init__(self, backend_args: Optional[dict] = None, **fields: Any) -> None:
         super().__init__(backend_args=backend_args or dict(backend='atomic'), **fields)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:

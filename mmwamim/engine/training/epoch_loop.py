@@ -1,6 +1,6 @@
 """The loop of runs whose length is given in epochs, which can be killed at any moment and go on
 as if they had not been."""
-from typing import Sequence
+from typing import Any, Sequence
 
 from mmengine.dist import get_rank
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -35,7 +35,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     validated = 0  # the last epoch whose validation is done
 
     def __init__(self, runner: Runner, dataloader, max_epochs: int, max_bad_steps: int = 0,
-                 **loop) -> None:
+                 **loop: Any) -> None:
         super().__init__(runner, build_loader(runner, dataloader), max_epochs, **loop)
         self.max_bad_steps = max_bad_steps
 

@@ -27,7 +27,7 @@ def draw_block_mask(grid: Tuple[int, int], wanted: float) -> Tensor:
         bool (rows, cols) on the CPU, True = masked. Uses torch's global CPU generator, four numbers
         a block.
 
-    Example:
+    Examples:
         >>> int(draw_block_mask((14, 14), 59.3).sum()) <= 59
         True
     """

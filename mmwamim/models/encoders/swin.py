@@ -1,5 +1,5 @@
 """Swin Transformer that computes visible tokens only, in every stage."""
-from typing import List, Sequence, Union
+from typing import Any, List, Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -57,6 +57,13 @@ class SparseSwin(SwinTransformer):
         ValueError: ``out_indices`` names a stage that does not exist, or is not in rising order;
             the patch size or the merging is not square.
         TypeError: ``parent`` has a field that ``SwinTransformer`` does not know.
+
+    Examples:
+        >>> encoder = SparseSwin(arch='tiny', img_size=64, window_size=2, out_indices=(0, 3))
+        >>> mask = torch.ones(1, 2, 2, dtype=torch.bool)  # one for the batch
+        >>> mask[:, 0, 0] = False  # 1 of 4 units of 32 px is visible
+        >>> [level.shape for level in encoder(torch.rand(2, 3, 64, 64), mask)]
+        [torch.Size([2, 16, 192]), torch.Size([2, 1, 768])]
     """
     needs_shared_mask = True
 
@@ -67,7 +74,7 @@ class SparseSwin(SwinTransformer):
                  out_indices: Sequence[int] = (0, 1, 2, 3),
                  drop_path_rate: float = 0.,
                  patch_size: int = 4,
-                 **parent) -> None:
+                 **parent: Any) -> None:
         for field in ('out_after_downsample', 'patch_cfg', 'pad_small_map'):
             if field in parent:
                 raise TypeError(f'SparseSwin does not support {field}: masked features are taken '

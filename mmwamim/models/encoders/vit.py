@@ -1,5 +1,5 @@
 """Vision Transformer that embeds and encodes visible patches only."""
-from typing import List, Sequence, Union
+from typing import Any, List, Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -85,10 +85,17 @@ class MaskedViT(VisionTransformer):
     Raises:
         ValueError: ``out_indices`` names a layer that does not exist, or is not in rising order.
         TypeError: ``parent`` has a field that ``VisionTransformer`` does not know.
+
+    Examples:
+        >>> encoder = MaskedViT(arch='deit-tiny', img_size=64, patch_size=16, out_indices=(5, 11))
+        >>> mask = torch.ones(2, 4, 4, dtype=torch.bool)
+        >>> mask[:, 0] = False  # 4 of 16 patches are visible, and the class token goes first
+        >>> [level.shape for level in encoder(torch.rand(2, 3, 64, 64), mask)]
+        [torch.Size([2, 5, 192]), torch.Size([2, 5, 192])]
     """
 
     def __init__(self, out_indices: Union[int, Sequence[int]] = (2, 5, 8, 11),
-                 with_input: bool = False, with_cp: bool = False, **parent) -> None:
+                 with_input: bool = False, with_cp: bool = False, **parent: Any) -> None:
         if 'patch_cfg' in parent or 'frozen_stages' in parent:
             raise TypeError('MaskedViT does not support patch_cfg or frozen_stages: the stock '
                             'mmpretrain.VisionTransformer does')

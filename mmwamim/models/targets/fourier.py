@@ -38,6 +38,11 @@ class FourierTargetGenerator(TargetGenerator):
 
     Raises:
         ValueError: A field has no such value.
+
+    Examples:
+        >>> target = FourierTargetGenerator(grid_strides=(4, ))
+        >>> target(torch.rand(1, 3, 8, 8))[0].shape[-2:]
+        torch.Size([2, 2])
     """
 
     def __init__(self,

@@ -55,6 +55,11 @@ class HOGTargetGenerator(TargetGenerator):
 
     Raises:
         ValueError: A field has no such value, or ``histograms`` does not divide a cell.
+
+    Examples:
+        >>> target = HOGTargetGenerator(grid_strides=(8, ))
+        >>> [level.shape for level in target(torch.rand(1, 3, 16, 16))]
+        [torch.Size([1, 27, 2, 2])]
     """
 
     def __init__(self,

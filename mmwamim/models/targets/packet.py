@@ -34,7 +34,7 @@ class WaveletPacketTargetGenerator(TargetGenerator):
     Raises:
         ValueError: A field has no such value.
 
-    Example:
+    Examples:
         >>> target = WaveletPacketTargetGenerator(levels=(1, 2), frequencies=3)
         >>> [level.shape for level in target(torch.rand(2, 3, 8, 8))]
         [torch.Size([2, 12, 4, 4]), torch.Size([2, 27, 2, 2])]

@@ -31,6 +31,11 @@ class PixelTargetGenerator(TargetGenerator):
 
     Raises:
         ValueError: A field has no such value, or ``samples`` does not divide a cell.
+
+    Examples:
+        >>> target = PixelTargetGenerator(grid_strides=(4, 8))
+        >>> [level.shape for level in target(torch.rand(1, 3, 16, 16))]
+        [torch.Size([1, 48, 4, 4]), torch.Size([1, 192, 2, 2])]
     """
 
     def __init__(self,

@@ -80,6 +80,11 @@ class WaveletTargetGenerator(TargetGenerator):
 
     Raises:
         ValueError: A field has no such value, or a wavelet and mode give other grid sizes.
+
+    Examples:
+        >>> target = WaveletTargetGenerator(levels=(2, 3), approximation='all')
+        >>> [level.shape for level in target(torch.rand(1, 3, 16, 16))]  # 4 subbands x 3 channels
+        [torch.Size([1, 12, 4, 4]), torch.Size([1, 12, 2, 2])]
     """
 
     def __init__(self,

@@ -1,0 +1,22 @@
+"""The site of docs/ builds without a warning, and has every page."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tools.test_train import ROOT
+
+
+def test_the_site_builds_and_misses_no_page(tmp_path):
+    pytest.importorskip('mkdocs')
+    done = subprocess.run(
+        [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--site-dir', str(tmp_path)],
+        cwd=ROOT, text=True, capture_output=True, env={**os.environ, 'NO_MKDOCS_2_WARNING': '1'})
+    assert done.returncode == 0, done.stderr
+    menu = (tmp_path / 'index.html').read_text()
+    for page in Path(ROOT, 'docs').glob('*.md'):
+        assert page.stem == 'index' or f'href="{page.stem}/"' in menu, page
+    api = (tmp_path / 'api/index.html').read_text()
+    assert 'id="mmwamim.models.wamim.WaMIM"' in api and 'loss_level2' in api
