@@ -28,8 +28,7 @@ import matplotlib
 from mmwamim.datasets.splits import settle_split
 from mmwamim.engine.config.reading import read_config
 from mmwamim.errors import PREEMPTED, Preempted, UserError, told_in_one_line
-from mmwamim.visualization import read_scalars, save
-from mmwamim.visualization.pictures import read_accuracies
+from mmwamim.visualization import read_accuracies, read_scalars, save
 
 matplotlib.use('Agg')
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,13 +1,13 @@
+from .curves import draw_losses, read_accuracies, read_scalars
+from .figures import save, to_array
 from .hook import ReconstructionHook
 from .pictures import (
-    draw_losses,
     draw_reconstructions,
     pyramid_figure,
-    read_scalars,
     reconstruction_figure,
-    save,
     wavelet_figure,
 )
 
 __all__ = ['ReconstructionHook', 'draw_losses', 'draw_reconstructions', 'pyramid_figure',
-           'read_scalars', 'reconstruction_figure', 'save', 'wavelet_figure']
+           'read_accuracies', 'read_scalars', 'reconstruction_figure', 'save', 'to_array',
+           'wavelet_figure']

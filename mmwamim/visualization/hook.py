@@ -12,7 +12,8 @@ from mmwamim.engine.training.running_state import evaluated_model
 from mmwamim.evaluation.features import LabelledImages, image_side
 from mmwamim.registry import HOOKS
 
-from .pictures import pyramid_figure, reconstruction_figure, to_array
+from .figures import to_array
+from .pictures import pyramid_figure, reconstruction_figure
 
 
 @HOOKS.register_module()

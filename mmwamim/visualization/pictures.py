@@ -1,134 +1,15 @@
-"""Pictures of a pre-training run: loss curves and reconstructions."""
-import json
-from pathlib import Path
-from typing import Dict, Iterator, List, Sequence, Union
+"""Pictures of images: reconstructions, pyramids of subbands."""
+from typing import List
 
-import matplotlib
-import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mmwamim.errors import MissingFile, UserError
 from mmwamim.models.heads import explained_share
 from mmwamim.models.masking import rescale_mask
 from mmwamim.wavelets import wavedec2
 
-Path_ = Union[str, Path]
-
-
-def read_scalars(run: Path_) -> List[Dict[str, float]]:
-    """The training log of a run, one dict a logged step, all starts of the run in their order.
-
-    Args:
-        run: Work directory of a run.
-
-    Raises:
-        MissingFile: There is no log below ``run``.
-    """
-    logs = sorted(Path(run).glob('*/vis_data/scalars.json'))
-    if not logs:
-        raise MissingFile(f'no log found in {str(run)!r}: expected a work directory with '
-                          '<time>/vis_data/scalars.json in it')
-    steps = {entry['step']: entry for entry in _entries(logs) if 'loss' in entry}
-    return [steps[step] for step in sorted(steps)]  # a resumed run wins over what it repeats
-
-
-def read_accuracies(run: Path_) -> Dict[str, Dict[int, float]]:
-    """Accuracies of a run in percent, by their name and epoch: of validation and of probes."""
-    found: Dict[str, Dict[int, float]] = {}
-    for entry in _entries(sorted(Path(run).glob('*/vis_data/scalars.json'))):
-        for name, value in entry.items():
-            if name.startswith('accuracy/') or name == 'probe/knn_top1':
-                found.setdefault(name, {})[entry['step']] = value
-    return found
-
-
-def _entries(logs: Sequence[Path]) -> Iterator[dict]:
-    for log in logs:
-        for line in log.read_text().splitlines():
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
-                continue  # the last line of a run that was killed
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=110, layout='constrained')
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def draw_losses(runs: Sequence[Path_], out: Path_) -> None:
-    """Draws the curves of one or more runs over each other: total loss, loss and explained share
-    of each level, learning rate, steps a second, accuracies. What no run logged has no panel.
-
-    Args:
-        runs: Work directories.
-        out: Picture file.
-
-    Raises:
-        MissingFile: A run has no log.
-        UserError: A run has not logged a loss yet.
-    """
-    panels: Dict[str, List[dict]] = {title: [] for title in (
-        'loss', 'loss of each level, weighted', 'explained share of each level, %',
-        'learning rate', 'steps a second', 'accuracy, %')}
-    colours = matplotlib.colormaps['tab10'].colors
-    styles = ['-', '--', ':', '-.']
-    for number, run in enumerate(runs):
-        entries = read_scalars(run)
-        if not entries:
-            raise UserError(f'{str(run)!r} has logged no loss yet')
-        steps = [entry['step'] for entry in entries]
-        of_run = dict(x=steps, color=colours[number % 10], label=Path(run).name)
-
-        def values(key: str, scale: float = 1., entries=entries) -> List[float]:
-            return [scale * entry.get(key, float('nan')) for entry in entries]
-
-        panels['loss'].append(dict(of_run, y=values('loss')))
-        if 'lr' in entries[-1]:
-            panels['learning rate'].append(dict(of_run, y=values('lr')))
-        panels['steps a second'].append(dict(of_run, y=[
-            1 / entry['time'] if entry.get('time') else float('nan') for entry in entries]))
-        for prefix, title, scale in (('loss_', 'loss of each level, weighted', 1.),
-                                     ('explained_', 'explained share of each level, %', 100.)):
-            keys = [key for key in entries[-1] if key.startswith(prefix)]
-            panels[title] += [dict(x=steps, y=values(key, scale), color=colours[place % 10],
-                                   linestyle=styles[number % 4],
-                                   label=key[len(prefix):] if number == 0 else None)
-                              for place, key in enumerate(keys)]
-        for place, (measure, found) in enumerate(read_accuracies(run).items()):
-            panels['accuracy, %'].append(dict(
-                x=list(found), y=list(found.values()), linestyle=styles[place % 4], marker='.',
-                color=colours[number % 10], label=f'{Path(run).name} {measure}'))
-    panels = {title: curves for title, curves in panels.items() if curves}
-    figure = _figure(4 * len(panels), 4)
-    grid = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (title, curves) in zip(grid, panels.items()):
-        for curve in curves:
-            axes.plot(curve.pop('x'), curve.pop('y'), **curve)
-        axes.set_title(title)
-        axes.set_xlabel('epoch' if title.startswith('accuracy') else 'step')
-        axes.grid(alpha=0.3)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=8)
-        if title.startswith('explained'):
-            axes.set_ylim(bottom=max(axes.get_ylim()[0], -20))  # below 0 at the very start
-    save(figure, out)
-
-
-def save(figure: Figure, out: Path_) -> None:
-    """Writes a figure to a picture file."""
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
-
-
-def to_array(figure: Figure) -> np.ndarray:
-    """A figure as uint8 (H, W, 3), RGB."""
-    figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+from .figures import Path_, new_figure, save
 
 
 def draw_reconstructions(model, images: Tensor, out: Path_, seed: int = 0) -> None:
@@ -163,11 +44,10 @@ def reconstruction_figure(model, images: Tensor, seed: int = 0) -> Figure:
     target = generator.reconstruct(targets, batch)
     columns = [
         ('input', batch), ('masked input', batch * (1 - hidden)),
-        ('prediction everywhere', predicted),
-        ('prediction, visible\npatches from the input', predicted * hidden + batch * (1 - hidden)),
+        ('prediction of what is hidden', predicted * hidden + batch * (1 - hidden)),
         ('target', target),
     ]
-    figure = _figure(1.9 * len(columns), 1.95 * len(batch) + 0.9)
+    figure = new_figure(1.9 * len(columns), 1.95 * len(batch) + 0.9)
     grid = figure.subplots(len(batch), len(columns), squeeze=False)
     grey = bool((images == images[:, :1]).all())
     for column, (title, pictures) in enumerate(columns):
@@ -208,7 +88,7 @@ def pyramid_figure(model, images: Tensor, seed: int = 0) -> Figure:
     _, _, predictions, targets = _predict(model, images, seed)
     generator = model.target_generator
     bands = ('approximation', 'horizontal', 'vertical', 'diagonal')
-    figure = _figure(2 * len(targets) + 1, 16.5)
+    figure = new_figure(2 * len(targets) + 1, 16.5)
     grid = figure.subplots(2 * len(bands), len(targets), squeeze=False)
     for column, (name, *pair) in enumerate(zip(generator.level_names, targets, predictions)):
         stacks = [level[0].float().cpu().unflatten(0, (-1, generator.in_channels)).mean(1)
@@ -258,7 +138,7 @@ def wavelet_figure(image: Tensor, wavelet: str, level: int, mode: str = 'periodi
         mode: PyWavelets' name of the extension.
     """
     coefficients = wavedec2(image[None].float(), wavelet, level, mode)
-    figure = _figure(8.4, 2.1 * level + 0.4)
+    figure = new_figure(8.4, 2.1 * level + 0.4)
     grid = figure.subplots(level, 4, squeeze=False)
     for row, subbands in enumerate(coefficients):
         for column, (name, band) in enumerate(zip(subbands._fields, subbands)):

@@ -7,7 +7,9 @@ from PIL import Image
 
 from mmwamim.models import WaveletTargetGenerator
 from mmwamim.visualization import read_scalars, save, wavelet_figure
-from mmwamim.visualization.pictures import _borrowed, pyramid_figure, read_accuracies, to_array
+from mmwamim.visualization.curves import read_accuracies
+from mmwamim.visualization.figures import to_array
+from mmwamim.visualization.pictures import _borrowed, pyramid_figure
 from tests.helpers import build_wamim, noise
 from tests.tools.test_train import run
 

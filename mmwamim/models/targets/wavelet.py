@@ -228,7 +228,8 @@ class WaveletTargetGenerator(TargetGenerator):
         What is borrowed from the true images, and must be said under a picture: what ``norm``
         and ``approximation_norm`` took away (nothing, for 'band', 'colour' and 'none'), and the
         coarsest approximation where it is no part of the target. Details of unselected levels
-        are zero, and those of which only the energy is predicted.
+        are zero, and those of which only the energy is predicted. A scale's approximation that
+        is predicted, and also follows from the coarser levels, is the mean of both.
 
         Args:
             predictions: As the targets, float32 (B, channels[i], ...) for each level.
@@ -241,15 +242,14 @@ class WaveletTargetGenerator(TargetGenerator):
         coefficients = self._transform(self._rotate(images))
         truth = self._subbands(coefficients)
         # Of a scale that several levels predict, the level of that scale has the last word.
-        approximation, details = coefficients[-1].approximation, {}
+        approximations, details = {self.levels[-1]: coefficients[-1].approximation}, {}
         for index, prediction in enumerate(predictions):
             bands = prediction.float().unflatten(1, (self.bands[index], -1))
             bands = self.coefficient_norm.inverse(bands / self._band_scale(index), truth[index],
                                                   index)
             if self.with_approximation[index]:
                 first, bands = bands.split([1, bands.shape[1] - 1], dim=1)
-                if self.levels[index] == self.levels[-1]:
-                    approximation = first[:, 0]
+                approximations[self.levels[index]] = first[:, 0]
             for step in range(self.generations[index]):
                 count = 3 * _values(self.finer, step)
                 own, bands = bands.split([count, bands.shape[1] - count], dim=1)
@@ -258,12 +258,12 @@ class WaveletTargetGenerator(TargetGenerator):
                     # (B, 3 4^s, C, rows, cols) -> (B, 3, C 4^s, ...) -> (B, 3, C, rows 2^s, ...)
                     cells = own.unflatten(1, (3, -1)).transpose(2, 3).flatten(2, 3)
                     details[level] = F.pixel_shuffle(cells, 2**step).unbind(1)
-        pyramid = []
-        for level in range(1, self.levels[-1] + 1):
-            shape = (*images.shape[:2], images.shape[2] >> level, images.shape[3] >> level)
-            pyramid.append(Subbands(approximation,
-                                    *details.get(level) or [images.new_zeros(shape)] * 3))
-        pixels = waverec2(pyramid, self.wavelet, self.mode)
+        pixels = approximations[self.levels[-1]]
+        for level in range(self.levels[-1], 0, -1):
+            if level in approximations:
+                pixels = (pixels + approximations[level]) / 2
+            bands = details.get(level) or [torch.zeros_like(pixels)] * 3
+            pixels = waverec2([Subbands(pixels, *bands)], self.wavelet, self.mode)
         if self.colours == 'opponent':  # orthonormal: the transpose is the inverse
             pixels = torch.einsum('oc,bohw->bchw', self.rotation, pixels)
         return pixels

@@ -294,6 +294,18 @@ def test_constants_borrow_nothing_from_the_image(fields):
     torch.testing.assert_close(target.reconstruct(predictions, other), images, rtol=0, atol=1e-3)
 
 
+def test_colours_that_two_levels_predict_are_averaged():
+    # Level 2 says that all is 1, level 1 that all is 3, neither has details: everything is 2.
+    images = noise(1, 1, 8, 8)
+    target = WaveletTargetGenerator(levels=(1, 2), in_channels=1, approximation='all',
+                                    approximation_norm='colour', norm='contrast')
+    predictions = [torch.zeros(1, 4, 4, 4), torch.zeros(1, 4, 2, 2)]
+    for prediction, colour in zip(predictions, (3., 1.)):
+        prediction[:, 0] = colour
+    torch.testing.assert_close(target.reconstruct(predictions, images),
+                               torch.full((1, 1, 8, 8), 2.), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize('fields, message', [
     (dict(norm='unit'), "norm 'unit' cannot take approximations with approximation_norm='same'"),
     (dict(norm='subband', approximation_norm='hue'), "norm 'subband' cannot take approximations"),
