@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation -c requirements/constraints.txt
 
-.PHONY: quickstart test docs install clean
+.PHONY: quickstart test docs matrix install clean
 
 # Threads that wait by spinning would take the cores from each other beside other work.
 quickstart: $(VENV)/pretrain.stamp  ## pre-train a tiny ViT on digits and look at it
@@ -16,6 +16,9 @@ test: $(VENV)/tests.stamp  ## ruff and every test, on the CPU
 docs: $(VENV)/docs.stamp  ## the site, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "The site is in site/index.html"
+
+matrix: $(VENV)/pretrain.stamp  ## the wheel in several environments
+	$(BIN)/python -m tests.environments.matrix
 
 install: $(VENV)/pretrain.stamp
 
