@@ -21,7 +21,7 @@ def granted_cores(cgroup: Path = Path('/sys/fs/cgroup'),
 
 def _limits(cgroup: Path, membership: Path) -> Iterator[int]:
     """Cores by each time limit, rounded up."""
-    for folder in _groups(cgroup, membership):
+    for folder in cgroups(cgroup, membership):
         for quota, period in ((folder / 'cpu.max', None),
                               (folder / 'cpu.cfs_quota_us', folder / 'cpu.cfs_period_us')):
             try:
@@ -33,7 +33,7 @@ def _limits(cgroup: Path, membership: Path) -> Iterator[int]:
                 yield -(-time // whole)
 
 
-def _groups(cgroup: Path, membership: Path) -> Set[Path]:
+def cgroups(cgroup: Path, membership: Path) -> Set[Path]:
     """The folders of this process's groups and of those around them, in both versions."""
     roots = (cgroup, cgroup / 'cpu')
     folders = set(roots)

@@ -6,7 +6,7 @@ import sys
 import traceback
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Optional
 
 PREEMPTED = 85  # exit code: saved, please start again with --resume
 
@@ -66,6 +66,25 @@ def refuses_a_field(error: Exception) -> bool:
     return isinstance(error, ValueError) and any(builds) and frames[-1].filename.startswith(package)
 
 
+def leave_with(code: Optional[int]) -> None:
+    """Ends a script with an exit code other than 0."""
+    if code:
+        sys.exit(code)
+
+
+@contextmanager
+def refused_fields_are_user_errors() -> Iterator[None]:
+    """For calls from Python: a wrong value in a config is a :class:`UserError` here, too."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ValueError, KeyError) as error:
+        if not refuses_a_field(error):
+            raise
+        raise UserError(error.args[0] if error.args else error) from error
+
+
 @contextmanager
 def told_in_one_line() -> Iterator[None]:
     """For the ``main`` of a script: a :class:`UserError`, or a wrong value in a config, becomes
@@ -74,13 +93,10 @@ def told_in_one_line() -> Iterator[None]:
     A context and a decorator alike: ``with told_in_one_line(): ...`` or ``@told_in_one_line()``.
     """
     try:
-        yield
+        with refused_fields_are_user_errors():
+            yield
     except UserError as error:
         sys.exit(f'error: {error}')
-    except (ValueError, KeyError) as error:
-        if not refuses_a_field(error):
-            raise
-        sys.exit(f'error: {error.args[0] if error.args else error}')
     except Preempted:
         for worker in multiprocessing.active_children():  # of loaders
             worker.terminate()

@@ -1,6 +1,5 @@
 """Trains a model: python tools/train.py CONFIG [--data FOLDER] [options]."""
 import argparse
-import os
 import signal
 
 if __name__ == '__main__':
@@ -8,60 +7,24 @@ if __name__ == '__main__':
     # until StopRequest listens.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 
-from mmengine.config import DictAction
-
+from mmwamim.commands.train import add_arguments, options_of, run
 from mmwamim.engine.config.settle import RunOptions
-from mmwamim.engine.run import train
-from mmwamim.engine.training.compile import MODES
-from mmwamim.engine.training.preemption import StopRequest
 from mmwamim.errors import told_in_one_line
 
 
-def parse_args() -> RunOptions:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a model')
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--data', metavar='FOLDER', help='folder of images to pre-train on, '
-                        'nested or not, or ImageNet in its usual layout; for other configs the '
-                        'folder of their data set')
-    parser.add_argument('--pretrained', metavar='FILE', help='the encoder to fine-tune from '
-                        "(encoder.pth), or 'none' to train from scratch")
-    parser.add_argument('--work-dir', help='where logs and checkpoints go '
-                        '(default: work_dirs/<name of the config>)')
-    parser.add_argument('--batch-size', type=int, metavar='N', help='images per process and step')
-    parser.add_argument('--epochs', type=int, metavar='N',
-                        help='length of the run; warm-up and decay keep their proportions')
-    parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-                        help='go on from CHECKPOINT, or from the last one in the work directory')
-    parser.add_argument('--trust-checkpoint', action='store_true',
-                        help='load checkpoints that hold more than data, and may run code')
-    parser.add_argument('--amp', action='store_true',
-                        help='bfloat16 mixed precision on a GPU, also where the config has none')
-    parser.add_argument('--compile', nargs='?', const='default', choices=MODES, metavar='MODE',
-                        help='compile the step into one graph: minutes at the first step, faster '
-                        'ones afterwards; MODE reduce-overhead replays CUDA graphs, for small '
-                        'batches')
-    parser.add_argument('--fsdp', action='store_true',
-                        help='share out weights, gradients and optimizer state among the '
-                        'processes, for networks that do not fit a GPU')
-    parser.add_argument('--auto-scale-lr', action='store_true',
-                        help='scale the learning rate to the batch (the pre-training configs '
-                        'always do)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override fields of the config, as in model.mask_ratio=0.6')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
-                        help='who started the processes')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
-    args = vars(parser.parse_args())
-    os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
-    return RunOptions(**args)
+    add_arguments(parser)
+    return parser.parse_args()
+
+
+def parse_args() -> RunOptions:
+    return options_of(arguments())
 
 
 @told_in_one_line()
 def main() -> None:
-    options = parse_args()
-    StopRequest.listen()  # a run that is asked to stop while it starts does so after its first step
-    train(options)
-    StopRequest.leave()
+    run(arguments())
 
 
 if __name__ == '__main__':

@@ -1,11 +1,8 @@
 """Draws the wavelet pyramid of an image: show_targets.py IMAGE [--wavelet haar] [--level 5]."""
 import argparse
 
-import torch
-
-from mmwamim.datasets.loading import read_rgb
-from mmwamim.errors import UserError, told_in_one_line
-from mmwamim.visualization import save, wavelet_figure
+from mmwamim.commands.show import draw_wavelets
+from mmwamim.errors import told_in_one_line
 
 
 @told_in_one_line()
@@ -19,12 +16,7 @@ def main() -> None:
                         help='black and white in data deeper than 8 bits')
     parser.add_argument('--out', default='targets.png', help='picture to write')
     args = parser.parse_args()
-    try:
-        pixels = read_rgb(args.image, value_range=args.value_range)
-        image = torch.from_numpy(pixels).permute(2, 0, 1)
-        save(wavelet_figure(image, args.wavelet, args.level, args.mode), args.out)
-    except ValueError as error:  # of the wavelet, its levels or the range
-        raise UserError(error) from error
+    draw_wavelets(args.image, args.out, args.wavelet, args.level, args.mode, args.value_range)
     print(f'wrote {args.out}')
 
 

@@ -4,7 +4,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 # Where things are, not what is trained.
 PLACES = ('work_dir', 'experiment_name', 'load_from', 'resume', 'launcher', 'model_wrapper_cfg',
-          'log_level', 'visualizer', 'vis_backends', 'model.backbone.init_cfg')
+          'log_level', 'terminal', 'visualizer', 'vis_backends', 'model.backbone.init_cfg')
 MISSING = '(not set)'
 
 

@@ -3,8 +3,9 @@ import functools
 import os
 import signal
 import threading
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, Iterator, Optional
 
 import torch
 from mmengine.dist import all_reduce, barrier, is_main_process
@@ -47,9 +48,12 @@ class StopRequest:
     @classmethod
     def listen(cls) -> 'StopRequest':
         """Handles the signals from now on, and those that were held until now; what has listened
-        before goes on to."""
+        before goes on to. In another thread than the main one, where Python takes no handlers,
+        signals stay what they are to the program around."""
         listening = signal.getsignal(signal.SIGTERM)
         request = listening if isinstance(listening, cls) else cls()
+        if threading.current_thread() is not threading.main_thread():
+            return request
         for number in SIGNALS:
             signal.signal(number, request)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
@@ -61,6 +65,24 @@ class StopRequest:
         it ends, which may last seconds, and a signal would make a failure of a finished run."""
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def signals_put_back() -> Iterator[None]:
+    """At its end signals are handled, and held, as before it: a notebook goes on as if no run had
+    listened."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            if handler is not None:  # it was not Python's
+                signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 @HOOKS.register_module()

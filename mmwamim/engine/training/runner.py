@@ -1,15 +1,37 @@
 """The runner of tools/train.py."""
+import secrets
+from pathlib import Path
 from typing import Optional
 
+from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmwamim.errors import UserError
 
+from .terminal import shorten
+
 
 class TrainingRunner(Runner):
-    """MMEngine's Runner, whose learning rates follow the images of an update."""
+    """MMEngine's Runner, whose learning rates follow the images of an update.
+
+    Every run has a name of its own: MMEngine keeps logs and histories by it, and names runs of a
+    process that start within a second alike. With ``terminal='short'`` in the config the terminal
+    gets what a user looks for; the log file has everything.
+    """
+
+    def __init__(self, *args, experiment_name: Optional[str] = None, **fields) -> None:
+        if experiment_name is None:
+            file = getattr(fields.get('cfg'), 'filename', None)
+            experiment_name = f'{Path(file).stem if file else "run"}_{secrets.token_hex(3)}'
+        super().__init__(*args, experiment_name=experiment_name, **fields)
+
+    def build_logger(self, *args, **fields) -> MMLogger:
+        logger = super().build_logger(*args, **fields)
+        if self.cfg.get('terminal') == 'short':
+            shorten(logger)
+        return logger
 
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: Optional[dict] = None) -> None:
         """Multiplies every learning rate by the images of an update / ``base_batch_size``.

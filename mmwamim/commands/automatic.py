@@ -1,0 +1,219 @@
+"""What a run needs to know and a user need not say: each value with the reason for it."""
+import os
+from pathlib import Path
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import torch
+from mmengine.config import Config
+from PIL import Image
+from torch import Tensor, nn
+
+from mmwamim.cores import granted_cores
+from mmwamim.datasets.listing import Listing
+from mmwamim.engine.config.loaders import kind_of
+from mmwamim.engine.training.measure import build_step
+from mmwamim.errors import UserError
+from mmwamim.memory import free_memory, saved_for_backward
+
+# Patch, and levels of wavelets, of the recipes for images of at least so many pixels: the token
+# grid is 7 x 7 or finer, and targets are 4, 2, 1 and 0.5 times as fine.
+GEOMETRY = ((128, 16, (2, 3, 4, 5)), (48, 8, (1, 2, 3, 4)), (16, 4, (1, 2, 3, 4)))
+SIDES = (224, 96, 64, 32)
+LOOKED_AT = 64  # images, for the size of all
+# Steps that a run should have at least: on a GPU a few hours of a ViT-S, on a CPU a first look.
+STEPS = dict(cuda=20_000, cpu=1_000)
+LONGEST = 1600  # epochs: the longest schedule of the field
+MOST = dict(cuda=256, cpu=64)  # images of a step and process
+STEPS_AN_EPOCH = 16  # at least, since images that do not fill a batch are dropped
+
+
+class Choice(NamedTuple):
+    """A value that was settled, what it changes in the config, and why it is this one."""
+    name: str
+    value: object
+    reason: str
+    fields: dict
+
+
+def describe(choices: Sequence[Choice]) -> str:
+    """Lines for a terminal."""
+    rows = [(one.name, str(one.value), one.reason) for one in choices]
+    name, value = (max(len(row[column]) for row in rows) + 2 for column in range(2))
+    return '\n'.join(['Settled for this run (any of it can be given):',
+                      *(f'  {row[0]:<{name}}{row[1]:<{value}}{row[2]}' for row in rows)])
+
+
+def device() -> str:
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
+def choose_arch() -> Choice:
+    if device() == 'cuda':
+        return Choice('arch', 'vit_s', 'the smallest encoder of the paper', {})
+    return Choice('arch', 'vit_tiny', 'there is no GPU: the smallest recipe', {})
+
+
+def choose_side(images: Listing) -> Optional[Choice]:
+    """The side of crops by the sizes of some images, spread over the folder; None if they cannot
+    be looked at."""
+    sides = []
+    for path in images.paths[::max(len(images.paths) // LOOKED_AT, 1)][:LOOKED_AT]:
+        try:
+            with Image.open(images.root / path) as image:
+                sides.append(min(image.size))
+        except (OSError, ValueError, Image.DecompressionBombError):
+            continue  # the run itself says what it leaves out
+    if not sides:
+        return None
+    median = sorted(sides)[len(sides) // 2]
+    # Enlarging costs steps and shows nothing new, up to a third it is what crops do anyway.
+    side = next((side for side in SIDES if median * 4 >= side * 3), SIDES[-1])
+    return Choice('image size', side, f'the short side of the images is {median} pixels (median '
+                  f'of {len(sides)})', {})
+
+
+def choose_size(cfg: Config, images: Listing) -> Optional[Choice]:
+    """The side of crops, with what it changes; None where the recipe stays as it is."""
+    choice = choose_side(images)
+    if choice is None:
+        return None
+    try:
+        return choice._replace(fields=resize(cfg, choice.value))
+    except UserError:  # a recipe of another kind, which knows its own size
+        return None
+
+
+def resize(cfg: Config, side: int) -> dict:
+    """The fields that make a recipe one for images of another size; none if it is one already.
+
+    Raises:
+        UserError: The config's parts are others than those of our ViT recipes, or ``side`` does
+            not fit them.
+    """
+    backbone = cfg.model.get('backbone') or {}
+    if backbone.get('img_size') == side:
+        return {}
+    crops = [number for number, step in enumerate(cfg.train_dataloader.dataset.pipeline)
+             if kind_of(step) == 'RandomCropToTensor']
+    if kind_of(backbone) != 'MaskedViT' or not crops or kind_of(
+            cfg.model.get('target_generator') or {}) != 'WaveletTargetGenerator':
+        raise UserError(f'image_size {side}: only the ViT recipes of configs/wamim change their '
+                        f'size by one number, and this encoder is for {backbone.get("img_size")} '
+                        'pixels; set model.backbone.img_size and the crop of the pipeline')
+    found = next((row for row in GEOMETRY if side >= row[0]), None)
+    if found is None or side % 2**found[2][-1]:
+        step = 2**(found or GEOMETRY[-1])[2][-1]
+        raise UserError(f'image_size must be a multiple of {step} here, and at least '
+                        f'{GEOMETRY[-1][0]}, not {side}')
+    _, patch, levels = found
+    return {'model.backbone.img_size': side, 'model.backbone.patch_size': patch,
+            'model.mask_unit': patch, 'model.target_generator.levels': levels,
+            **{f'train_dataloader.dataset.pipeline.{number}.size': side for number in crops}}
+
+
+def pretraining_memory(cfg: Config) -> Tuple[float, int]:
+    """Bytes that a step keeps for an image, and bytes that do not depend on the batch: weights,
+    gradients and two moments, float32.
+
+    What is kept for the backward pass is counted in a forward pass of two images.
+    """
+    kind = device()
+    with torch.random.fork_rng():
+        step = build_step(cfg, 2, kind)
+        return memory_of(step.forward, step.model, 2)
+
+
+def memory_of(forward: Callable[[], Tensor], model: nn.Module, images: int) -> Tuple[float, int]:
+    """As :func:`pretraining_memory`, of any model and a function that gives its loss."""
+    kind = device()
+    with torch.autocast(kind, torch.bfloat16, enabled=kind == 'cuda'):
+        saved = saved_for_backward(forward, model)
+    return saved / images, 16 * sum(parameter.numel() for parameter in model.parameters())
+
+
+def choose_batch(memory: Tuple[float, int], images: int, processes: int = 1) -> Choice:
+    """Images of a process and step: a power of two that fits half of the memory, or less where the
+    set is small.
+
+    Args:
+        memory: From :func:`memory_of`.
+        images: Of the set.
+        processes: Of the run.
+    """
+    kind, (image, fixed) = device(), memory
+    # Of a GPU the whole, which is the same for all processes of a machine.
+    total = torch.cuda.get_device_properties(0).total_memory if kind == 'cuda' \
+        else free_memory() // int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    fits = max(int((total / 2 - fixed) / image), 1)
+    wanted = max(images // processes // STEPS_AN_EPOCH, 8)
+    most = MOST[kind]
+    batch = min(1 << (min(fits, wanted, most).bit_length() - 1), max(images // processes, 1))
+    if batch >= most:
+        why = 'as in the recipe' if kind == 'cuda' else 'on a CPU more steps are worth more'
+    elif fits <= wanted:
+        why = 'what fits half of the memory'
+    else:
+        why = f'{images // (batch * processes)} steps an epoch of {images} images'
+    return Choice('batch', batch, f'{why}; an image takes {image / 2**20:.0f} MiB of '
+                  f'{total / 2**30:.1f} GiB', {'train_dataloader.batch_size': batch})
+
+
+def choose_workers(cfg: Config) -> Choice:
+    """Processes that read images, for each process of the run."""
+    cores = granted_cores()
+    share = max(cores // int(os.environ.get('LOCAL_WORLD_SIZE', 1)), 1)
+    if device() == 'cuda':
+        workers = min(share, cfg.train_dataloader.get('num_workers') or 8)
+        why = f'{cores} cores granted'
+    else:
+        workers = min(share // 2, 4)
+        why = f'{cores} cores granted, and the CPU trains, too'
+    return Choice('workers', workers, why, {'train_dataloader.num_workers': workers})
+
+
+def choose_epochs(cfg: Config, steps: int, enough: Optional[Dict[str, int]] = None) -> Choice:
+    """As in the recipe, more where a set is small, and a first look on a CPU.
+
+    Args:
+        cfg: The recipe.
+        steps: Of an epoch.
+        enough: Steps that a run should have at least, by device. Default: those of pre-training.
+    """
+    kind, recipe = device(), cfg.train_cfg.get('max_epochs', 100)
+    wanted = -(-(enough or STEPS)[kind] // steps)
+    if kind == 'cpu':
+        epochs = min(wanted, LONGEST)
+        why = f'{epochs * steps} steps, {steps} an epoch: a first look on a CPU'
+    elif wanted <= recipe:
+        epochs, why = recipe, 'as in the recipe'
+    else:
+        epochs = min(wanted, LONGEST)
+        why = f'{epochs * steps} steps, since the set is small: {steps} an epoch'
+    return Choice('epochs', epochs, why, {})
+
+
+def choose_rate(cfg: Config, batch: int) -> Optional[Choice]:
+    """The recipe's learning rate for a smaller batch, by the square root of their ratio, as Adam's
+    steps want it (Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient
+    Algorithms"); None where the batch is the recipe's, or the recipe does not scale.
+
+    Args:
+        cfg: The recipe.
+        batch: Images of an update.
+    """
+    scaling = cfg.get('auto_scale_lr') or {}
+    base = scaling.get('base_batch_size')
+    if not scaling.get('enable') or not base or batch >= base:
+        return None
+    rate = float(f'{cfg.optim_wrapper.optimizer.lr * (batch / base)**0.5:.3g}')
+    return Choice('learning rate', rate, f'{cfg.optim_wrapper.optimizer.lr:g} x sqrt({batch} / '
+                  f'{base})', {'optim_wrapper.optimizer.lr': rate, 'auto_scale_lr.enable': False})
+
+
+def choose_checkpoints(epochs: int) -> Optional[Choice]:
+    """Twenty checkpoints where a run has more epochs; None where every epoch may have its own."""
+    interval = -(-epochs // 20)
+    if interval == 1:
+        return None
+    return Choice('checkpoints', f'every {interval}', 'epochs; the last three are kept',
+                  {'default_hooks.checkpoint.interval': interval})

@@ -1,0 +1,39 @@
+"""What every call from Python shares: it leaves the process as it found it."""
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Iterator, Optional, Tuple
+
+from mmengine.registry import DefaultScope
+
+from mmwamim.engine.training.cpu import switch_linear
+from mmwamim.engine.training.preemption import signals_put_back
+from mmwamim.errors import refused_fields_are_user_errors
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run wrote."""
+
+    folder: Path
+    checkpoint: Path
+    """The last full checkpoint, to resume or to draw from."""
+    log: Path
+    config: Path
+    encoder: Optional[Path] = None
+    """Of pre-training: the encoder alone."""
+    pictures: Tuple[Path, ...] = ()
+    metrics: dict = field(default_factory=dict)
+    """The last value of everything that was logged, by name."""
+
+
+@contextmanager
+def as_a_call() -> Iterator[None]:
+    """Signals, MMEngine's default scope and linear layers are afterwards what they were before, and
+    wrong values in a config are errors of the user."""
+    with signals_put_back(), refused_fields_are_user_errors(), \
+            DefaultScope.overwrite_default_scope('mmpretrain'):
+        try:
+            yield
+        finally:
+            switch_linear(False)  # a step that failed has left them switched

@@ -1,0 +1,151 @@
+"""Writes a pre-trained encoder for other ecosystems, with a model card beside it.
+
+    mmwamim export ENCODER --to transformers --out vit_base
+    mmwamim export ENCODER --to timm --out vit_base.safetensors
+    mmwamim export ENCODER --to onnx --out vit_base.onnx
+
+Formats: transformers (a folder for AutoModel.from_pretrained), timm (its parameter names,
+.safetensors or .pth), mmpretrain and safetensors (mmpretrain's names), torch (a torch.export
+program, .pt2), onnx. The programs map normalised images to the last feature map. The config is
+taken from the checkpoint.
+"""
+import argparse
+import importlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Sequence, Union
+
+import torch
+from torch import nn
+
+from mmwamim.engine.export.programs import load_encoder, run_config, to_onnx, to_program
+from mmwamim.errors import UserError
+from mmwamim.evaluation.features import image_side
+from mmwamim.weights.card import model_card, preprocessor_of
+from mmwamim.weights.timm import timm_arguments, to_timm
+from mmwamim.weights.transformers import write_folder
+
+from .calls import as_a_call
+
+Path_ = Union[str, Path]
+NEEDS = dict(transformers=['safetensors'], timm=[], mmpretrain=[], safetensors=['safetensors'],
+             torch=[], onnx=['onnx', 'onnxscript'])
+SUFFIXES = dict(transformers=('', ), timm=('.safetensors', '.pth'),
+                mmpretrain=('.safetensors', '.pth'), safetensors=('.safetensors', ),
+                torch=('.pt2', ), onnx=('.onnx', ))
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    path: Path
+    """The file, or the folder for transformers."""
+    card: Path
+    """The model card."""
+    how_to_load: str
+    """A line of Python, or '' where any reader of the format will do."""
+
+
+def export(encoder: Path_, to: str, out: Path_, *, config: Optional[Path_] = None,
+           license: Optional[str] = None, command: Sequence[str] = ()) -> Exported:
+    """Writes a pre-trained encoder for other ecosystems, with a model card beside it.
+
+    Args:
+        encoder: encoder.pth, or a full checkpoint of pre-training.
+        to: ``'transformers'``, ``'timm'``, ``'mmpretrain'``, ``'safetensors'``, ``'torch'`` or
+            ``'onnx'``.
+        out: The file, or the folder for transformers.
+        config: Of the run, if the checkpoint does not hold it.
+        license: For the model card. Default: the config's ``license``, else 'unknown'.
+        command: What the card says wrote it. Default: this call.
+
+    Raises:
+        UserError: The format does not fit the encoder or the path, or a library is missing.
+
+    Example:
+        >>> mmwamim.export('encoder.pth', 'timm', 'vit.safetensors')  # doctest: +SKIP
+    """
+    out = Path(out)
+    check_target(to, out)
+    with as_a_call():
+        network = load_encoder(encoder, config)
+        cfg, side = run_config(encoder, config), image_side(network)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        how = write(network, to, out, side, preprocessor_of(cfg))
+        card = out / 'README.md' if out.is_dir() else out.with_suffix('.md')
+        call = ['mmwamim', 'export', encoder, '--to', to, '--out', out]
+        card.write_text(model_card(cfg, network, side, out.name, command or call, license))
+    return Exported(out, card, how)
+
+
+def check_target(form: str, out: Path) -> None:
+    """Whether a format can be written to a path here.
+
+    Raises:
+        UserError: It cannot.
+    """
+    if form not in NEEDS:
+        raise UserError(f'there is no format {form!r}; there are {", ".join(NEEDS)}')
+    if form == 'transformers':
+        if out.is_file():
+            raise UserError(f'--out of format transformers is a folder; {str(out)!r} is a file')
+        if out.is_dir() and any(out.iterdir()) and not (
+                out / 'config.json').is_file():  # a README.md there would be lost
+            raise UserError(f'{str(out)!r} has other files in it: give --out a new folder')
+    elif out.suffix not in SUFFIXES[form]:
+        raise UserError(f'--out of format {form} must end with '
+                        f'{" or ".join(SUFFIXES[form])}, not {str(out)!r}')
+    for package in NEEDS[form] + ['safetensors'] * (out.suffix == '.safetensors'):
+        try:
+            importlib.import_module(package)
+        except ImportError:
+            raise UserError(f'format {form} needs {package}: pip install {package}') from None
+
+
+def write(encoder: nn.Module, form: str, out: Path, side: int, preprocessor: dict) -> str:
+    """Writes the file or folder; returns how to load it, or ''."""
+    if form == 'transformers':
+        write_folder(encoder, side, preprocessor, out)
+        return f'transformers.AutoModel.from_pretrained({str(out)!r})'
+    if form == 'timm':
+        name, state = to_timm(encoder)
+        _save(state, out, name)
+        more = ''.join(f', {key}={value!r}' for key, value in timm_arguments(encoder)[1].items())
+        return f"timm.create_model('{name}', num_classes=0{more}, checkpoint_path={str(out)!r})"
+    if form in ('mmpretrain', 'safetensors'):
+        _save(encoder.state_dict(), out, type(encoder).__name__)
+    elif form == 'torch':
+        torch.export.save(to_program(encoder, side), out)
+    else:
+        to_onnx(encoder, side, out)
+    return ''
+
+
+def _save(state: dict, path: Path, architecture: str) -> None:
+    if path.suffix == '.pth':
+        torch.save(state, path)
+        return
+    from safetensors.torch import save_file
+    save_file({name: value.contiguous() for name, value in state.items()}, path,
+              metadata=dict(architecture=architecture))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('encoder', metavar='ENCODER', help='encoder.pth or epoch_N.pth')
+    parser.add_argument('--to', '--format', choices=NEEDS, required=True)
+    parser.add_argument('--out', required=True, help='the file, or the folder for transformers')
+    parser.add_argument('--config', help='config of the run, if the checkpoint does not hold it')
+    parser.add_argument('--license', help="for the model card (default: the config's 'license', "
+                        "else 'unknown')")
+
+
+def run(args: argparse.Namespace) -> None:
+    script = sys.argv[0].endswith('.py') and not sys.argv[0].endswith('__main__.py')
+    start = ['python', sys.argv[0]] if script else ['mmwamim']
+    done = export(**vars(args), command=[*start, *sys.argv[1:]])
+    files = done.path.iterdir() if done.path.is_dir() else [done.path]
+    size = sum(file.stat().st_size for file in files)
+    how = f'; load it with {done.how_to_load}' if done.how_to_load else ''
+    print(f'wrote {done.path}, {size / 2**20:.1f} MiB, and {done.card}{how}')

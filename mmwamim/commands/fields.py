@@ -1,0 +1,70 @@
+"""KEY=VALUE on a command line, and fields given to a call from Python."""
+import argparse
+import difflib
+from typing import Any, Dict, Mapping, Sequence
+
+from mmengine.config import Config, DictAction
+
+from mmwamim.engine.config.check import SECTIONS
+from mmwamim.errors import UserError
+
+MORE = (*SECTIONS, 'auto_scale_lr', 'env_cfg', 'randomness', 'log_level', 'log_processor',
+        'value_range', 'license', 'find_unused_parameters', 'val_cfg', 'test_cfg',
+        'model_wrapper_cfg', 'vis_backends', 'default_scope', 'work_dir')
+
+
+def add_fields(parser: argparse.ArgumentParser) -> None:
+    """The words at the end of a command line."""
+    parser.add_argument('fields', nargs='*', metavar='KEY=VALUE',
+                        help='any field of the config, as in model.mask_ratio=0.6')
+
+
+def parse_fields(words: Sequence[str]) -> Dict[str, Any]:
+    """KEY=VALUE words as a dict of dotted names, values as MMEngine reads them.
+
+    Raises:
+        UserError: A word has no '='.
+
+    Example:
+        >>> parse_fields(['model.mask_ratio=0.6', 'model.backbone.out_indices=(0,1)'])
+        {'model.mask_ratio': 0.6, 'model.backbone.out_indices': (0, 1)}
+    """
+    for word in words:
+        if not word.partition('=')[0] or '=' not in word:
+            raise UserError(f'{word!r} is neither an option nor KEY=VALUE, as in '
+                            'model.mask_ratio=0.6')
+    space = argparse.Namespace()
+    DictAction(option_strings=[], dest='fields', nargs='*')(None, space, list(words))
+    return space.fields
+
+
+def check_names(fields: Mapping[str, Any], cfg: Config, options: Sequence[str]) -> None:
+    """Checks that the first part of every name is a section of the config; what lies below is
+    checked with the config itself.
+
+    Args:
+        fields: By dotted names, or nested.
+        cfg: The config that they change.
+        options: Names of the command's own options, for a misspelt one.
+
+    Raises:
+        UserError: It is none; the message gives the nearest right spelling.
+    """
+    known = sorted({*map(str, cfg.keys()), *MORE})
+    for name in fields:
+        first = name.split('.')[0]
+        if first not in known:
+            near = difflib.get_close_matches(first, [*options, *known], n=1, cutoff=0.5)
+            raise UserError(f'{name}: the config has no such field'
+                            + (f'; did you mean {near[0]!r}?' if near else ''))
+
+
+def is_given(fields: Dict[str, Any], name: str) -> bool:
+    """Whether a field, or one around or below it, was given by its dotted name or nested."""
+    for key, value in fields.items():
+        if key == name or key.startswith(f'{name}.'):
+            return True
+        if name.startswith(f'{key}.'):
+            if not isinstance(value, dict) or is_given(value, name[len(key) + 1:]):
+                return True
+    return False

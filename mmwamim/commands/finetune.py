@@ -1,0 +1,254 @@
+"""Fine-tunes a pre-trained encoder as a classifier of images.
+
+    mmwamim finetune ENCODER FOLDER
+    mmwamim finetune ENCODER FOLDER --epochs 50 --out runs/pets train_dataloader.batch_size=64
+
+FOLDER holds train/<class>/* and val/<class>/* (or validation/, test/ and the like). The recipe is
+that of the encoder's kind and size; --arch names another config of configs/classification. For
+detection and segmentation see ``mmwamim train --help``.
+"""
+import argparse
+import os
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Union
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.registry import MODELS, DefaultScope
+from torch import nn
+
+from mmwamim.datasets.listing import NoImages, list_images, printable
+from mmwamim.datasets.splits import settle_split
+from mmwamim.engine.config.loaders import kind_of, say
+from mmwamim.engine.config.reading import read_config
+from mmwamim.engine.config.settle import RunOptions
+from mmwamim.engine.distributed.processes import settle_launcher
+from mmwamim.engine.export.programs import load_encoder, run_config
+from mmwamim.engine.run import train
+from mmwamim.engine.training.compile import MODES
+from mmwamim.engine.training.preemption import StopRequest
+from mmwamim.errors import UserError
+from mmwamim.evaluation.features import image_side
+from mmwamim.weights.card import preprocessor_of
+
+from . import automatic
+from .architectures import find_config
+from .calls import Run, as_a_call
+from .fields import add_fields, check_names, is_given, parse_fields
+from .results import command_line, result_of
+
+Path_ = Union[str, Path]
+OPTIONS = ('encoder', 'data', 'arch', 'epochs', 'out', 'batch_size', 'workers', 'scratch', 'resume',
+           'amp', 'compile', 'launcher')
+# What a classifier's backbone takes over from the encoder of pre-training.
+SHARED = dict(
+    ViT=('arch', 'img_size', 'patch_size', 'in_channels', 'with_cls_token', 'qkv_bias', 'pre_norm',
+         'norm_cfg', 'patch_cfg', 'layer_cfgs', 'layer_scale_init_value', 'interpolate_mode'),
+    Swin=('arch', 'img_size', 'patch_size', 'in_channels', 'window_size', 'pad_small_map',
+          'use_abs_pos_embed', 'norm_cfg', 'patch_cfg', 'stage_cfgs'))
+STEPS = dict(cuda=5_000, cpu=300)  # at least, as in automatic.STEPS
+
+
+def finetune(encoder: Path_, data: Path_, *, arch: Optional[Path_] = None,
+             epochs: Optional[int] = None, out: Optional[Path_] = None,
+             batch_size: Optional[int] = None, workers: Optional[int] = None,
+             scratch: bool = False, resume: Union[bool, Path_] = False, amp: bool = False,
+             compile: Optional[str] = None, launcher: str = 'none', **fields: Any) -> Run:
+    """Fine-tunes a pre-trained encoder as a classifier; what is not given is settled and printed.
+
+    Args:
+        encoder: encoder.pth, or a full checkpoint of pre-training.
+        data: Holds train/<class>/* and val/<class>/*.
+        arch: Name or path of a config of classification. Default: by the encoder.
+        epochs: Length of the run. Default: as in the recipe, more where the set is small.
+        out: Where everything is written. Default: ``work_dirs/<folder>_finetune``.
+        batch_size: Images of a process and step. Default: by memory, and the size of the set.
+        workers: Processes that read images. Default: by the cores.
+        scratch: The same network, without the encoder's weights, to compare with.
+        resume: Go on from the last checkpoint in ``out``, or from the one given.
+        amp: bfloat16 on a GPU, also where the config has none (the recipes have it).
+        compile: Mode of ``torch.compile``.
+        launcher: Who started the processes: ``'none'``, ``'pytorch'`` or ``'slurm'``.
+        **fields: Of the config, nested, or by dotted names.
+
+    Returns:
+        The paths of what was written; ``metrics['accuracy/top1']`` is the last accuracy, in
+        percent.
+
+    Raises:
+        UserError: Something given does not fit; the message names it.
+        Preempted: The run was asked to stop, and has saved.
+
+    Example:
+        >>> run = mmwamim.finetune('encoder.pth', 'pets', epochs=50)  # doctest: +SKIP
+        >>> run.metrics['accuracy/top1']  # doctest: +SKIP
+        91.2
+    """
+    with as_a_call():
+        settle_launcher(launcher)
+        network = load_encoder(encoder)
+        source = run_config(encoder)
+        config = find_config(arch or recipe_for(network, source), 'classification')
+        out = Path(out or Path('work_dirs') / f'{Path(data).resolve().name}_finetune')
+        if resume and (out / config.name).is_file():
+            config, changed = out / config.name, {}
+        else:
+            cfg = read_config(config)
+            check_names(fields, cfg, OPTIONS)
+            changed = settle_fields(cfg, network, source, data, fields, epochs=epochs,
+                                    batch_size=batch_size, workers=workers)
+            epochs = changed.pop('epochs')
+        runner = train(RunOptions(
+            config=str(config), data=str(data), pretrained='none' if scratch else str(encoder),
+            work_dir=str(out), batch_size=batch_size, epochs=epochs,
+            resume=None if not resume else 'auto' if resume is True else str(resume), amp=amp,
+            compile=compile, cfg_options={'terminal': 'short', **changed, **fields},
+            launcher=launcher))
+        return result_of(runner, draw=is_main_process())
+
+
+def recipe_for(encoder: nn.Module, cfg: Config) -> str:
+    """The classification config of an encoder's kind and size.
+
+    Raises:
+        UserError: It is of another kind.
+    """
+    kind = _kind(cfg)
+    if kind == 'Swin':
+        return 'swin_b_ft_100e'
+    return 'vit_b_ft_100e' if encoder.embed_dims >= 768 else 'vit_s_ft_200e'
+
+
+def _kind(cfg: Config) -> str:
+    name = kind_of(cfg.model.backbone)
+    if name in ('MaskedViT', 'VisionTransformer', 'MAEViT'):
+        return 'ViT'
+    if name in ('SparseSwin', 'SwinTransformer'):
+        return 'Swin'
+    raise UserError(f'there is no recipe for fine-tuning a {name}: give a config with --arch')
+
+
+def settle_fields(cfg: Config, encoder: nn.Module, source: Config, data: Path_,
+                  fields: Dict[str, Any], *, epochs: Optional[int], batch_size: Optional[int],
+                  workers: Optional[int]) -> Dict[str, Any]:
+    """The fields that fit a recipe to an encoder, a data set and this machine; printed, with
+    ``epochs`` among them."""
+    if not Path(data).is_dir():
+        raise NoImages(f'{printable(data)!r} is not a folder')
+    changed = encoder_fields(cfg, encoder, source)
+    cfg.merge_from_dict(changed)
+    images = len(list_images(settle_split(data, 'train')).paths)
+    processes = int(os.environ.get('WORLD_SIZE', 1))
+    choices: List[automatic.Choice] = []
+
+    def take(choice: Optional[automatic.Choice]) -> None:
+        if choice is not None:
+            choices.append(choice)
+            changed.update(choice.fields)
+
+    if batch_size is None and not is_given(fields, 'train_dataloader.batch_size'):
+        take(automatic.choose_batch(_memory(cfg, encoder), images, processes))
+    batch = batch_size or changed.get('train_dataloader.batch_size') or \
+        fields.get('train_dataloader.batch_size') or cfg.train_dataloader.batch_size
+    if workers is None:
+        take(automatic.choose_workers(cfg))
+    else:
+        changed['train_dataloader.num_workers'] = workers
+    for name in ('val_dataloader', 'test_dataloader'):
+        changed[f'{name}.num_workers'] = changed['train_dataloader.num_workers']
+    batch = max(min(batch, images // processes), 1) * processes
+    if epochs is None and not is_given(fields, 'train_cfg.max_epochs'):
+        take(automatic.choose_epochs(cfg, max(images // batch, 1), STEPS))
+        epochs = choices[-1].value
+    if not any(is_given(fields, name) for name in ('optim_wrapper.optimizer.lr', 'auto_scale_lr')):
+        take(automatic.choose_rate(cfg, batch))
+    if epochs and not is_given(fields, 'default_hooks.checkpoint'):
+        take(automatic.choose_checkpoints(epochs))
+        changed['train_cfg.val_interval'] = changed.get('default_hooks.checkpoint.interval', 1)
+    if choices:
+        say(automatic.describe(choices))
+    return dict(changed, epochs=epochs)
+
+
+def encoder_fields(cfg: Config, encoder: nn.Module, source: Config) -> Dict[str, Any]:
+    """The fields that make a recipe's backbone, head, normalisation and crops those of an encoder.
+
+    Args:
+        cfg: The recipe.
+        encoder: As it was pre-trained.
+        source: The config of its run.
+    """
+    kind, side = _kind(source), image_side(encoder)
+    settings = source.model.backbone
+    fields = {f'model.backbone.{name}': settings[name] for name in SHARED[kind]
+              if name in settings}
+    arch = fields.get('model.backbone.arch')
+    if isinstance(arch, dict):  # in the place of a name
+        fields['model.backbone.arch'] = dict(arch, _delete_=True)
+    width = encoder.embed_dims
+    fields['model.head.in_channels'] = width if kind == 'ViT' \
+        else width * 2**(len(encoder.depths) - 1)
+    normalisation = preprocessor_of(source)
+    for name in ('mean', 'std', 'to_rgb'):
+        if name in normalisation:
+            fields[f'data_preprocessor.{name}'] = normalisation[name]
+    if source.get('value_range') is not None:
+        fields['value_range'] = source.value_range
+    sizes = dict(RandomResizedCrop=('scale', side), CenterCrop=('crop_size', side),
+                 ResizeEdge=('scale', round(side * 8 / 7)))
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        for number, step in enumerate(cfg[loader].dataset.pipeline):
+            if kind_of(step) in sizes:
+                name, value = sizes[kind_of(step)]
+                fields[f'{loader}.dataset.pipeline.{number}.{name}'] = value
+    return fields
+
+
+def _memory(cfg: Config, encoder: nn.Module) -> tuple:
+    """As :func:`automatic.pretraining_memory`, of the classifier's backbone."""
+    with torch.random.fork_rng(), DefaultScope.overwrite_default_scope('mmpretrain'):
+        backbone = MODELS.build({**cfg.model.backbone, 'init_cfg': None}).to(automatic.device())
+        side = image_side(encoder)
+        images = torch.zeros(2, encoder.patch_embed.projection.in_channels, side, side,
+                             device=automatic.device())
+        return automatic.memory_of(lambda: backbone(images)[-1].sum(), backbone, 2)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('encoder', metavar='ENCODER', help='encoder.pth or epoch_N.pth')
+    parser.add_argument('data', metavar='FOLDER', help='holds train/<class>/* and val/<class>/*')
+    parser.add_argument('--arch', metavar='CONFIG', help='name or path of a config of '
+                        'configs/classification (default: by the encoder)')
+    parser.add_argument('--epochs', type=int, metavar='N', help='length of the run (default: as in '
+                        'the recipe, more for small sets)')
+    parser.add_argument('--out', metavar='DIR', help='where everything is written (default: '
+                        'work_dirs/<folder>_finetune)')
+    parser.add_argument('--batch-size', type=int, metavar='N', help='images of a process and step')
+    parser.add_argument('--workers', type=int, metavar='N', help='processes that read images')
+    parser.add_argument('--scratch', action='store_true',
+                        help="without the encoder's weights, to compare with")
+    parser.add_argument('--resume', nargs='?', const=True, default=False, metavar='CHECKPOINT',
+                        help='go on from the last checkpoint in --out, or from CHECKPOINT')
+    parser.add_argument('--amp', action='store_true',
+                        help='bfloat16 on a GPU, also where the config has none')
+    parser.add_argument('--compile', nargs='?', const='default', choices=MODES, metavar='MODE',
+                        help='compile the step into one graph')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
+                        help='who started the processes')
+    add_fields(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    options = vars(args)
+    fields = parse_fields(options.pop('fields'))
+    StopRequest.listen()
+    written = finetune(**options, **fields)
+    if is_main_process():
+        for name, value in written.metrics.items():
+            if name.startswith('accuracy'):
+                print(f'{name}: {value:.2f} %')
+        print(f'Written:\n  checkpoint  {written.checkpoint}\n  config      {written.config}\n'
+              f'  log         {written.log}\nNext:\n  '
+              f'{command_line("test", written.config, written.checkpoint)}')
+    StopRequest.leave()

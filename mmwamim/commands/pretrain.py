@@ -1,0 +1,238 @@
+"""Pre-trains an encoder on a folder of images, without labels.
+
+    mmwamim pretrain FOLDER
+    mmwamim pretrain FOLDER --arch vit_s --epochs 300 --out runs/vit_s model.mask_ratio=0.6
+
+What is not given is settled by the images, the memory and the cores, and printed with the reason.
+Several GPUs: ``tools/dist_train.sh CONFIG GPUS --data FOLDER``, or
+``torchrun --nproc_per_node GPUS -m mmwamim pretrain FOLDER --launcher pytorch``.
+"""
+import argparse
+import os
+from dataclasses import fields as fields_of
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple, Union
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+
+from mmwamim.datasets.listing import Listing, NoImages, list_images, printable
+from mmwamim.datasets.splits import pretraining_folder
+from mmwamim.engine.config.loaders import say
+from mmwamim.engine.config.reading import read_config
+from mmwamim.engine.config.settle import RunOptions
+from mmwamim.engine.distributed.processes import settle_launcher
+from mmwamim.engine.run import train
+from mmwamim.engine.training.compile import MODES
+from mmwamim.engine.training.preemption import StopRequest
+from mmwamim.errors import UserError
+
+from . import automatic
+from .architectures import find_config
+from .calls import Run, as_a_call
+from .fields import add_fields, check_names, is_given, parse_fields
+from .results import result_of, what_next
+
+Path_ = Union[str, Path]
+OPTIONS = ('data', 'arch', 'epochs', 'out', 'init', 'image_size', 'batch_size', 'workers', 'resume',
+           'amp', 'compile', 'pictures', 'launcher')
+
+
+def pretrain(data: Path_, *, arch: Optional[Path_] = None, epochs: Optional[int] = None,
+             out: Optional[Path_] = None, init: Optional[Path_] = None,
+             image_size: Optional[int] = None, batch_size: Optional[int] = None,
+             workers: Optional[int] = None, resume: Union[bool, Path_] = False, amp: bool = False,
+             compile: Optional[str] = None, pictures: bool = True, launcher: str = 'none',
+             **fields: Any) -> Run:
+    """Pre-trains an encoder on a folder of images; what is not given is settled and printed.
+
+    Args:
+        data: The folder, nested or not; labels are not read. Of ``train/`` beside ``val/`` only the
+            first is taken.
+        arch: Name of an encoder (``'vit_tiny'``, ``'vit_s'``, ``'vit_b'``, ``'swin_b'``), or name
+            or path of a config. Default: the smallest, ViT-S where there is a GPU.
+        epochs: Length of the run. Default: as in the recipe, more where the set is small.
+        out: Where everything is written. Default: ``work_dirs/<folder>_<arch>``.
+        init: Weights to begin with: a file, or a name.
+        image_size: Side of the square crops, in pixels, for the ViT recipes. Default: by the size
+            of the images.
+        batch_size: Images of a process and step. Default: by memory, and the size of the set.
+        workers: Processes that read images. Default: by the cores.
+        resume: Go on from the last checkpoint in ``out``, or from the one given.
+        amp: bfloat16 on a GPU, also where the config has none (the recipes have it).
+        compile: Mode of ``torch.compile``: ``'default'``, ``'reduce-overhead'``, ...
+        pictures: Whether to draw the losses and reconstructions at the end.
+        launcher: Who started the processes: ``'none'``, ``'pytorch'`` or ``'slurm'``.
+        **fields: Of the config, nested, or by dotted names: ``model=dict(mask_ratio=0.6)``.
+
+    Returns:
+        The paths of what was written: encoder, checkpoint, log, config, pictures.
+
+    Raises:
+        UserError: Something given does not fit; the message names it.
+        Preempted: The run was asked to stop, and has saved.
+
+    Example:
+        >>> run = mmwamim.pretrain('photos', arch='vit_tiny', epochs=100)  # doctest: +SKIP
+        >>> run.encoder  # doctest: +SKIP
+        PosixPath('work_dirs/photos_vit_tiny/encoder.pth')
+    """
+    with as_a_call():
+        settle_launcher(launcher)
+        options = settle_options(
+            data, arch=arch, epochs=epochs, out=out, init=init, image_size=image_size,
+            batch_size=batch_size, workers=workers, resume=resume, amp=amp, compile=compile,
+            launcher=launcher, fields=fields)
+        runner = train(options)
+        return result_of(runner, draw=pictures and is_main_process())
+
+
+def settle_options(data: Path_, *, arch: Optional[Path_], epochs: Optional[int],
+                   out: Optional[Path_], init: Optional[Path_], image_size: Optional[int],
+                   batch_size: Optional[int], workers: Optional[int],
+                   resume: Union[bool, Path_], amp: bool, compile: Optional[str], launcher: str,
+                   fields: Dict[str, Any]) -> RunOptions:
+    """Everything that a run is told, what was not given included, which is printed."""
+    images = _images(data)
+    if arch is None:
+        first = automatic.choose_arch()
+        arch, choices = first.value, [first]
+    else:
+        choices = []
+    config = find_config(arch)
+    out = Path(out or Path('work_dirs') / f'{_name_of(data)}_{Path(arch).stem}')
+    left = out / config.name
+    if resume and left.is_file():  # settled when the run began
+        config = left
+    cfg = read_config(config)
+    check_names(fields, cfg, OPTIONS)
+    if 'train_dataloader' not in cfg or 'data_root' not in cfg.train_dataloader.dataset:
+        raise UserError(f'{config} is no config of pre-training on a folder of images')
+    changed: Dict[str, Any] = {'terminal': 'short'}
+    if config != left:
+        more, changed = _settle_rest(cfg, images, fields, changed, epochs=epochs,
+                                     image_size=image_size, batch_size=batch_size, workers=workers)
+        choices += more
+        epochs = next((one.value for one in choices if one.name == 'epochs'), epochs)
+    elif workers is not None:
+        changed['train_dataloader.num_workers'] = workers
+    if choices:
+        say(automatic.describe(choices))
+    given = dict(config=str(config), data=str(data), work_dir=str(out), batch_size=batch_size,
+                 epochs=epochs, resume=_checkpoint(resume), amp=amp, compile=compile,
+                 cfg_options={**changed, **fields}, launcher=launcher, init=init and str(init))
+    return _run_options(given)
+
+
+def _run_options(given: Dict[str, Any]) -> RunOptions:
+    """The options, where those of this version have a field for each."""
+    if given['init'] is None:
+        given.pop('init')
+    unknown = set(given) - {field.name for field in fields_of(RunOptions)}
+    if unknown:
+        raise UserError(f'this version cannot take {", ".join(sorted(unknown))}')
+    return RunOptions(**given)
+
+
+def _settle_rest(cfg: Config, images: Listing, fields: Dict[str, Any], changed: Dict[str, Any], *,
+                 epochs: Optional[int], image_size: Optional[int], batch_size: Optional[int],
+                 workers: Optional[int]) -> Tuple[List[automatic.Choice], Dict[str, Any]]:
+    """Image size, batch, workers, epochs, learning rate and checkpoints, in this order: each
+    follows from those before it."""
+    choices: List[automatic.Choice] = []
+    processes = int(os.environ.get('WORLD_SIZE', 1))
+
+    def take(choice: Optional[automatic.Choice]) -> None:
+        if choice is not None:
+            choices.append(choice)
+            changed.update(choice.fields)
+            cfg.merge_from_dict(choice.fields)
+
+    if image_size is not None:
+        take(automatic.Choice('image size', image_size, 'as given',
+                              automatic.resize(cfg, image_size)))
+    elif not is_given(fields, 'model.backbone.img_size'):
+        take(automatic.choose_size(cfg, images))
+    cfg.merge_from_dict(fields)
+    if batch_size is None and not is_given(fields, 'train_dataloader.batch_size'):
+        take(automatic.choose_batch(automatic.pretraining_memory(cfg), len(images.paths),
+                                    processes))
+    elif batch_size is not None:
+        cfg.train_dataloader.batch_size = batch_size
+    if workers is not None:
+        changed['train_dataloader.num_workers'] = workers
+    elif not is_given(fields, 'train_dataloader.num_workers'):
+        take(automatic.choose_workers(cfg))
+    batch = min(cfg.train_dataloader.batch_size, len(images.paths) // processes) * processes
+    steps = max(len(images.paths) // max(batch, 1), 1)
+    if epochs is None and not is_given(fields, 'train_cfg.max_epochs'):
+        take(automatic.choose_epochs(cfg, steps))
+        epochs = choices[-1].value
+    if not any(is_given(fields, name) for name in ('optim_wrapper.optimizer.lr', 'auto_scale_lr')):
+        counts = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+        take(automatic.choose_rate(cfg, batch * counts))
+    if epochs and not is_given(fields, 'default_hooks.checkpoint'):
+        take(automatic.choose_checkpoints(epochs))
+    return choices, changed
+
+
+def _images(data: Path_) -> Listing:
+    """The images that will be trained on.
+
+    Raises:
+        NoImages: There is no such folder, or no image in it.
+    """
+    root = Path(data).expanduser()
+    if not root.is_dir():
+        raise NoImages(f'{printable(data)!r} is not a folder of images')
+    images = list_images(pretraining_folder(root)[0])
+    if not images.paths:
+        raise NoImages(f'no image found below {printable(data)!r}: {images.describe()}')
+    return images
+
+
+def _name_of(data: Path_) -> str:
+    return Path(data).expanduser().resolve().name or 'images'
+
+
+def _checkpoint(resume: Union[bool, Path_]) -> Optional[str]:
+    """What --resume says: None, 'auto', or a file."""
+    if resume is False or resume is None:
+        return None
+    return 'auto' if resume is True else str(resume)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('data', metavar='FOLDER', help='images, nested or not')
+    parser.add_argument('--arch', metavar='NAME', help='vit_tiny, vit_s, vit_b, swin_b, or the name '
+                        'or path of a config (default: vit_s with a GPU, vit_tiny without)')
+    parser.add_argument('--epochs', type=int, metavar='N', help='length of the run (default: as in '
+                        'the recipe, more for small sets)')
+    parser.add_argument('--out', metavar='DIR', help='where everything is written (default: '
+                        'work_dirs/<folder>_<arch>)')
+    parser.add_argument('--init', metavar='NAME_OR_FILE', help='weights to begin with')
+    parser.add_argument('--image-size', type=int, metavar='PIXELS',
+                        help='side of the crops (default: by the size of the images)')
+    parser.add_argument('--batch-size', type=int, metavar='N', help='images of a process and step')
+    parser.add_argument('--workers', type=int, metavar='N', help='processes that read images')
+    parser.add_argument('--resume', nargs='?', const=True, default=False, metavar='CHECKPOINT',
+                        help='go on from the last checkpoint in --out, or from CHECKPOINT')
+    parser.add_argument('--amp', action='store_true',
+                        help='bfloat16 on a GPU, also where the config has none')
+    parser.add_argument('--compile', nargs='?', const='default', choices=MODES, metavar='MODE',
+                        help='compile the step into one graph')
+    parser.add_argument('--no-pictures', dest='pictures', action='store_false',
+                        help='draw nothing at the end')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
+                        help='who started the processes')
+    add_fields(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    options = vars(args)
+    fields = parse_fields(options.pop('fields'))
+    StopRequest.listen()  # a run that is asked to stop while it starts does so after a step
+    written = pretrain(**options, **fields)
+    if is_main_process():
+        print(what_next(written))
+    StopRequest.leave()

@@ -1,0 +1,156 @@
+"""How good the features of a frozen encoder are: k-NN, linear accuracy, effective rank.
+
+    mmwamim probe ENCODER FOLDER
+
+FOLDER holds train/<class>/* and val/<class>/* (or validation/, test/ and the like; others are
+named with --train and --val). The classes are those of the training split. Logistic regression is
+fitted to its optimum; ImageNet's usual linear probing is in configs/classification.
+"""
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Optional, Sequence, Union
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from torch import Tensor
+
+from mmwamim.datasets.splits import settle_split
+from mmwamim.engine.export.arrival import check_encoder, read_encoder
+from mmwamim.engine.export.programs import run_config
+from mmwamim.evaluation.features import (
+    LabelledImages,
+    default_workers,
+    effective_rank,
+    extract_levels,
+    image_side,
+    knn_accuracy,
+    linear_accuracy,
+)
+from mmwamim.weights.card import preprocessor_of
+
+from .automatic import device as best_device
+from .calls import as_a_call
+
+Path_ = Union[str, Path]
+
+
+def probe(encoder: Path_, data: Path_, *, train: str = 'train', val: str = 'val',
+          k: Sequence[int] = (10, 20), linear: bool = True, every_level: bool = False,
+          most: Optional[int] = None, config: Optional[Path_] = None, batch_size: int = 64,
+          workers: Optional[int] = None, device: Optional[str] = None,
+          out: Optional[Path_] = None) -> dict:
+    """Accuracies of the frozen features of an encoder, in percent, and their effective rank.
+
+    Args:
+        encoder: encoder.pth, or a full checkpoint of pre-training.
+        data: Holds a folder of classes for each split.
+        train: The split to learn from.
+        val: The split to classify.
+        k: Numbers of neighbours.
+        linear: Whether to fit logistic regression as well.
+        every_level: Also of each level of features that the encoder returns, and of all together.
+        most: At most as many images of each split.
+        config: Of the run, if the checkpoint does not hold it.
+        batch_size: Images at a time.
+        workers: Processes that read images. Default: by the cores.
+        device: Where to compute. Default: a GPU if there is one.
+        out: File for the results, .json. Default: none.
+
+    Returns:
+        ``knn_top1_k10``, ..., ``linear_top1``, ``effective_rank``, numbers of images, and with
+        ``every_level`` a list of the same as ``levels``.
+
+    Raises:
+        UserError: The checkpoint or a split cannot be read.
+
+    Example:
+        >>> mmwamim.probe('encoder.pth', 'pets')['linear_top1']  # doctest: +SKIP
+        71.3
+    """
+    device = device or best_device()
+    with as_a_call():
+        result = _probe(encoder, run_config(encoder, config), data, (train, val), k, linear,
+                        every_level, most, batch_size,
+                        default_workers() if workers is None else workers, device)
+    if out is not None:
+        Path(out).write_text(json.dumps(result, indent=2) + '\n')
+    return result
+
+
+def _probe(checkpoint: Path_, cfg: Config, data: Path_, splits: Sequence[str], k: Sequence[int],
+           linear: bool, every_level: bool, most: Optional[int], batch_size: int, workers: int,
+           device: str) -> dict:
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
+        backbone = MODELS.build({**cfg.model.backbone, 'init_cfg': None})
+        preprocessor = MODELS.build(dict(preprocessor_of(cfg))).to(device)
+    check_encoder(checkpoint, backbone)
+    train, val = _read_splits(data, splits, image_side(backbone), most, cfg.get('value_range'))
+    backbone.load_state_dict(read_encoder(checkpoint), strict=False)
+    backbone.to(device)
+    (known, labels), (queries, truth) = [
+        extract_levels(backbone, preprocessor, images, batch_size, progress=True,
+                       num_workers=workers)
+        for images in (train, val)]
+    print(file=sys.stderr)
+
+    def judge(known: Tensor, queries: Tensor) -> dict:
+        found = dict(effective_rank=round(effective_rank(known, device), 2))
+        for neighbours in k:
+            found[f'knn_top1_k{neighbours}'] = round(
+                knn_accuracy(known, labels, queries, truth, neighbours, device=device), 2)
+        if linear:
+            found['linear_top1'] = round(
+                linear_accuracy(known, labels, queries, truth, device=device), 2)
+        return found
+
+    result = dict(checkpoint=str(checkpoint), train_images=len(labels), val_images=len(truth),
+                  **judge(known[-1], queries[-1]))
+    if every_level:
+        # Each level counts alike side by side, whatever its scale.
+        side_by_side = [torch.cat([F.normalize(level, dim=1) for level in levels], dim=1)
+                        for levels in (known, queries)]
+        result['levels'] = [*map(judge, known, queries), judge(*side_by_side)]
+    return result
+
+
+def _read_splits(data: Path_, splits: Sequence[str], size: int, most: Optional[int],
+                 value_range: Optional[Sequence[float]]) -> tuple:
+    """The two splits, with the classes of the first."""
+    train = LabelledImages(str(settle_split(data, splits[0])), size, most,
+                           value_range=value_range)
+    val = LabelledImages(str(settle_split(data, splits[1])), size, most,
+                         classes=train.classes, value_range=value_range)
+    for images in (train, val):
+        print(images.description, file=sys.stderr)
+    return train, val
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('encoder', metavar='ENCODER', help='encoder.pth or epoch_N.pth')
+    parser.add_argument('data', metavar='FOLDER', help='holds train/<class>/* and val/<class>/*')
+    parser.add_argument('--config', help='config of the run, if the checkpoint does not hold it')
+    parser.add_argument('--no-linear', dest='linear', action='store_false',
+                        help='without logistic regression')
+    add_shared(parser)
+
+
+def add_shared(parser: argparse.ArgumentParser) -> None:
+    """The options that tools/knn.py has, too."""
+    parser.add_argument('--train', default='train', metavar='NAME', help='the split to learn from')
+    parser.add_argument('--val', default='val', metavar='NAME', help='the split to classify')
+    parser.add_argument('--k', type=int, nargs='+', default=[10, 20], help='neighbours')
+    parser.add_argument('--every-level', action='store_true',
+                        help='also of each level of features, and of all together')
+    parser.add_argument('--most', type=int, help='at most as many images of each split')
+    parser.add_argument('--batch-size', type=int, default=64)
+    parser.add_argument('--workers', type=int, metavar='N', help='processes that read images')
+    parser.add_argument('--device', help='cpu, cuda, ... (default: a GPU if there is one)')
+    parser.add_argument('--out', help='file for the results, .json')
+
+
+def run(args: argparse.Namespace) -> None:
+    print(json.dumps(probe(**vars(args)), indent=2))

@@ -1,0 +1,83 @@
+"""What a run has written, drawn and said, and what to do with it."""
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import List, Tuple
+
+import torch
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmwamim.engine.config.loaders import say
+from mmwamim.errors import UserError
+from mmwamim.visualization import draw_losses, draw_reconstructions
+
+from .calls import Run
+
+SHOWN = 6  # images of which reconstructions are drawn
+
+
+def result_of(runner: Runner, draw: bool) -> Run:
+    """The paths that a run wrote, and pictures of it.
+
+    Args:
+        runner: At its end.
+        draw: Whether to draw the losses, and reconstructions where the target has an inverse.
+    """
+    folder = Path(runner.work_dir)
+    encoder = folder / 'encoder.pth'
+    scalars = {name: float(history.current()) for name, history
+               in runner.message_hub.log_scalars.items() if len(history.data[0])}
+    return Run(folder=folder, checkpoint=Path(runner.message_hub.get_info('last_ckpt')),
+               log=Path(runner.log_dir) / f'{runner.timestamp}.log',
+               config=folder / Path(runner.cfg.filename).name,
+               encoder=encoder if encoder.is_file() else None,
+               pictures=_draw(runner, folder) if draw else (),
+               metrics={name.removeprefix('train/').removeprefix('val/'): value
+                        for name, value in scalars.items()})
+
+
+def _draw(runner: Runner, folder: Path) -> Tuple[Path, ...]:
+    curve, picture = folder / 'loss_curve.png', folder / 'reconstruction.png'
+    draw_losses([folder], curve)
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    if not hasattr(getattr(model, 'target_generator', None), 'reconstruct'):
+        return (curve, )
+    dataset = runner.train_dataloader.dataset
+    step = max(len(dataset) // SHOWN, 1)
+    try:
+        images = torch.stack([dataset[place]['inputs']
+                              for place in range(0, min(step * SHOWN, len(dataset)), step)])
+        draw_reconstructions(model, images, picture)
+    except (UserError, RuntimeError) as error:  # the run itself is done, and is worth more
+        say(f'{picture} could not be drawn: {error}')
+        return (curve, )
+    return curve, picture
+
+
+def command_line(*words: object) -> str:
+    """A line that can be pasted where the user stands: ``mmwamim ...`` if the shell finds the
+    command of this Python, otherwise by its module."""
+    found = shutil.which('mmwamim')
+    ours = found is not None and Path(found).parent == Path(sys.executable).parent
+    start = ['mmwamim'] if ours else [sys.executable, '-m', 'mmwamim']
+    return shlex.join([*start, *map(str, words)])
+
+
+def what_next(run: Run) -> str:
+    """The files of a pre-training run, the code that loads its encoder, and the next commands."""
+    rows: List[Tuple[str, object]] = [
+        ('encoder', run.encoder), ('checkpoint', run.checkpoint), ('config', run.config),
+        ('log', run.log), *(('picture', path) for path in run.pictures)]
+    lines = ['Written:', *(f'  {name:<12}{path}' for name, path in rows if path)]
+    if run.encoder:
+        lines += ['In Python:', '  import mmwamim',
+                  f'  encoder = mmwamim.load_encoder({str(run.encoder)!r})',
+                  'Next:',
+                  f'  {command_line("embed", run.encoder)} IMAGES --out features.npz',
+                  f'  {command_line("probe", run.encoder)} LABELLED_FOLDER',
+                  f'  {command_line("finetune", run.encoder)} LABELLED_FOLDER',
+                  f'  {command_line("export", run.encoder, "--to", "timm", "--out")} '
+                  'encoder.safetensors']
+    return '\n'.join(lines)

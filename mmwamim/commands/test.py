@@ -1,0 +1,92 @@
+"""Evaluates a checkpoint on a config's test set.
+
+    mmwamim test configs/classification/vit_s_ft_200e.py work_dirs/vit_s_ft_200e/epoch_200.pth
+"""
+import argparse
+import os
+from pathlib import Path
+from typing import Optional, Union
+
+import mmengine
+from mmengine.config import DictAction
+from mmengine.evaluator import DumpResults
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmwamim.engine.checkpoints import read_checkpoint
+from mmwamim.engine.config.data import checkpoint_classes, settle_data
+from mmwamim.engine.config.reading import read_config, settle_work_dir
+from mmwamim.engine.config.step import settle_precision
+from mmwamim.engine.distributed.processes import settle_processes
+from mmwamim.errors import UserError
+
+Path_ = Union[str, Path]
+
+
+def evaluate(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = None,
+             work_dir: Optional[Path_] = None, out: Optional[Path_] = None, out_item: str = 'pred',
+             amp: bool = False, cfg_options: Optional[dict] = None,
+             launcher: str = 'none') -> dict:
+    """The metrics of a checkpoint on a config's test set.
+
+    Args:
+        config: A config file with a test_dataloader.
+        checkpoint: Of that config.
+        data: The folder of its data set.
+        work_dir: Where logs go.
+        out: File for the results, .pkl or .json.
+        out_item: What goes there: ``'pred'`` or ``'metrics'``.
+        amp: float16 on a GPU.
+        cfg_options: Fields of the config, by their dotted names.
+        launcher: Who started the processes: ``'none'``, ``'pytorch'`` or ``'slurm'``.
+
+    Raises:
+        UserError: There is no test set, or the checkpoint is of another model.
+    """
+    cfg = read_config(config, cfg_options)
+    if cfg.get('test_dataloader') is None:
+        raise UserError(f'{config} has no test_dataloader, so there is nothing to evaluate; '
+                        'for a pre-training checkpoint see tools/analysis/show_reconstruction.py')
+    # Read here rather than by MMEngine, which runs what a checkpoint holds where it cannot be
+    # read safely, and goes on where weights are missing.
+    cfg.load_from, cfg.resume = None, False
+    state = read_checkpoint(checkpoint)
+    settle_data(cfg, None if data is None else str(data), checkpoint_classes(state))
+    settle_work_dir(cfg, str(config), None if work_dir is None else str(work_dir))
+    settle_precision(cfg, amp=False)
+    settle_processes(cfg, launcher)
+    if amp:
+        cfg.test_cfg.fp16 = True
+    runner = Runner.from_cfg(cfg)
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    try:
+        model.load_state_dict(state['state_dict'], strict=True)
+    except RuntimeError as error:
+        raise UserError(f'{checkpoint} is not a checkpoint of {config}: {error}') from error
+    if out and out_item == 'pred':
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=str(out)))
+    metrics = runner.test()
+    if out and out_item == 'metrics':
+        mmengine.dump(metrics, str(out))
+    return metrics
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('config', help='config file with a test_dataloader')
+    parser.add_argument('checkpoint', help='checkpoint of that config')
+    parser.add_argument('--data', metavar='FOLDER', help='the folder of its data set')
+    parser.add_argument('--work-dir', help='where logs go')
+    parser.add_argument('--out', help='file for the results, .pkl or .json')
+    parser.add_argument('--out-item', choices=['metrics', 'pred'], default='pred',
+                        help='what to write to --out')
+    parser.add_argument('--amp', action='store_true', help='float16 on a GPU')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override fields of the config')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def run(args: argparse.Namespace) -> None:
+    options = vars(args).copy()
+    os.environ.setdefault('LOCAL_RANK', str(options.pop('local_rank')))
+    evaluate(**options)

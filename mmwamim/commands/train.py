@@ -1,0 +1,64 @@
+"""Trains any config: pre-training, classification, detection, segmentation.
+
+    mmwamim train configs/wamim/vit_b_400e.py --data FOLDER
+
+``mmwamim pretrain`` and ``mmwamim finetune`` settle more by themselves.
+"""
+import argparse
+import os
+
+from mmengine.config import DictAction
+
+from mmwamim.engine.config.settle import RunOptions
+from mmwamim.engine.run import train
+from mmwamim.engine.training.compile import MODES
+from mmwamim.engine.training.preemption import StopRequest
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--data', metavar='FOLDER', help='folder of images to pre-train on, '
+                        'nested or not, or ImageNet in its usual layout; for other configs the '
+                        'folder of their data set')
+    parser.add_argument('--pretrained', metavar='FILE', help='the encoder to fine-tune from '
+                        "(encoder.pth), or 'none' to train from scratch")
+    parser.add_argument('--work-dir', help='where logs and checkpoints go '
+                        '(default: work_dirs/<name of the config>)')
+    parser.add_argument('--batch-size', type=int, metavar='N', help='images per process and step')
+    parser.add_argument('--epochs', type=int, metavar='N',
+                        help='length of the run; warm-up and decay keep their proportions')
+    parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
+                        help='go on from CHECKPOINT, or from the last one in the work directory')
+    parser.add_argument('--trust-checkpoint', action='store_true',
+                        help='load checkpoints that hold more than data, and may run code')
+    parser.add_argument('--amp', action='store_true',
+                        help='bfloat16 mixed precision on a GPU, also where the config has none')
+    parser.add_argument('--compile', nargs='?', const='default', choices=MODES, metavar='MODE',
+                        help='compile the step into one graph: minutes at the first step, faster '
+                        'ones afterwards; MODE reduce-overhead replays CUDA graphs, for small '
+                        'batches')
+    parser.add_argument('--fsdp', action='store_true',
+                        help='share out weights, gradients and optimizer state among the '
+                        'processes, for networks that do not fit a GPU')
+    parser.add_argument('--auto-scale-lr', action='store_true',
+                        help='scale the learning rate to the batch (the pre-training configs '
+                        'always do)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override fields of the config, as in model.mask_ratio=0.6')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
+                        help='who started the processes')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def options_of(args: argparse.Namespace) -> RunOptions:
+    """The options of a run that a command line gives."""
+    given = vars(args).copy()
+    os.environ.setdefault('LOCAL_RANK', str(given.pop('local_rank')))
+    return RunOptions(**given)
+
+
+def run(args: argparse.Namespace) -> None:
+    options = options_of(args)
+    StopRequest.listen()  # a run that is asked to stop while it starts does so after its first step
+    train(options)  # parts from the other processes at its end
+    StopRequest.leave()

@@ -1,0 +1,26 @@
+"""What of a run's log goes to the terminal, if it is to be short: the log file has everything."""
+import logging
+import os
+from pathlib import Path
+
+PACKAGE = str(Path(__file__).parents[2]) + os.sep
+# Lines of MMEngine's LoggerHook that say how far the run is.
+PROGRESS = ('Epoch(', 'Iter(')
+# Warnings that follow from our own settings, or that nobody can act on.
+KNOWN = ('is skipped since its requires_grad=False', '"FileClient" will be deprecated',
+         '"HardDiskBackend" is the alias', 'The prefix is not set in metric class')
+
+
+def goes_to_terminal(record: logging.LogRecord) -> bool:
+    """Whether a line is for the terminal: warnings, progress, and what this package says."""
+    message = record.getMessage()
+    if record.levelno >= logging.WARNING:
+        return not any(text in message for text in KNOWN)
+    return record.pathname.startswith(PACKAGE) or message.startswith(PROGRESS)
+
+
+def shorten(logger: logging.Logger) -> None:
+    """Keeps what is not for the terminal from it; files are left alone."""
+    for handler in logger.handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.addFilter(goes_to_terminal)
