@@ -1,7 +1,6 @@
 """What a run needs to know and a user need not say: each value with the reason for it."""
 import os
-from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from mmengine.config import Config
@@ -24,6 +23,8 @@ LOOKED_AT = 64  # images, for the size of all
 STEPS = dict(cuda=20_000, cpu=1_000)
 LONGEST = 1600  # epochs: the longest schedule of the field
 MOST = dict(cuda=256, cpu=64)  # images of a step and process
+# The learning rate of configs/trials and configs/quickstart, which are short, for such a batch.
+SHORT, TRIAL_RATE, TRIAL_BATCH = 2_000, 1e-3, 32
 STEPS_AN_EPOCH = 16  # at least, since images that do not fill a batch are dropped
 
 
@@ -192,22 +193,27 @@ def choose_epochs(cfg: Config, steps: int, enough: Optional[Dict[str, int]] = No
     return Choice('epochs', epochs, why, {})
 
 
-def choose_rate(cfg: Config, batch: int) -> Optional[Choice]:
+def choose_rate(cfg: Config, batch: int, steps: int = 0) -> Optional[Choice]:
     """The recipe's learning rate for a smaller batch, by the square root of their ratio, as Adam's
     steps want it (Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient
-    Algorithms"); None where the batch is the recipe's, or the recipe does not scale.
+    Algorithms"); at least that of the trials for a run that is short. None where the batch is the
+    recipe's, or the recipe does not scale.
 
     Args:
         cfg: The recipe.
         batch: Images of an update.
+        steps: Of the run; 0: many.
     """
     scaling = cfg.get('auto_scale_lr') or {}
-    base = scaling.get('base_batch_size')
+    base, full = scaling.get('base_batch_size'), cfg.optim_wrapper.optimizer.lr
     if not scaling.get('enable') or not base or batch >= base:
         return None
-    rate = float(f'{cfg.optim_wrapper.optimizer.lr * (batch / base)**0.5:.3g}')
-    return Choice('learning rate', rate, f'{cfg.optim_wrapper.optimizer.lr:g} x sqrt({batch} / '
-                  f'{base})', {'optim_wrapper.optimizer.lr': rate, 'auto_scale_lr.enable': False})
+    rate, why = full * (batch / base)**0.5, f'{full:g} x sqrt({batch} / {base})'
+    trial = TRIAL_RATE * min((batch / TRIAL_BATCH)**0.5, 1.)
+    if 0 < steps <= SHORT and trial > rate:
+        rate, why = trial, f'a run of {steps} steps: as in configs/trials'
+    return Choice('learning rate', float(f'{rate:.3g}'), why, {
+        'optim_wrapper.optimizer.lr': float(f'{rate:.3g}'), 'auto_scale_lr.enable': False})
 
 
 def choose_checkpoints(epochs: int) -> Optional[Choice]:

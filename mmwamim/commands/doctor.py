@@ -13,48 +13,19 @@ import platform
 import shutil
 import statistics
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+from packaging.requirements import Requirement
 
 from mmwamim.cores import granted_cores
+from mmwamim.environment import OPS, problems
 from mmwamim.errors import UserError
 from mmwamim.version import __version__
 
-Version = Tuple[int, ...]
-
-
-class Package(NamedTuple):
-    """A package that something here uses."""
-
-    module: str
-    names: Tuple[str, ...]
-    """Of its distributions: the maintained one first, then the original."""
-    tried: Tuple[str, str]
-    """First and last version that was tried, over all distributions."""
-    needed_for: str
-    """'' if nothing works without it."""
-
-
-PACKAGES = (
-    Package('torch', ('torch', ), ('2.8.0', '2.14.1'), ''),
-    Package('torchvision', ('torchvision', ), ('0.23.0', '0.29.1'), ''),
-    Package('numpy', ('numpy', ), ('2.2.6', '2.5.5'), ''),
-    Package('mmengine', ('onedl-mmengine', 'mmengine'), ('0.10.7', '0.10.12'), ''),
-    Package('mmcv', ('onedl-mmcv', 'mmcv', 'mmcv-lite'), ('2.1.0', '2.3.6'), ''),
-    Package('mmpretrain', ('onedl-mmpretrain', 'mmpretrain'), ('1.2.0', '1.3.6'), ''),
-    Package('pywt', ('PyWavelets', ), ('1.8.0', '1.9.0'), ''),
-    Package('matplotlib', ('matplotlib', ), ('3.9.0', '3.11.0'), ''),
-    Package('skimage', ('scikit-image', ), ('0.25.0', '0.26.0'), 'other targets (HOG)'),
-    Package('sklearn', ('scikit-learn', ), ('1.5.0', '1.9.0'), 'the quick start'),
-    Package('mmdet', ('onedl-mmdetection', 'mmdet'), ('3.3.0', '3.5.1'), 'detection'),
-    Package('mmseg', ('onedl-mmsegmentation', 'mmsegmentation'), ('1.2.2', '1.4.2'),
-            'segmentation'),
-    Package('safetensors', ('safetensors', ), ('0.4.0', '0.8.0'), 'export --to transformers, timm'),
-    Package('timm', ('timm', ), ('1.0.0', '1.0.26'), 'loading what is exported to it'),
-    Package('transformers', ('transformers', ), ('4.40.0', '5.3.0'),
-            'loading what is exported to it'),
-    Package('onnx', ('onnx', ), ('1.17.0', '1.21.0'), 'export --to onnx'),
-    Package('onnxscript', ('onnxscript', ), ('0.3.0', '0.7.0'), 'export --to onnx'))
+FLAVOURS = ('onedl', 'openmmlab')  # extras of which one is needed
+DEVELOPING = ('tests', 'docs')  # extras that no user needs
 
 
 @dataclass
@@ -72,80 +43,93 @@ class Findings:
             row, widths)).rstrip() for row in rows), '']
 
 
-def parse_version(text: str) -> Version:
-    """The numbers of a version: '2.11.0+cu130' gives (2, 11, 0)."""
-    numbers = []
-    for part in text.split('+')[0].split('.'):
-        digits = ''.join(character for character in part if character.isdigit())
-        if not part[:1].isdigit():
-            break
-        numbers.append(int(digits))
-        if digits != part:  # '0rc1': what follows is no release
-            numbers[-1] = int(part[:len(part) - len(part.lstrip('0123456789'))] or digits)
-            break
-    return tuple(numbers)
+def requirements() -> Dict[str, List[Requirement]]:
+    """What this package asks for, by extra; '' holds what it always needs.
+
+    Of a source tree those of its pyproject.toml, otherwise those of the installed package.
+    """
+    tree = Path(__file__).resolve().parents[2] / 'pyproject.toml'
+    try:
+        import tomllib
+        project = tomllib.loads(tree.read_text())['project']
+        groups = {'': project['dependencies'], **project['optional-dependencies']}
+        return {name: [Requirement(text) for text in texts] for name, texts in groups.items()}
+    except (ImportError, OSError):  # Python 3.10, or a wheel
+        pass
+    groups: Dict[str, List[Requirement]] = {}
+    for text in requires('mmwamim') or []:
+        one = Requirement(text)
+        extra = str(one.marker).partition('extra == "')[2].rstrip('"') if one.marker else ''
+        groups.setdefault(extra, []).append(one)
+    return groups
 
 
-def installed(package: Package) -> Dict[str, str]:
-    """The distributions of a package that are here, with their versions."""
-    found = {}
-    for name in package.names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+def installed(name: str) -> Optional[str]:
+    """The version of a distribution; None if it is not there."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
-def judge(package: Package, found: Dict[str, str]) -> Tuple[str, Optional[str]]:
-    """A word on a package, and what to do, if anything."""
-    install = f'pip install {package.names[0]}'
-    if not found:
-        return 'missing', install
-    if len(found) > 1:
-        names = ' '.join(found)
-        return 'mixed', (f'{" and ".join(found)} overwrite each other\'s files: '
-                         f'pip uninstall -y {names} && {install}')
-    have = parse_version(next(iter(found.values())))
-    first, last = map(parse_version, package.tried)
-    if have < first:
-        return 'older than tried', f'pip install --upgrade {next(iter(found))}'
-    if have[:2] > last[:2]:
-        return 'newer than tried', None
-    return 'tried', None
+def judge(wanted: Requirement, have: Optional[str]) -> str:
+    """A word on a package.
+
+    Example:
+        >>> [judge(Requirement('torch>=2.8,<3'), have) for have in ('2.11.0', '2.7.1', None)]
+        ['as tried', 'not as tried', 'missing']
+    """
+    if have is None:
+        return 'missing'
+    fits = wanted.specifier.contains(have, prereleases=True)
+    return 'as tried' if fits else 'not as tried'
 
 
 def look_at_packages(findings: Findings) -> None:
-    rows = []
-    for package in PACKAGES:
-        found = installed(package)
-        word, action = judge(package, found)
-        rows.append((package.module, ', '.join(f'{name} {number}' for name, number
-                                               in found.items()) or '-',
-                     f'{package.tried[0]} to {package.tried[1]}', word))
-        purpose = f' (for {package.needed_for})' if package.needed_for else ''
-        if action and not package.needed_for and word in ('missing', 'mixed'):
-            findings.faults.append(f'{package.module} is {word}: {action}')
-        elif action:
-            findings.advice.append(f'{package.module} is {word}{purpose}: {action}')
-        if found and not package.needed_for:
-            try:
-                importlib.import_module(package.module)
-            except Exception as error:  # whatever a broken installation raises
-                findings.faults.append(f'{package.module} cannot be imported: '
-                                       f'{type(error).__name__}: {error}')
-    findings.section('Packages (module, installed, tried)', rows)
+    """Every package that this one asks for, against the range that was tried."""
+    rows, groups = [], requirements()
+    flavour = next((name for name in FLAVOURS if any(
+        installed(one.name) for one in groups.get(name, []))), FLAVOURS[0])
+    for group, wanted in groups.items():
+        if group in DEVELOPING or (group in FLAVOURS and group != flavour):
+            continue
+        needed = group in ('', flavour)
+        missing, untried = [], []
+        for one in wanted:
+            have = installed(one.name)
+            word = judge(one, have)
+            rows.append((one.name, have or '-', str(one.specifier) or 'any', word,
+                         '' if needed else f'[{group}]'))
+            if word == 'missing':
+                missing.append(one.name)
+            elif word != 'as tried':
+                untried.append(f"pip install '{one}'")
+        if missing:
+            how = f"pip install 'mmwamim[{group}]'" if group else f'pip install {" ".join(missing)}'
+            (findings.faults if needed else findings.advice).append(
+                f'{", ".join(missing)} missing: {how}')
+        findings.advice += [f'another version than tried: {text}' for text in untried]
+    findings.section('Packages: installed, tried, extra', rows)
+    errors, doubts = problems()
+    findings.faults += errors
+    findings.advice += doubts
 
 
-def look_at_ops(findings: Findings) -> None:
-    """mmdet and mmseg need the compiled part of mmcv."""
+def look_at_imports(findings: Findings) -> None:
+    """Whether what is installed can be imported, and mmcv has its compiled part."""
+    for module in ('torch', 'mmengine', 'mmcv', 'mmpretrain', 'mmwamim.models'):
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # whatever a broken installation raises
+            findings.faults.append(f'{module} cannot be imported: {type(error).__name__}: {error}')
+            return
+    boxes = [name for name in ('onedl-mmdetection', 'mmdet', 'onedl-mmsegmentation',
+                               'mmsegmentation') if installed(name)]
     try:
         importlib.import_module('mmcv._ext')
     except ImportError:
-        if installed(next(one for one in PACKAGES if one.module == 'mmdet')) or \
-                installed(next(one for one in PACKAGES if one.module == 'mmseg')):
-            findings.advice.append('mmcv is here without its compiled operations, which mmdet and '
-                                   'mmseg need: requirements/mmcv_ops.sh of the repository')
+        if boxes:
+            findings.advice.append(f'{" and ".join(boxes)} work only {OPS}, which are not here')
 
 
 def look_at_machine(findings: Findings) -> None:
@@ -218,9 +202,10 @@ def examine(*, arch: Optional[str] = None, batch_size: int = 8, steps: int = 3) 
                         f'{batch_size} and {steps}')
     findings = Findings()
     look_at_packages(findings)
+    if not findings.faults:
+        look_at_imports(findings)
     if findings.faults:
         return findings
-    look_at_ops(findings)
     look_at_machine(findings)
     if steps:
         from .automatic import choose_arch
@@ -239,7 +224,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     found = examine(**vars(args))
     print('\n'.join(found.lines))
-    for title, texts in (('Broken:', found.faults), ('Missing or untried:', found.advice)):
+    for title, texts in (('Broken:', found.faults), ('Missing or other than tried:', found.advice)):
         if texts:
             print('\n'.join([title, *(f'  {text}' for text in texts)]))
     if not found.faults:

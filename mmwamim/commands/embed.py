@@ -86,10 +86,11 @@ def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
         features, paths, unreadable = encode_all(network, preprocessor, loader, len(images.paths))
     if not features:
         raise UserError(f'none of the {len(images.paths)} images in {str(data)!r} could be read')
-    found = Embedded(np.concatenate(features), paths, unreadable, None if out is None else Path(out))
-    if out is not None:
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
-        np.savez(out, features=found.features, paths=np.array(paths))
+    file = None if out is None else Path(out)
+    found = Embedded(np.concatenate(features), paths, unreadable, file)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(file, features=found.features, paths=np.array(paths))
     return found
 
 
@@ -156,5 +157,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     found = embed(**vars(args))
-    print(f'wrote {found.file}: {len(found.paths)} images, {found.features.shape[1]} features each, '
-          f'{len(found.unreadable)} left out')
+    print(f'wrote {found.file}: {len(found.paths)} images, {found.features.shape[1]} features '
+          f'each, {len(found.unreadable)} left out')

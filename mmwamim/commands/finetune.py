@@ -18,6 +18,7 @@ from mmengine.dist import is_main_process
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
+from mmwamim.command_line import command_line
 from mmwamim.datasets.listing import NoImages, list_images, printable
 from mmwamim.datasets.splits import settle_split
 from mmwamim.engine.config.loaders import kind_of, say
@@ -36,7 +37,7 @@ from . import automatic
 from .architectures import find_config
 from .calls import Run, as_a_call
 from .fields import add_fields, check_names, is_given, parse_fields
-from .results import command_line, result_of
+from .results import result_of
 
 Path_ = Union[str, Path]
 OPTIONS = ('encoder', 'data', 'arch', 'epochs', 'out', 'batch_size', 'workers', 'scratch', 'resume',

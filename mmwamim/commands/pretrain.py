@@ -170,7 +170,7 @@ def _settle_rest(cfg: Config, images: Listing, fields: Dict[str, Any], changed: 
         epochs = choices[-1].value
     if not any(is_given(fields, name) for name in ('optim_wrapper.optimizer.lr', 'auto_scale_lr')):
         counts = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
-        take(automatic.choose_rate(cfg, batch * counts))
+        take(automatic.choose_rate(cfg, batch * counts, (epochs or 0) * steps))
     if epochs and not is_given(fields, 'default_hooks.checkpoint'):
         take(automatic.choose_checkpoints(epochs))
     return choices, changed
@@ -204,10 +204,10 @@ def _checkpoint(resume: Union[bool, Path_]) -> Optional[str]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('data', metavar='FOLDER', help='images, nested or not')
-    parser.add_argument('--arch', metavar='NAME', help='vit_tiny, vit_s, vit_b, swin_b, or the name '
-                        'or path of a config (default: vit_s with a GPU, vit_tiny without)')
-    parser.add_argument('--epochs', type=int, metavar='N', help='length of the run (default: as in '
-                        'the recipe, more for small sets)')
+    parser.add_argument('--arch', metavar='NAME', help='vit_tiny, vit_s, vit_b, swin_b, or the '
+                        'name or path of a config (default: vit_s with a GPU, vit_tiny without)')
+    parser.add_argument('--epochs', type=int, metavar='N', help='length of the run (default: as '
+                        'in the recipe, more for small sets)')
     parser.add_argument('--out', metavar='DIR', help='where everything is written (default: '
                         'work_dirs/<folder>_<arch>)')
     parser.add_argument('--init', metavar='NAME_OR_FILE', help='weights to begin with')

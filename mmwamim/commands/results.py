@@ -1,7 +1,4 @@
 """What a run has written, drawn and said, and what to do with it."""
-import shlex
-import shutil
-import sys
 from pathlib import Path
 from typing import List, Tuple
 
@@ -9,6 +6,7 @@ import torch
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmwamim.command_line import command_line, short_path
 from mmwamim.engine.config.loaders import say
 from mmwamim.errors import UserError
 from mmwamim.visualization import draw_losses, draw_reconstructions
@@ -25,12 +23,12 @@ def result_of(runner: Runner, draw: bool) -> Run:
         runner: At its end.
         draw: Whether to draw the losses, and reconstructions where the target has an inverse.
     """
-    folder = Path(runner.work_dir)
+    folder = short_path(runner.work_dir)
     encoder = folder / 'encoder.pth'
     scalars = {name: float(history.current()) for name, history
                in runner.message_hub.log_scalars.items() if len(history.data[0])}
-    return Run(folder=folder, checkpoint=Path(runner.message_hub.get_info('last_ckpt')),
-               log=Path(runner.log_dir) / f'{runner.timestamp}.log',
+    return Run(folder=folder, checkpoint=short_path(runner.message_hub.get_info('last_ckpt')),
+               log=short_path(runner.log_dir) / f'{runner.timestamp}.log',
                config=folder / Path(runner.cfg.filename).name,
                encoder=encoder if encoder.is_file() else None,
                pictures=_draw(runner, folder) if draw else (),
@@ -54,15 +52,6 @@ def _draw(runner: Runner, folder: Path) -> Tuple[Path, ...]:
         say(f'{picture} could not be drawn: {error}')
         return (curve, )
     return curve, picture
-
-
-def command_line(*words: object) -> str:
-    """A line that can be pasted where the user stands: ``mmwamim ...`` if the shell finds the
-    command of this Python, otherwise by its module."""
-    found = shutil.which('mmwamim')
-    ours = found is not None and Path(found).parent == Path(sys.executable).parent
-    start = ['mmwamim'] if ours else [sys.executable, '-m', 'mmwamim']
-    return shlex.join([*start, *map(str, words)])
 
 
 def what_next(run: Run) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmwamim.commands import check as check_command
 from mmwamim.datasets.loading import read_rgb
 from tests.datasets.test_pixels import UPRIGHT, blocks
 from tests.tools.test_robustness import load_tool
@@ -19,7 +20,8 @@ maker = load_tool('tools/data/make_corruptions.py')
 def call(tool, monkeypatch, capsys, *arguments):
     """Exit code (or its message) and output; in threads, since processes would have to import
     what was loaded from a file."""
-    monkeypatch.setattr(tool, 'ProcessPoolExecutor', ThreadPoolExecutor)
+    place = check_command if tool is check else tool
+    monkeypatch.setattr(place, 'ProcessPoolExecutor', ThreadPoolExecutor)
     monkeypatch.setattr(sys, 'argv', ['tool', *map(str, arguments), '--workers', '1'])
     code = 0
     try:

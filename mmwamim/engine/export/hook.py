@@ -1,5 +1,4 @@
 """What a run leaves at its end: the encoder alone, and what to do next."""
-import shlex
 from io import BytesIO
 from pathlib import Path
 from typing import Dict, List
@@ -11,6 +10,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
+from mmwamim.command_line import command_line
 from mmwamim.registry import HOOKS
 
 from ..checkpoints import write_atomically
@@ -67,14 +67,11 @@ class EncoderExportHook(Hook):
 def next_steps(runner: Runner, encoder: Path) -> List[str]:
     """Lines that can be pasted into a shell or a config, whatever is in the paths."""
     checkpoint = runner.message_hub.get_info('last_ckpt') or 'CHECKPOINT'
-    # The one that MMEngine has written there: with what the command line changed in it.
-    config = str(Path(runner.work_dir) / Path(runner.cfg.filename or f'{runner.timestamp}.py').name)
-    look = 'tools/analysis/show_reconstruction.py'
     return [
-        '  look at the losses',
-        f'    {shlex.join(["python", "tools/analysis/plot_log.py", runner.work_dir])}',
-        '  look at reconstructions',
-        f'    {shlex.join(["python", look, config, str(checkpoint)])} IMAGES',
+        '  look at losses and reconstructions',
+        f'    {command_line("show", runner.work_dir)}',
+        '  reconstruct other images',
+        f'    {command_line("show", checkpoint, "--images")} IMAGES',
         '  use it as the backbone of any mmpretrain, mmdet or mmseg config',
         f"    init_cfg=dict(type='Pretrained', checkpoint={str(encoder)!r}, prefix={PREFIX!r})",
     ]

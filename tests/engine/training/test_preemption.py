@@ -93,8 +93,9 @@ signal.signal(signal.SIGUSR1, signal.SIG_IGN if len(sys.argv) > 1 else print)
     StopRequest.leave()
     assert {signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)} == {
         signal.SIG_IGN}
-    main = (ROOT / 'tools/train.py').read_text()
-    assert main.index('part_processes()') < main.index('StopRequest.leave()')
+    # Processes part at the end of train().
+    main = (ROOT / 'mmwamim/commands/train.py').read_text()
+    assert main.index('    train(options)') < main.index('StopRequest.leave()')
 
 
 def _agree(rank, file, number):

@@ -1,0 +1,99 @@
+"""The command line: help, words, fields, and how little an import costs."""
+import subprocess
+import sys
+
+import pytest
+from mmengine.config import Config
+
+from mmwamim.commands.fields import check_names, is_given, parse_fields
+from mmwamim.commands.main import COMMANDS, load, main, parser_of
+from mmwamim.errors import UserError
+from tests.runs import ROOT
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_every_command_has_help_with_an_example(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([name, '--help'])
+    out = capsys.readouterr().out
+    assert stop.value.code == 0 and f'usage: mmwamim {name}' in out
+    assert f'\n    mmwamim {name}' in out
+    assert '``' not in out
+
+
+def test_the_overview_lists_every_command(capsys):
+    main([])
+    first = capsys.readouterr().out
+    main(['--help'])
+    assert capsys.readouterr().out == first
+    assert all(f'\n  {name} ' in first for name in COMMANDS)
+
+
+@pytest.mark.parametrize('words, message', [
+    (['pretrian'], "there is no command 'pretrian'; did you mean 'pretrain'?"),
+    (['pretrain', 'nowhere'], "'nowhere' is not a folder of images"),
+    (['pretrain', '.', 'epochs'], "'epochs' is neither an option nor KEY=VALUE"),
+    (['finetune', 'no.pth', '.'], "there is no checkpoint 'no.pth'"),
+    (['probe', 'no.pth', '.'], "there is no checkpoint 'no.pth'"),
+    (['embed', 'no.pth', '.', '--out', 'x.npz'], "there is no checkpoint 'no.pth'"),
+    (['export', 'no.pth', '--to', 'timm', '--out', 'x.pth'], "there is no checkpoint 'no.pth'"),
+    (['show', 'nowhere'], "there is no run, checkpoint or image 'nowhere'"),
+    (['compare', 'vit_x'], "there is no encoder 'vit_x'"),
+    (['compare', 'vit_s:x'], 'what follows the colon is the batch'),
+    (['check', 'nowhere'], "'nowhere' is not a folder"),
+    (['doctor', '--steps', '-1'], '--steps at least 0'),
+    (['train', 'no.py'], "there is no config 'no.py'"),
+    (['test', 'no.py', 'no.pth'], "there is no config 'no.py'")])
+def test_mistakes_are_one_line(words, message):
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code.startswith('error: ') and message in stop.value.code
+    assert '\n' not in stop.value.code
+
+
+def test_fields_go_before_and_after_options():
+    parser = parser_of(load('pretrain'))
+    for words in (['F', 'a.b=1', '--epochs', '3'], ['F', '--epochs', '3', 'a.b=1'],
+                  ['--epochs', '3', 'F', 'a.b=1']):
+        args = parser.parse_intermixed_args(words)
+        assert (args.data, args.epochs, args.fields) == ('F', 3, ['a.b=1'])
+
+
+def test_fields_have_the_types_of_mmengine():
+    words = ['a.b=0.6', 'c=(0,1)', 'd=[x,y]', 'e=True', 'f=None', 'g=a=b']
+    assert parse_fields(words) == {
+        'a.b': 0.6, 'c': (0, 1), 'd': ['x', 'y'], 'e': True, 'f': None, 'g': 'a=b'}
+    for word in ('epochs', '=3', ''):
+        with pytest.raises(UserError, match='neither an option nor KEY=VALUE'):
+            parse_fields([word])
+
+
+@pytest.mark.parametrize('fields, name, given', [
+    ({'a.b': 1}, 'a.b', True), ({'a.b.c': 1}, 'a.b', True), ({'a': dict(b=1)}, 'a.b', True),
+    ({'a': dict(c=1)}, 'a.b', False), ({'a': 5}, 'a.b', True), ({'a.bc': 1}, 'a.b', False),
+    ({'a': {'b.c': 1}}, 'a.b', True), ({}, 'a', False)])
+def test_what_was_given(fields, name, given):
+    assert is_given(fields, name) is given
+
+
+def test_a_misspelt_section_is_told_with_the_nearest_name():
+    cfg = Config(dict(model=dict(), mine=1))
+    check_names({'model.x': 1, 'mine': 2, 'optim_wrapper.optimizer.lr': 1}, cfg, ['epochs'])
+    with pytest.raises(UserError, match="epoch: .* did you mean 'epochs'"):
+        check_names({'epoch': 1}, cfg, ['epochs'])
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    script = '''import sys, mmwamim
+assert not {'torch', 'mmengine', 'numpy'} & set(sys.modules), 'heavy'
+assert {'pretrain', 'finetune', 'probe', 'embed', 'export'} <= set(dir(mmwamim))
+try:
+    mmwamim.pretain
+except AttributeError as error:
+    print(error)
+from mmwamim.commands.main import main
+main(['--version'])
+assert 'torch' not in sys.modules'''
+    done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "module 'mmwamim' has no attribute 'pretain'" in done.stdout

@@ -1,0 +1,117 @@
+"""mmwamim.pretrain as a call: what it writes, and that it leaves the process as it found it."""
+import copy
+import signal
+import threading
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+import mmwamim
+from mmwamim.engine.checkpoints import read_checkpoint
+from mmwamim.engine.export.programs import load_encoder
+from mmwamim.errors import UserError
+from tests.commands.conftest import SMALL
+
+
+def again(images, out, **more):
+    return mmwamim.pretrain(data=images, arch='vit_tiny', epochs=2, workers=0, batch_size=4,
+                            out=out, **copy.deepcopy(SMALL), **more)
+
+
+def test_everything_is_written(pretrained):
+    for path in (pretrained.encoder, pretrained.checkpoint, pretrained.log, pretrained.config,
+                 *pretrained.pictures):
+        assert path.is_file() and path.stat().st_size > 500, path
+    assert [path.name for path in pretrained.pictures] == ['loss_curve.png', 'reconstruction.png']
+    assert pretrained.checkpoint.name == 'epoch_2.pth'
+    state = read_checkpoint(pretrained.checkpoint)['state_dict']
+    encoder = load_encoder(pretrained.encoder).state_dict()
+    assert len(encoder) > 40
+    for name, value in encoder.items():
+        assert torch.equal(value, state[f'backbone.{name}']), name
+    # 12 images by fours, two epochs; every step was logged, with the mean of its levels' sum.
+    text = pretrained.log.read_text()
+    assert text.count('Epoch(train)') == 6 and 'paramwise' in text
+    levels = sum(value for name, value in pretrained.metrics.items() if name.startswith('loss_'))
+    assert pretrained.metrics['loss'] == pytest.approx(levels, rel=1e-4)
+
+
+def test_what_was_not_given_follows_from_the_images(pretrained):
+    cfg = Config.fromfile(pretrained.config)
+    assert cfg.model.backbone.img_size == 32 and cfg.model.backbone.patch_size == 4
+    assert cfg.train_dataloader.dataset.pipeline[1].size == 32 and cfg.model.mask_unit == 4
+    # A short run: the rate of the trials, 1e-3 for 32 images, by the square root for 4.
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(1e-3 * (4 / 32)**0.5, rel=2e-3)
+    assert not cfg.auto_scale_lr.enable and cfg.train_cfg.max_epochs == 2
+
+
+def test_a_second_run_from_a_thread_is_the_same_and_leaves_nothing_behind(
+        pretrained, images, tmp_path, capsys):
+    def mine(number, frame):
+        raise AssertionError('nobody sends a signal here')
+
+    before = {number: signal.signal(number, mine) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    linear, scopes = F.linear, dict(DefaultScope._instance_dict)
+    runs = {}
+    try:
+        thread = threading.Thread(
+            target=lambda: runs.update(thread=again(images, tmp_path / 'thread')))
+        thread.start()
+        thread.join()
+        runs['main'] = again(images, tmp_path / 'main', pictures=False)
+        assert {signal.getsignal(number) for number in before} == {mine}
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert F.linear is linear and dict(DefaultScope._instance_dict) == scopes
+    assert signal.SIGUSR1 not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    for name, run in runs.items():
+        assert run.metrics['loss'] == pretrained.metrics['loss'], name
+        # Neither logs into the file of another, nor takes over its history.
+        assert run.log.read_text().count('Epoch(train)') == 6
+        ours, first = (read_checkpoint(one.encoder)['state_dict'] for one in (run, pretrained))
+        assert all(torch.equal(ours[key], first[key]) for key in first)
+    assert runs['main'].pictures == ()
+    # The terminal gets what a user looks for.
+    out = capsys.readouterr().out
+    assert 'image size' in out and 'Epoch(train)' in out and 'This run:' in out
+    assert 'Hooks will be executed' not in out and 'after_val_epoch' not in out
+
+
+def test_a_run_goes_on_with_what_was_settled(pretrained, images, tmp_path):
+    run = again(images, tmp_path / 'run', pictures=False)
+    lines = run.config.read_text()
+    longer = mmwamim.pretrain(data=images, arch='vit_tiny', epochs=3, workers=0, pictures=False,
+                              out=tmp_path / 'run', resume=True)
+    assert longer.checkpoint.name == 'epoch_3.pth'
+    assert longer.log.read_text().count('Epoch(train)') == 3
+    cfg, before = Config.fromfile(longer.config), Config.fromstring(lines, '.py')
+    assert cfg.model == before.model and cfg.optim_wrapper == before.optim_wrapper
+
+
+def test_a_run_that_fails_leaves_nothing_behind_either(images, tmp_path):
+    linear, handler = F.linear, signal.getsignal(signal.SIGTERM)
+    with pytest.raises(UserError, match="harr"):
+        again(images, tmp_path / 'a', **{'model.target_generator.wavelet': 'harr'})
+    assert F.linear is linear and signal.getsignal(signal.SIGTERM) is handler
+
+
+@pytest.mark.parametrize('given, message', [
+    (dict(data='nowhere'), "'nowhere' is not a folder of images"),
+    (dict(arch='vit_x'), "there is no encoder 'vit_x': give one of swin_b, vit_b, vit_s, vit_tiny"),
+    (dict(arch='no.py'), "there is no config 'no.py'"),
+    (dict(arch='vit_s_ft_200e'), 'is no config of pre-training'),
+    (dict(epoch=3), "epoch: the config has no such field; did you mean 'epochs'"),
+    (dict(modle=dict(mask_ratio=0.6)), "modle: the config has no such field; did you mean 'model'"),
+    (dict(model=dict(mask_ration=0.6)), "model.mask_ration: .*did you mean 'mask_ratio'"),
+    (dict(image_size=100), 'image_size must be a multiple of 16 here'),
+    (dict(arch='swin_b', image_size=64), 'only the ViT recipes'),
+    (dict(epochs=0), '--epochs must be at least 1'),
+    (dict(batch_size=0), '--batch-size must be at least 1')])
+def test_mistakes_are_exceptions_that_name_what_is_wrong(given, message, images, tmp_path):
+    with pytest.raises(UserError, match=message):
+        mmwamim.pretrain(**{'data': images, 'arch': 'vit_tiny', 'out': tmp_path, 'batch_size': 4,
+                            'workers': 0, **given})

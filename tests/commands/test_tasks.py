@@ -1,0 +1,112 @@
+"""probe, embed, finetune, export and show on the encoder of a tiny run."""
+import json
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+import mmwamim
+from mmwamim.commands.finetune import encoder_fields, recipe_for
+from mmwamim.commands.main import main
+from mmwamim.commands.show import show
+from mmwamim.commands.test import evaluate
+from mmwamim.engine.checkpoints import read_checkpoint
+from mmwamim.engine.export.programs import load_encoder, run_config
+from mmwamim.errors import UserError
+from tests.runs import ROOT, make_classes
+
+
+@pytest.fixture(scope='module')
+def classes(tmp_path_factory):
+    return make_classes(tmp_path_factory.mktemp('classes') / 'pets', 2, 6, 4)
+
+
+def test_probe_agrees_with_embed_and_a_slow_vote(pretrained, classes, tmp_path):
+    found = mmwamim.probe(pretrained.encoder, classes, k=(3, ), workers=0, most=8,
+                          out=tmp_path / 'x.json')
+    assert json.loads((tmp_path / 'x.json').read_text()) == found
+    splits = {}
+    for split in ('train', 'val'):
+        embedded = mmwamim.embed(pretrained.encoder, classes / split, workers=0)
+        assert embedded.file is None and embedded.features.dtype == np.float32
+        assert all((classes / split / path).is_file() for path in embedded.paths)
+        chosen = [number * len(embedded.paths) // 8 for number in range(8)]
+        splits[split] = (embedded.features[chosen],
+                         [embedded.paths[number].split('/')[0] for number in chosen])
+    (known, names), (asked, truth) = splits['train'], splits['val']
+    right = 0
+    for feature, name in zip(asked, truth):
+        cosine = [float(feature @ other / np.linalg.norm(feature) / np.linalg.norm(other))
+                  for other in known]
+        votes = dict.fromkeys(names, 0.)
+        for place in sorted(range(8), key=lambda place: -cosine[place])[:3]:
+            votes[names[place]] += np.exp(cosine[place] / 0.07)
+        right += max(votes, key=votes.get) == name
+    assert found['knn_top1_k3'] == pytest.approx(100 * right / 8)
+    assert found['train_images'] == found['val_images'] == 8 and 'linear_top1' in found
+
+
+def test_finetuning_takes_the_encoder_and_its_geometry(pretrained, classes, tmp_path):
+    run = mmwamim.finetune(pretrained.encoder, classes, epochs=1, batch_size=4, workers=0,
+                           out=tmp_path / 'ft', **{'optim_wrapper.optimizer.lr': 0.,
+                                                   'val_dataloader.batch_size': 3})
+    # At a rate of 0 nothing moves, so the checkpoint still has the encoder, to the bit.
+    there = read_checkpoint(run.checkpoint)['state_dict']
+    ours = read_checkpoint(pretrained.encoder)['state_dict']
+    same = [name for name in ours if name in there and torch.equal(ours[name], there[name])]
+    assert set(ours) - set(same) <= {'backbone.ln1.weight', 'backbone.ln1.bias'}
+    assert there['head.fc.weight'].shape == (2, 32)
+    cfg = Config.fromfile(run.config)
+    assert cfg.val_dataloader.dataset.pipeline[2].crop_size == 32
+    assert cfg.val_dataloader.dataset.pipeline[1].scale == 37 and not run.encoder
+    again = evaluate(run.config, run.checkpoint, work_dir=tmp_path / 'test')
+    assert again['accuracy/top1'] == pytest.approx(run.metrics['accuracy/top1'])
+
+
+@pytest.mark.parametrize('source, recipe, width', [
+    ('vit_s_100e', 'vit_s_ft_200e', 384), ('vit_b_100e', 'vit_b_ft_100e', 768),
+    ('swin_b_100e', 'swin_b_ft_100e', 1024)])
+def test_the_recipe_of_each_encoder_is_that_of_its_own_config(source, recipe, width, tmp_path):
+    """For the encoders of the paper nothing but what is the same changes."""
+    from tests.tools.test_export import save
+    save(tmp_path / 'encoder.pth', f'configs/wamim/{source}.py')
+    encoder, cfg = load_encoder(tmp_path / 'encoder.pth'), run_config(tmp_path / 'encoder.pth')
+    assert recipe_for(encoder, cfg) == recipe
+    theirs = Config.fromfile(ROOT / f'configs/classification/{recipe}.py')
+    before = theirs.to_dict()
+    fields = encoder_fields(theirs, encoder, cfg)
+    theirs.merge_from_dict(fields)
+    assert fields['model.head.in_channels'] == width
+    assert {name: value for name, value in theirs.to_dict()['model']['head'].items()} == \
+        before['model']['head']
+    for loader in ('train_dataloader', 'val_dataloader'):
+        assert theirs.to_dict()[loader] == before[loader]
+    assert theirs.data_preprocessor == before['data_preprocessor']
+
+
+def test_show_draws_the_run_a_checkpoint_and_an_image(pretrained, images, tmp_path):
+    both = show(pretrained.folder, most=2, out=tmp_path)
+    assert [path.name for path in both] == ['loss_curve.png', 'reconstruction.png']
+    one, same, other = (show(pretrained.checkpoint, images=images, most=2, seed=seed,
+                             out=tmp_path / f'{name}.png')[0].read_bytes()
+                        for name, seed in (('a', 0), ('b', 0), ('c', 1)))
+    assert one == same == both[1].read_bytes() and one != other  # other masks
+    picture, = show(images / '000.png', level=3, out=tmp_path / 'w.png')
+    assert picture.stat().st_size > 1000
+    with pytest.raises(UserError, match='Take a full checkpoint'):
+        show(pretrained.encoder, images=images)
+    with pytest.raises(UserError, match='must be work directories'):
+        show([images / '000.png', images / '001.png'])
+
+
+def test_export_says_how_to_load_it_and_the_card_how_it_was_made(pretrained, tmp_path, capsys):
+    timm = pytest.importorskip('timm')
+    out = tmp_path / 'vit.pth'
+    done = mmwamim.export(pretrained.encoder, 'timm', out)
+    model = eval(done.how_to_load, dict(timm=timm))
+    assert model.embed_dim == 32 and done.card.read_text().count('mmwamim export') == 1
+    main(['export', str(pretrained.encoder), '--to', 'timm', '--out', str(out)])
+    assert done.how_to_load in capsys.readouterr().out
+    with pytest.raises(UserError, match="there is no format 'tim'"):
+        mmwamim.export(pretrained.encoder, 'tim', out)
