@@ -10,6 +10,9 @@ from mmwamim.engine.training.cpu import switch_linear
 from mmwamim.engine.training.preemption import signals_put_back
 from mmwamim.errors import refused_fields_are_user_errors
 
+# Fields of every run that a command starts: little in the terminal, everything in the log file.
+SHORT = dict(terminal='short')
+
 
 @dataclass(frozen=True)
 class Run:

@@ -35,7 +35,7 @@ from mmwamim.weights.card import preprocessor_of
 
 from . import automatic
 from .architectures import find_config
-from .calls import Run, as_a_call
+from .calls import SHORT, Run, as_a_call
 from .fields import add_fields, check_names, is_given, parse_fields
 from .results import result_of
 
@@ -104,7 +104,7 @@ def finetune(encoder: Path_, data: Path_, *, arch: Optional[Path_] = None,
             config=str(config), data=str(data), pretrained='none' if scratch else str(encoder),
             work_dir=str(out), batch_size=batch_size, epochs=epochs,
             resume=None if not resume else 'auto' if resume is True else str(resume), amp=amp,
-            compile=compile, cfg_options={'terminal': 'short', **changed, **fields},
+            compile=compile, cfg_options={**SHORT, **changed, **fields},
             launcher=launcher))
         return result_of(runner, draw=is_main_process())
 

@@ -18,7 +18,8 @@ from mmengine.dist import is_main_process
 
 from mmwamim.datasets.listing import Listing, NoImages, list_images, printable
 from mmwamim.datasets.splits import pretraining_folder
-from mmwamim.engine.config.loaders import say
+from mmwamim.engine.config.data import UNLABELLED
+from mmwamim.engine.config.loaders import kind_of, say
 from mmwamim.engine.config.reading import read_config
 from mmwamim.engine.config.settle import RunOptions
 from mmwamim.engine.distributed.processes import settle_launcher
@@ -29,7 +30,7 @@ from mmwamim.errors import UserError
 
 from . import automatic
 from .architectures import find_config
-from .calls import Run, as_a_call
+from .calls import SHORT, Run, as_a_call
 from .fields import add_fields, check_names, is_given, parse_fields
 from .results import result_of, what_next
 
@@ -106,9 +107,9 @@ def settle_options(data: Path_, *, arch: Optional[Path_], epochs: Optional[int],
         config = left
     cfg = read_config(config)
     check_names(fields, cfg, OPTIONS)
-    if 'train_dataloader' not in cfg or 'data_root' not in cfg.train_dataloader.dataset:
+    if kind_of((cfg.get('train_dataloader') or {}).get('dataset') or {}) != UNLABELLED:
         raise UserError(f'{config} is no config of pre-training on a folder of images')
-    changed: Dict[str, Any] = {'terminal': 'short'}
+    changed: Dict[str, Any] = dict(SHORT)
     if config != left:
         more, changed = _settle_rest(cfg, images, fields, changed, epochs=epochs,
                                      image_size=image_size, batch_size=batch_size, workers=workers)

@@ -16,6 +16,7 @@ from .training.compile import CompileHook
 from .training.cpu import CPUHook
 from .training.epoch_loop import ResumableTrainLoop
 from .training.iteration_loop import ResumableIterLoop
+from .training.live import LiveLineHook
 from .training.preemption import PreemptionHook
 from .training.probe import FeatureProbeHook
 from .training.resume import ResumeHook
@@ -27,6 +28,7 @@ __all__ = [
     'AtomicCheckpointHook', 'CPUHook', 'CompileHook', 'DataReportHook', 'DataWaitHook',
     'DeferredInfoHook', 'EncoderArrivedHook', 'EncoderExportHook', 'FeatureProbeHook',
     'FusedAdamW', 'GuardedEMAHook', 'GuardedOptimWrapper', 'LayerDecayOptimWrapperConstructor',
-    'MergedOptimWrapperConstructor', 'PreemptionHook', 'RegroupHook', 'ResumableIterLoop',
-    'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook', 'ShardedRunner', 'ShardingHook'
+    'LiveLineHook', 'MergedOptimWrapperConstructor', 'PreemptionHook', 'RegroupHook',
+    'ResumableIterLoop', 'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook', 'ShardedRunner',
+    'ShardingHook'
 ]

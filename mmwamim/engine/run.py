@@ -2,6 +2,7 @@
 from .config.settle import RunOptions, settle
 from .distributed.processes import part_processes
 from .distributed.sharding import ShardedRunner
+from .training.live import LiveLineHook
 from .training.runner import TrainingRunner
 
 
@@ -16,6 +17,11 @@ def train(options: RunOptions) -> TrainingRunner:
         Preempted: It was asked to stop, and has saved.
     """
     runner = (ShardedRunner if options.fsdp else TrainingRunner).from_cfg(settle(options))
-    runner.train()
+    try:
+        runner.train()
+    finally:
+        for hook in runner.hooks:
+            if isinstance(hook, LiveLineHook):  # also where a step has failed
+                hook.stop()
     part_processes()
     return runner

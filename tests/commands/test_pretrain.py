@@ -1,6 +1,9 @@
 """mmwamim.pretrain as a call: what it writes, and that it leaves the process as it found it."""
 import copy
+import io
+import re
 import signal
+import sys
 import threading
 
 import pytest
@@ -10,9 +13,12 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 import mmwamim
+from mmwamim.commands import automatic
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.export.programs import load_encoder
+from mmwamim.engine.training import cpu
 from mmwamim.errors import UserError
+from mmwamim.models import WaMIM
 from tests.commands.conftest import SMALL
 
 
@@ -92,10 +98,45 @@ def test_a_run_goes_on_with_what_was_settled(pretrained, images, tmp_path):
     assert cfg.model == before.model and cfg.optim_wrapper == before.optim_wrapper
 
 
-def test_a_run_that_fails_leaves_nothing_behind_either(images, tmp_path):
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_gets_one_live_line_and_the_file_everything(images, tmp_path, monkeypatch):
+    screen, threads = Terminal(), threading.active_count()
+    monkeypatch.setattr(sys, 'stdout', screen)
+    monkeypatch.setenv('COLUMNS', '140')
+    monkeypatch.setenv('TERM', 'xterm')
+    run = again(images, tmp_path, pictures=False)
+    assert sys.stdout is screen and threading.active_count() == threads
+    text = re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', screen.getvalue())
+    last = [line for line in re.split('[\r\n]', text) if 'epoch 2/2' in line][-1]
+    found = re.search(r'epoch 2/2  (\S+) images/s  waiting (\d+)%  loss (\S+)  explained (-?\d+)%  '
+                      r'(\S+) GiB', last)
+    losses = [float(loss) for loss in re.findall(r'Epoch\(train\).*? loss: (\S+)',
+                                                 run.log.read_text())]
+    assert len(losses) == 6 and 'Epoch(train)' not in text and 'This run:' in text
+    assert float(found[3]) == pytest.approx(sum(losses) / 6, rel=1e-3)
+    assert float(found[1]) > 0 and 0 <= int(found[2]) <= 100 and float(found[5]) > 0.05
+
+
+def test_a_run_that_fails_leaves_nothing_behind_either(images, tmp_path, monkeypatch):
     linear, handler = F.linear, signal.getsignal(signal.SIGTERM)
-    with pytest.raises(UserError, match="harr"):
+    with pytest.raises(UserError, match='harr'):
         again(images, tmp_path / 'a', **{'model.target_generator.wavelet': 'harr'})
+
+    def fail(*args):
+        raise RuntimeError('in the middle of a step')
+
+    screen, threads = Terminal(), threading.active_count()
+    monkeypatch.setattr(sys, 'stdout', screen)
+    monkeypatch.setattr(WaMIM, 'loss', fail)
+    monkeypatch.setattr(automatic, 'pretraining_memory', lambda cfg: (1, 1))
+    monkeypatch.setattr(cpu, 'onednn_is_faster', lambda: True)  # linear layers are switched
+    with pytest.raises(RuntimeError, match='in the middle of a step'):
+        again(images, tmp_path / 'b')
+    assert threading.active_count() == threads and sys.stdout is screen
     assert F.linear is linear and signal.getsignal(signal.SIGTERM) is handler
 
 

@@ -69,6 +69,8 @@ def settle(options: RunOptions) -> Config:
     settle_loop(cfg)
     settle_length(cfg, options.epochs)
     settle_accumulation(cfg)
+    if cfg.get('terminal') == 'short':
+        add_hook(cfg, dict(type='mmwamim.LiveLineHook'))
     if options.compile:
         add_hook(cfg, dict(type='mmwamim.CompileHook', mode=options.compile))
     if options.fsdp:

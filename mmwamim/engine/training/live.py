@@ -1,0 +1,100 @@
+"""One line at the foot of a terminal that says how a run is doing."""
+import logging
+import sys
+from typing import List, Optional
+
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mmwamim.registry import HOOKS
+
+from .measure import peak_so_far
+from .progress import Layout
+from .terminal import PROGRESS
+
+WINDOW = 20  # steps that speed and waiting are averaged over
+
+
+@HOOKS.register_module()
+class LiveLineHook(Hook):
+    """Bar, epoch, time left, images a second, share of time spent waiting for data, loss, explained
+    share and memory, in place of a line of log every so often. The log file has those.
+
+    Where the output is no terminal (a pipe, a notebook, a batch job) it does nothing. What it shows
+    was read by others: it never waits for the device.
+
+    Args:
+        console: Where to draw. Default: the terminal, if there is one.
+    """
+
+    priority = 'LOWEST'
+
+    def __init__(self, console: Optional[Console] = None) -> None:
+        self.console = console
+        self.progress: Optional[Progress] = None
+        self.handlers: List[logging.StreamHandler] = []
+
+    def before_train(self, runner: Runner) -> None:
+        if self.console is None and is_main_process() and sys.stdout.isatty():
+            self.console = Console()
+        if self.console is None:
+            return
+        self.progress = Progress(
+            BarColumn(20), TextColumn('{task.description}'), TimeRemainingColumn(compact=True),
+            TextColumn('left'), console=self.console, refresh_per_second=4)
+        self.task = self.progress.add_task('', total=runner.max_iters, completed=runner.iter)
+        self.progress.start()
+        # The logger holds the stream of before, which would write into the line.
+        self.handlers = [one for one in runner.logger.handlers
+                         if isinstance(one, logging.StreamHandler)
+                         and not isinstance(one, logging.FileHandler)]
+        for handler in self.handlers:
+            self.stream = handler.setStream(sys.stdout)
+            handler.addFilter(_no_progress)
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
+        if self.progress is not None:
+            self.progress.update(self.task, completed=runner.iter + 1,
+                                 description=describe(runner))
+
+    def after_train(self, runner: Runner) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Leaves the line as it is, and gives the logger its stream back."""
+        if self.progress is None:
+            return
+        self.progress.stop()
+        for handler in self.handlers:
+            handler.setStream(self.stream)
+            handler.removeFilter(_no_progress)
+        self.progress, self.handlers = None, []
+
+
+def _no_progress(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(PROGRESS)
+
+
+def describe(runner: Runner) -> str:
+    """The words of the line, from what has been logged."""
+    scalars, layout = runner.message_hub.log_scalars, Layout.of(runner)
+    length = f'epoch {runner.epoch + 1}/{runner.max_epochs}' if layout.counts == 'epochs' \
+        else f'step {runner.iter + 1}/{runner.max_iters}'
+    words = [length]
+    if 'train/time' in scalars:
+        seconds = scalars['train/time'].mean(WINDOW)
+        waited = scalars['train/data_time'].mean(WINDOW)
+        words += [f'{layout.images_a_step / seconds:.3g} images/s',
+                  f'waiting {waited / seconds:.0%}']
+    if 'train/loss' in scalars:
+        words.append(f'loss {scalars["train/loss"].mean(WINDOW):.4g}')
+    shares = [history.mean(WINDOW) for name, history in scalars.items()
+              if name.startswith('train/explained_')]
+    if shares:
+        words.append(f'explained {sum(shares) / len(shares):.0%}')
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    return '  '.join([*words, f'{peak_so_far(device) / 1024:.1f} GiB'])
