@@ -237,7 +237,7 @@ Done in {time.time() - started:.0f} s.
   these figures    {args.out}/few_labels.json
   encoder          {args.out}/run/encoder.pth
 The same on your own images (any folder, nested or not):
-  .venv/bin/python tools/train.py configs/wamim/vit_b_400e.py --data FOLDER''')
+  .venv/bin/mmwamim pretrain FOLDER''')
 
 
 if __name__ == '__main__':

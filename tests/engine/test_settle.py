@@ -93,3 +93,14 @@ def test_a_single_schedule_and_none(tmp_path):
     settle_length(cfg, 25)
     assert cfg.train_cfg.max_epochs == 25
     settle_precision(cfg, amp=False)
+
+
+@pytest.mark.parametrize('epochs', [1, 2, 3, 5, 15, 25, 105])
+def test_a_schedule_ends_with_the_run_whatever_its_length(epochs):
+    """Of 5 epochs the cosine had 4, and rose again in the last one."""
+    cfg = Config.fromfile(ROOT / 'configs/wamim/vit_s_100e.py')
+    settle_length(cfg, epochs)
+    cosine = cfg.param_scheduler[-1]
+    assert cosine.end == epochs and cosine.begin + cosine.T_max == cosine.end
+    if len(cfg.param_scheduler) > 1:
+        assert cfg.param_scheduler[0].end == cosine.begin

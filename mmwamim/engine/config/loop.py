@@ -64,9 +64,13 @@ def settle_length(cfg: Config, epochs: int = None) -> None:
     for scheduler in schedulers:
         if not scheduler.get('by_epoch', True):
             continue  # a warm-up in iterations does not depend on the length
+        begin, end = scheduler.get('begin', 0), scheduler.get('end')
+        whole = end is not None and scheduler.get('T_max') == end - begin
         for field in ('begin', 'end', 'T_max'):
             if field in scheduler:
                 scheduler[field] = round(scheduler[field] * scale)
+        if whole:  # rounded by itself it could end before the run, and the rate would rise again
+            scheduler.T_max = max(scheduler.end - scheduler.get('begin', 0), 1)
         if 'milestones' in scheduler:
             scheduler.milestones = [round(step * scale) for step in scheduler.milestones]
     # A warm-up that rounds to nothing is no phase at all.
