@@ -1,11 +1,14 @@
 """KEY=VALUE on a command line, and fields given to a call from Python."""
 import argparse
+import copy
 import difflib
+from pathlib import Path
 from typing import Any, Dict, Mapping, Sequence
 
 from mmengine.config import Config, DictAction
 
 from mmwamim.engine.config.check import SECTIONS
+from mmwamim.engine.config.reading import read_config
 from mmwamim.errors import UserError
 
 MORE = (*SECTIONS, 'auto_scale_lr', 'env_cfg', 'randomness', 'log_level', 'log_processor',
@@ -59,12 +62,45 @@ def check_names(fields: Mapping[str, Any], cfg: Config, options: Sequence[str]) 
                             + (f'; did you mean {near[0]!r}?' if near else ''))
 
 
-def is_given(fields: Dict[str, Any], name: str) -> bool:
-    """Whether a field, or one around or below it, was given by its dotted name or nested."""
-    for key, value in fields.items():
-        if key == name or key.startswith(f'{name}.'):
-            return True
-        if name.startswith(f'{key}.'):
-            if not isinstance(value, dict) or is_given(value, name[len(key) + 1:]):
-                return True
-    return False
+def read_with(config: Path, fields: Mapping[str, Any], options: Sequence[str]) -> Config:
+    """A config file with fields merged in, whose names are checked first.
+
+    Args:
+        config: The file.
+        fields: By dotted names, or nested; left as they are, which MMEngine does not do.
+        options: Names of the command's own options, for a misspelt one.
+
+    Raises:
+        UserError: A field does not fit the config.
+    """
+    check_names(fields, read_config(config), options)
+    return read_config(config, copy.deepcopy(dict(fields)))
+
+
+def merge(cfg: Config, fields: Mapping[str, Any]) -> None:
+    """Merges fields into a config, and leaves them as they are."""
+    cfg.merge_from_dict(copy.deepcopy(dict(fields)))
+
+
+def flatten(fields: Mapping[str, Any]) -> Dict[str, Any]:
+    """Fields by their dotted names alone. What replaces (``_delete_``) stays in one piece.
+
+    MMEngine, given ``model`` and ``model.mask_ratio`` together, forgets one of them.
+
+    Example:
+        >>> flatten({'model': {'mask_ratio': 0.6, 'neck': {'depth': 2}}, 'a.b': 1})
+        {'model.mask_ratio': 0.6, 'model.neck.depth': 2, 'a.b': 1}
+    """
+    flat: Dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, dict) and value and '_delete_' not in value:
+            flat.update({f'{name}.{below}': one for below, one in flatten(value).items()})
+        else:
+            flat[name] = value
+    return flat
+
+
+def is_given(fields: Mapping[str, Any], name: str) -> bool:
+    """Whether a field, or one around or below it, is among flat ones."""
+    return any(key == name or key.startswith(f'{name}.') or name.startswith(f'{key}.')
+               for key in fields)

@@ -22,7 +22,6 @@ from mmwamim.command_line import command_line
 from mmwamim.datasets.listing import NoImages, list_images, printable
 from mmwamim.datasets.splits import settle_split
 from mmwamim.engine.config.loaders import kind_of, say
-from mmwamim.engine.config.reading import read_config
 from mmwamim.engine.config.settle import RunOptions
 from mmwamim.engine.distributed.processes import settle_launcher
 from mmwamim.engine.export.programs import load_encoder, run_config
@@ -36,7 +35,7 @@ from mmwamim.weights.card import preprocessor_of
 from . import automatic
 from .architectures import find_config
 from .calls import SHORT, Run, as_a_call
-from .fields import add_fields, check_names, is_given, parse_fields
+from .fields import add_fields, flatten, is_given, merge, parse_fields, read_with
 from .results import result_of
 
 Path_ = Union[str, Path]
@@ -86,6 +85,7 @@ def finetune(encoder: Path_, data: Path_, *, arch: Optional[Path_] = None,
         >>> run.metrics['accuracy/top1']  # doctest: +SKIP
         91.2
     """
+    fields = flatten(fields)
     with as_a_call():
         settle_launcher(launcher)
         network = load_encoder(encoder)
@@ -95,8 +95,7 @@ def finetune(encoder: Path_, data: Path_, *, arch: Optional[Path_] = None,
         if resume and (out / config.name).is_file():
             config, changed = out / config.name, {}
         else:
-            cfg = read_config(config)
-            check_names(fields, cfg, OPTIONS)
+            cfg = read_with(config, fields, OPTIONS)
             changed = settle_fields(cfg, network, source, data, fields, epochs=epochs,
                                     batch_size=batch_size, workers=workers)
             epochs = changed.pop('epochs')
@@ -138,7 +137,8 @@ def settle_fields(cfg: Config, encoder: nn.Module, source: Config, data: Path_,
     if not Path(data).is_dir():
         raise NoImages(f'{printable(data)!r} is not a folder')
     changed = encoder_fields(cfg, encoder, source)
-    cfg.merge_from_dict(changed)
+    merge(cfg, changed)
+    merge(cfg, fields)  # what was given counts
     images = len(list_images(settle_split(data, 'train')).paths)
     processes = int(os.environ.get('WORLD_SIZE', 1))
     choices: List[automatic.Choice] = []
@@ -151,7 +151,7 @@ def settle_fields(cfg: Config, encoder: nn.Module, source: Config, data: Path_,
     if batch_size is None and not is_given(fields, 'train_dataloader.batch_size'):
         take(automatic.choose_batch(_memory(cfg, encoder), images, processes))
     batch = batch_size or changed.get('train_dataloader.batch_size') or \
-        fields.get('train_dataloader.batch_size') or cfg.train_dataloader.batch_size
+        cfg.train_dataloader.batch_size
     if workers is None:
         take(automatic.choose_workers(cfg))
     else:

@@ -9,20 +9,20 @@ Several GPUs: ``tools/dist_train.sh CONFIG GPUS --data FOLDER``, or
 """
 import argparse
 import os
-from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.registry import MODELS, DefaultScope
 
 from mmwamim.datasets.listing import Listing, NoImages, list_images, printable
 from mmwamim.datasets.splits import pretraining_folder
 from mmwamim.engine.config.data import UNLABELLED
 from mmwamim.engine.config.loaders import kind_of, say
-from mmwamim.engine.config.reading import read_config
 from mmwamim.engine.config.settle import RunOptions
 from mmwamim.engine.distributed.processes import settle_launcher
+from mmwamim.engine.export.arrival import check_encoder
 from mmwamim.engine.run import train
 from mmwamim.engine.training.compile import MODES
 from mmwamim.engine.training.preemption import StopRequest
@@ -31,7 +31,7 @@ from mmwamim.errors import UserError
 from . import automatic
 from .architectures import find_config
 from .calls import SHORT, Run, as_a_call
-from .fields import add_fields, check_names, is_given, parse_fields
+from .fields import add_fields, flatten, is_given, merge, parse_fields, read_with
 from .results import result_of, what_next
 
 Path_ = Union[str, Path]
@@ -54,7 +54,7 @@ def pretrain(data: Path_, *, arch: Optional[Path_] = None, epochs: Optional[int]
             or path of a config. Default: the smallest, ViT-S where there is a GPU.
         epochs: Length of the run. Default: as in the recipe, more where the set is small.
         out: Where everything is written. Default: ``work_dirs/<folder>_<arch>``.
-        init: Weights to begin with: a file, or a name.
+        init: Weights to begin with: encoder.pth or a full checkpoint of a run, with this encoder.
         image_size: Side of the square crops, in pixels, for the ViT recipes. Default: by the size
             of the images.
         batch_size: Images of a process and step. Default: by memory, and the size of the set.
@@ -78,6 +78,7 @@ def pretrain(data: Path_, *, arch: Optional[Path_] = None, epochs: Optional[int]
         >>> run.encoder  # doctest: +SKIP
         PosixPath('work_dirs/photos_vit_tiny/encoder.pth')
     """
+    fields = flatten(fields)
     with as_a_call():
         settle_launcher(launcher)
         options = settle_options(
@@ -105,8 +106,7 @@ def settle_options(data: Path_, *, arch: Optional[Path_], epochs: Optional[int],
     left = out / config.name
     if resume and left.is_file():  # settled when the run began
         config = left
-    cfg = read_config(config)
-    check_names(fields, cfg, OPTIONS)
+    cfg = read_with(config, fields, OPTIONS)
     if kind_of((cfg.get('train_dataloader') or {}).get('dataset') or {}) != UNLABELLED:
         raise UserError(f'{config} is no config of pre-training on a folder of images')
     changed: Dict[str, Any] = dict(SHORT)
@@ -115,24 +115,34 @@ def settle_options(data: Path_, *, arch: Optional[Path_], epochs: Optional[int],
                                      image_size=image_size, batch_size=batch_size, workers=workers)
         choices += more
         epochs = next((one.value for one in choices if one.name == 'epochs'), epochs)
+        if init is not None:
+            changed.update(init_fields(cfg, init))
     elif workers is not None:
         changed['train_dataloader.num_workers'] = workers
     if choices:
         say(automatic.describe(choices))
-    given = dict(config=str(config), data=str(data), work_dir=str(out), batch_size=batch_size,
-                 epochs=epochs, resume=_checkpoint(resume), amp=amp, compile=compile,
-                 cfg_options={**changed, **fields}, launcher=launcher, init=init and str(init))
-    return _run_options(given)
+    return RunOptions(
+        config=str(config), data=str(data), work_dir=str(out), batch_size=batch_size,
+        epochs=epochs, resume=_checkpoint(resume), amp=amp, compile=compile,
+        cfg_options={**changed, **fields}, launcher=launcher)
 
 
-def _run_options(given: Dict[str, Any]) -> RunOptions:
-    """The options, where those of this version have a field for each."""
-    if given['init'] is None:
-        given.pop('init')
-    unknown = set(given) - {field.name for field in fields_of(RunOptions)}
-    if unknown:
-        raise UserError(f'this version cannot take {", ".join(sorted(unknown))}')
-    return RunOptions(**given)
+def init_fields(cfg: Config, init: Path_) -> Dict[str, Any]:
+    """The fields with which a run begins from an encoder that was pre-trained here, and makes sure
+    that it has arrived.
+
+    Raises:
+        MissingFile: There is no such file.
+        UserError: It does not belong to the config's encoder; the parameters that differ are named.
+    """
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        backbone = MODELS.build({**cfg.model.backbone, 'init_cfg': None})
+    for line in check_encoder(init, backbone):
+        say(line)
+    return {'model.backbone.init_cfg': dict(type='Pretrained', checkpoint=str(init),
+                                            prefix='backbone.'),
+            'custom_hooks': [*cfg.get('custom_hooks', []),
+                             dict(type='mmwamim.EncoderArrivedHook')]}
 
 
 def _settle_rest(cfg: Config, images: Listing, fields: Dict[str, Any], changed: Dict[str, Any], *,
@@ -147,14 +157,14 @@ def _settle_rest(cfg: Config, images: Listing, fields: Dict[str, Any], changed: 
         if choice is not None:
             choices.append(choice)
             changed.update(choice.fields)
-            cfg.merge_from_dict(choice.fields)
+            merge(cfg, choice.fields)
+            merge(cfg, fields)  # what was given counts
 
     if image_size is not None:
         take(automatic.Choice('image size', image_size, 'as given',
                               automatic.resize(cfg, image_size)))
     elif not is_given(fields, 'model.backbone.img_size'):
         take(automatic.choose_size(cfg, images))
-    cfg.merge_from_dict(fields)
     if batch_size is None and not is_given(fields, 'train_dataloader.batch_size'):
         take(automatic.choose_batch(automatic.pretraining_memory(cfg), len(images.paths),
                                     processes))
@@ -211,7 +221,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         'in the recipe, more for small sets)')
     parser.add_argument('--out', metavar='DIR', help='where everything is written (default: '
                         'work_dirs/<folder>_<arch>)')
-    parser.add_argument('--init', metavar='NAME_OR_FILE', help='weights to begin with')
+    parser.add_argument('--init', metavar='FILE', help='weights to begin with: encoder.pth of a '
+                        'run')
     parser.add_argument('--image-size', type=int, metavar='PIXELS',
                         help='side of the crops (default: by the size of the images)')
     parser.add_argument('--batch-size', type=int, metavar='N', help='images of a process and step')

@@ -5,7 +5,7 @@ import sys
 import pytest
 from mmengine.config import Config
 
-from mmwamim.commands.fields import check_names, is_given, parse_fields
+from mmwamim.commands.fields import check_names, flatten, is_given, parse_fields
 from mmwamim.commands.main import COMMANDS, load, main, parser_of
 from mmwamim.errors import UserError
 from tests.runs import ROOT
@@ -73,7 +73,14 @@ def test_fields_have_the_types_of_mmengine():
     ({'a': dict(c=1)}, 'a.b', False), ({'a': 5}, 'a.b', True), ({'a.bc': 1}, 'a.b', False),
     ({'a': {'b.c': 1}}, 'a.b', True), ({}, 'a', False)])
 def test_what_was_given(fields, name, given):
-    assert is_given(fields, name) is given
+    assert is_given(flatten(fields), name) is given
+
+
+def test_nested_and_dotted_fields_together_lose_none():
+    cfg = Config(dict(model=dict(a=1, b=dict(c=2), arch='x')))
+    given = {'model.a': 5, 'model': dict(b=dict(c=6), arch=dict(_delete_=True, dims=3))}
+    cfg.merge_from_dict(flatten(given))
+    assert cfg.to_dict() == dict(model=dict(a=5, b=dict(c=6), arch=dict(dims=3)))
 
 
 def test_a_misspelt_section_is_told_with_the_nearest_name():
