@@ -10,11 +10,14 @@ if TYPE_CHECKING:
     from .commands.finetune import finetune
     from .commands.pretrain import pretrain
     from .commands.probe import probe
+    from .encoder import Encoder, load_encoder
 
-__all__ = ['__version__', 'embed', 'export', 'finetune', 'pretrain', 'probe']
+__all__ = ['Encoder', '__version__', 'embed', 'export', 'finetune', 'load_encoder', 'pretrain',
+           'probe']
 # What is imported with its first use: torch takes seconds.
-_LATER = dict(embed='commands.embed', export='commands.export', finetune='commands.finetune',
-              pretrain='commands.pretrain', probe='commands.probe')
+_LATER = dict(Encoder='encoder', embed='commands.embed', export='commands.export',
+              finetune='commands.finetune', load_encoder='encoder', pretrain='commands.pretrain',
+              probe='commands.probe')
 
 leave_out_multimodal()
 

@@ -29,7 +29,7 @@ def main() -> None:
     loss = json.loads(Path(run.log).read_text().splitlines()[-1])['loss']
     encoder = mmwamim.load_encoder(run.encoder)
     picture = Image.open('images/0.png')
-    features = encoder(encoder.preprocess(picture)[None])
+    features = encoder(encoder.preprocess(picture))
     mmwamim.export(run.encoder, 'timm', 'encoder.safetensors')
     mmwamim.export(run.encoder, 'torch', 'encoder.pt2')
     versions = {}

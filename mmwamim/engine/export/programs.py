@@ -7,6 +7,7 @@ from unittest import mock
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
+from mmpretrain.models import VisionTransformer
 from mmpretrain.models.utils import ShiftWindowMSA
 from torch import Tensor, nn
 
@@ -48,9 +49,11 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None) -> 
             belong to the config.
     """
     settings = dict(run_config(checkpoint, config).model.backbone, init_cfg=None)
-    if settings['type'].endswith(('MaskedViT', 'VisionTransformer')):
-        settings.update(out_type='featmap', out_indices=-1)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
+        kind = settings['type']
+        kind = MODELS.get(kind) if isinstance(kind, str) else kind
+        if kind is not None and issubclass(kind, VisionTransformer):
+            settings.update(out_type='featmap', out_indices=-1)
         encoder = MODELS.build(settings)
     check_encoder(checkpoint, encoder)
     encoder.load_state_dict(read_encoder(checkpoint), strict=False)

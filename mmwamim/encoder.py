@@ -1,0 +1,221 @@
+"""A pre-trained encoder as a plain module: ``encoder = mmwamim.load_encoder('encoder.pth')``."""
+import os
+from pathlib import Path
+from typing import Any, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import torch
+from mmengine.dataset import Compose, default_collate
+from mmengine.registry import MODELS, DefaultScope
+from mmpretrain.models import VisionTransformer
+from PIL import Image
+from torch import Tensor, nn
+
+from .datasets.listing import list_images
+from .datasets.pixels import Refused, to_rgb
+from .engine.export import programs
+from .errors import UserError
+from .evaluation.features import (
+    encode,
+    evaluation_pipeline,
+    image_loader,
+    image_side,
+    pool_features,
+)
+from .weights.card import preprocessor_of
+
+Picture = Union[Image.Image, np.ndarray, Tensor]
+Paths = Union[str, Path, Sequence[Union[str, Path]]]
+
+
+def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None,
+                 device: Union[str, torch.device] = 'cpu') -> 'Encoder':
+    """An encoder that was pre-trained here, ready for images.
+
+    Args:
+        checkpoint: encoder.pth, or a full checkpoint of pre-training.
+        config: The run's config. Default: the one that the checkpoint carries.
+        device: Where it computes.
+
+    Returns:
+        The encoder in eval mode, without gradients (``encoder.requires_grad_()`` trains it on).
+
+    Raises:
+        MissingFile: There is no such file.
+        UserError: It cannot be read, has no config, or does not belong to the config.
+
+    Example:
+        >>> encoder = mmwamim.load_encoder('encoder.pth')  # doctest: +SKIP
+        >>> encoder(encoder.preprocess(PIL.Image.open('cat.jpg'))).shape  # doctest: +SKIP
+        torch.Size([1, 768])
+        >>> encoder.embed(['cat.jpg', 'dog.jpg']).shape  # doctest: +SKIP
+        (2, 768)
+    """
+    cfg = programs.run_config(checkpoint, config)
+    backbone = programs.load_encoder(checkpoint, config)
+    settings = dict(preprocessor_of(cfg)) or dict(type='mmpretrain.SelfSupDataPreprocessor')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        preprocessor = MODELS.build(settings)
+    _return_levels(backbone, cfg.model.backbone.get('out_indices', -1))
+    return Encoder(backbone, preprocessor, cfg.get('value_range')).to(device)
+
+
+def _return_levels(backbone: nn.Module, levels: Union[int, Sequence[int]]) -> None:
+    """Has a ViT return the levels of its pre-training, and the end; a Swin does already."""
+    if isinstance(backbone, VisionTransformer):
+        levels = [levels] if isinstance(levels, int) else levels
+        backbone.out_indices = sorted({level % backbone.num_layers for level in (*levels, -1)})
+
+
+class Encoder(nn.Module):
+    """Images to features.
+
+    Args:
+        backbone: Returns feature maps; the last of them ends in the features.
+        preprocessor: mmpretrain's, which normalises a batch.
+        value_range: Of data deeper than 8 bits, as in ``mmwamim.LoadImage``.
+
+    Attributes:
+        size (int): Side of the images in pixels, that of the training.
+    """
+
+    def __init__(self, backbone: nn.Module, preprocessor: nn.Module,
+                 value_range: Optional[Sequence[float]] = None) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.size = image_side(backbone)
+        self._value_range = value_range
+        self._normalise = preprocessor.forward  # no part of the module: stays on the CPU
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            load, *self._crop = evaluation_pipeline(self.size, value_range)
+            self._crop, self._read = Compose(self._crop), Compose([load, *self._crop])
+        self.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.parameters()).device
+
+    def train(self, mode: bool = True) -> 'Encoder':
+        """As of any module; mmpretrain's ViT forgets to return itself."""
+        self.training = mode
+        for child in self.children():
+            child.train(mode)
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (B, C, H, W) to pooled features, float32 (B, width): the mean of the
+        last level's map. Sides may differ from ``size``; multiples of the patch or window fit."""
+        return pool_features(encode(self.backbone, images),
+                             getattr(self.backbone, 'num_extra_tokens', 0))
+
+    def features(self, images: Tensor) -> List[Tensor]:
+        """Normalised images (B, C, H, W) to the feature maps (B, width, rows, columns) of each
+        level that pre-training used, shallow to deep; the last one is after the final norm."""
+        maps = encode(self.backbone, images)
+        return [maps] if isinstance(maps, Tensor) else list(maps)
+
+    def preprocess(self, images: Union[Picture, Sequence[Picture]]) -> Tensor:
+        """What :meth:`forward` takes: the short side resized to 8 / 7 of ``size``, the centre
+        crop, mean and deviation of the training.
+
+        Args:
+            images: One image or several: PIL images; arrays, uint8 (H, W, 3) or (H, W), RGB;
+                tensors (3, H, W) or (B, 3, H, W), uint8 or floats from 0 to 1.
+
+        Returns:
+            float32 (B, 3, size, size) on the encoder's device; of one image B is 1.
+
+        Raises:
+            UserError: An image is none of these.
+        """
+        if isinstance(images, Tensor) and images.dim() == 4:
+            images = list(images)
+        images = list(images) if isinstance(images, (list, tuple)) else [images]
+        if not images:
+            raise UserError('there is no image to preprocess: the list is empty')
+        return self._batch([self._crop(self._sample(image)) for image in images])
+
+    @torch.no_grad()
+    def embed(self, paths: Paths, batch_size: int = 64, workers: int = 0) -> np.ndarray:
+        """Pooled features of image files.
+
+        Args:
+            paths: A file, a list of files, or a folder, whose images come sorted by path.
+            batch_size: Images at a time.
+            workers: Processes that read them; 0: none.
+
+        Returns:
+            float32 (N, width), in the order of the paths.
+
+        Raises:
+            UnreadableImage: Names the file that cannot be read, and the reason.
+            UserError: There is no file.
+        """
+        files = _files(paths)
+        loader = image_loader(_Files(files, self._read), batch_size, workers, self.device,
+                              default_collate)
+        return np.concatenate([self(self._prepare(batch)).cpu().numpy() for batch in loader])
+
+    def _sample(self, image: Picture) -> dict:
+        pixels = np.ascontiguousarray(_rgb(image, self._value_range)[..., ::-1])
+        return dict(img=pixels, img_shape=pixels.shape[:2], ori_shape=pixels.shape[:2])
+
+    def _batch(self, samples: List[dict]) -> Tensor:
+        return self._prepare(default_collate(samples))
+
+    def _prepare(self, batch: dict) -> Tensor:
+        return self._normalise(dict(batch, inputs=batch['inputs'].cpu()))['inputs'].to(self.device)
+
+
+class _Files(torch.utils.data.Dataset):
+    """Samples of files, for a loader."""
+
+    def __init__(self, files: Sequence[str], read: Compose) -> None:
+        self.files, self.read = files, read
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> dict:
+        return self.read(dict(img_path=self.files[index]))
+
+
+def _files(paths: Paths) -> List[str]:
+    if isinstance(paths, (str, Path)):
+        folder = Path(paths).expanduser()
+        paths = [folder / path for path in list_images(folder).paths] if folder.is_dir() \
+            else [folder]
+    files = [os.fspath(path) for path in paths]
+    if not files:
+        raise UserError('there is no image to embed: the list or folder is empty')
+    return files
+
+
+def _rgb(image: Any, value_range: Optional[Tuple[float, float]]) -> np.ndarray:
+    """uint8 (H, W, 3) of any picture."""
+    if isinstance(image, Image.Image):
+        try:
+            return to_rgb(image, value_range)
+        except Refused as error:
+            raise UserError(f'images: {error}') from error
+    if isinstance(image, Tensor):
+        image = image.detach().cpu()
+        if image.is_floating_point():
+            if image.min() < 0 or image.max() > 1:
+                raise UserError(
+                    'images: a tensor of floats must lie between 0 and 1, not '
+                    f'{float(image.min()):.3g} to {float(image.max()):.3g}; one that is '
+                    'normalised already goes straight to encoder(images)')
+            image = (image * 255).round().to(torch.uint8)
+        image = image.numpy().transpose(1, 2, 0) if image.dim() == 3 else image.numpy()
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        kind = getattr(image, 'dtype', type(image).__name__)
+        raise UserError(f'images: {kind} is no image: give PIL images, uint8 arrays (H, W, 3), or '
+                        'tensors (3, H, W); files go to encoder.embed(paths)')
+    if image.ndim == 2 or image.ndim == 3 and image.shape[2] == 1:
+        image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise UserError('images: an array is (H, W, 3) or (H, W) and a tensor (3, H, W), not of '
+                        f'the shape {tuple(image.shape)} (H, W, channels)')
+    return image
