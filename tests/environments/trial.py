@@ -26,7 +26,6 @@ def main() -> None:
         Image.fromarray(np.clip(picture + noise, 0, 255).astype('uint8')).save(
             f'images/{index}.png')
     run = mmwamim.pretrain('images', arch='vit_tiny', epochs=2, batch_size=8, workers=0, out='run')
-    loss = json.loads(Path(run.log).read_text().splitlines()[-1])['loss']
     encoder = mmwamim.load_encoder(run.encoder)
     picture = Image.open('images/0.png')
     features = encoder(encoder.preprocess(picture))
@@ -38,7 +37,7 @@ def main() -> None:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    print(json.dumps(dict(loss=loss, features=list(features.shape),
+    print(json.dumps(dict(loss=run.metrics['loss'], features=list(features.shape),
                           mean=float(features.abs().mean()), versions=versions,
                           exported=sorted(path.name for path in Path('.').glob('encoder*')))))
 
