@@ -18,6 +18,7 @@ from .training.epoch_loop import ResumableTrainLoop
 from .training.iteration_loop import ResumableIterLoop
 from .training.preemption import PreemptionHook
 from .training.probe import FeatureProbeHook
+from .training.resolution import ResolutionScheduleHook
 from .training.resume import ResumeHook
 from .training.summary import RunSummaryHook
 from .training.waiting import DataWaitHook
@@ -27,6 +28,7 @@ __all__ = [
     'AtomicCheckpointHook', 'CPUHook', 'CompileHook', 'DataReportHook', 'DataWaitHook',
     'DeferredInfoHook', 'EncoderArrivedHook', 'EncoderExportHook', 'FeatureProbeHook',
     'FusedAdamW', 'GuardedEMAHook', 'GuardedOptimWrapper', 'LayerDecayOptimWrapperConstructor',
-    'MergedOptimWrapperConstructor', 'PreemptionHook', 'RegroupHook', 'ResumableIterLoop',
-    'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook', 'ShardedRunner', 'ShardingHook'
+    'MergedOptimWrapperConstructor', 'PreemptionHook', 'RegroupHook', 'ResolutionScheduleHook',
+    'ResumableIterLoop', 'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook',
+    'ShardedRunner', 'ShardingHook'
 ]

@@ -71,6 +71,11 @@ class MultiLevelDecoder(BaseModule):
             for channels, out, stride, target, width in zip(
                 in_channels, out_channels, feature_strides, target_strides, widths))
 
+    def keep_positions(self, size: Tuple[int, int]) -> None:
+        """Makes the positions of images (height, width) before a compiled step asks for them."""
+        for level in self.levels:
+            level.positions.keep(tuple(side // level.feature_stride for side in size))
+
     def forward(self, features: Sequence[Tensor],
                 plan: Union[MaskPlan, Tensor]) -> List[Tensor]:
         """Decodes every level.

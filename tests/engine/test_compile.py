@@ -71,6 +71,20 @@ def test_one_graph_with_the_losses_and_gradients_of_eager(name):
         compiled.train()
 
 
+def test_each_size_of_images_has_a_graph():
+    """As sizes grow over the epochs; smaller batches run as they are."""
+    eager = shake(build_vit(decode_ratio=0.25), 0.05)
+    compiled, counter = copy.deepcopy(eager), CompileCounterWithBackend('eager')
+    compile_model(compiled, backend=counter)
+    for size, batch, graphs in ((32, 2, 1), (32, 2, 1), (64, 2, 2), (64, 1, 2), (64, 2, 2)):
+        found = []
+        for model in (eager, compiled):
+            torch.manual_seed(size)
+            found.append(model.loss(noise(batch, 3, size, size)))
+        torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
+        assert counter.frame_count == graphs
+
+
 def test_by_inductor_while_an_optimizer_moves_the_weights():
     """As users have it; one layer and one level, since this compiles C++."""
     eager = build_wamim(levels=(3, ), head=dict(loss_weights=(1., )),
