@@ -20,6 +20,7 @@ from mmwamim.errors import Preempted
 
 ROOT = Path(__file__).resolve().parents[1]
 PRETRAIN = 'configs/quickstart/vit_tiny_pretrain.py'
+GROWING = 'configs/evidence/imagenette/growing.py'
 FINETUNE = 'configs/trials/cifar10_finetune.py'
 # Models whose steps take milliseconds.
 TINY = {
@@ -32,6 +33,7 @@ TINY = {
                'model.head.in_channels=32', 'train_dataloader.dataset.indices=None',
                'val_dataloader.dataset.indices=None',
                'test_dataloader.dataset.indices=None', 'val_dataloader.dataset.data_prefix=val']}
+TINY[GROWING] = TINY[PRETRAIN]
 LINEAR = 'configs/classification/vit_s_linear_90e.py'
 DETECT = 'configs/trials/mask_rcnn_swin_small_coco100.py'
 SEGMENT = 'configs/trials/upernet_swin_small_coco100.py'
@@ -83,9 +85,9 @@ def prepare(config: str, data: Path, work: Path, *options, fields=()) -> Runner:
     spec = importlib.util.spec_from_file_location('train_script', ROOT / 'tools/train.py')
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    workers = ['val_dataloader.num_workers=0'] if config != PRETRAIN else []
+    workers = ['val_dataloader.num_workers=0'] if config not in (PRETRAIN, GROWING) else []
     command = ['train.py', ROOT / config, '--data', data, '--work-dir', work, *options,
-               *(['--pretrained', 'none'] if config != PRETRAIN else []),
+               *(['--pretrained', 'none'] if config not in (PRETRAIN, GROWING) else []),
                '--cfg-options', *TINY[config], *QUIET, *workers, *fields]
     with mock.patch.object(sys, 'argv', [str(part) for part in command]):
         cfg = settle(script.parse_args())

@@ -1,7 +1,7 @@
 """Random resized crop, flip and packing in one step, fast enough to feed a GPU."""
 import math
 import random
-from typing import Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -49,10 +49,31 @@ class RandomCropToTensor(BaseTransform):
             raise ValueError(f"interpolation must be 'bicubic' or 'bilinear', not "
                              f'{interpolation!r}')
         self.size = size
+        self.phases: List[Tuple[int, int]] = []
+        self.epoch = None
         self.scale = tuple(scale)
         self.log_ratio = tuple(math.log(value) for value in ratio)
         self.flip = flip
         self.interpolation = interpolation
+
+    def follow(self, phases: Sequence[Tuple[int, int]]) -> None:
+        """Makes results of a size that follows the epoch.
+
+        Args:
+            phases: First epoch (from 0) and side in pixels, by rising epochs. An image of which
+                the epoch is not known has the usual size.
+        """
+        self.phases = list(phases)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Whose images come next; data sets call it in the worker that reads them."""
+        self.epoch = epoch
+
+    def size_now(self) -> int:
+        """The side of results in the epoch that was set."""
+        begun = [size for first, size in self.phases
+                 if self.epoch is not None and first <= self.epoch]
+        return begun[-1] if begun else self.size
 
     def draw_crop(self, height: int, width: int) -> Tuple[int, int, int, int]:
         """Draws top, left, height and width of the part to keep.
@@ -75,7 +96,7 @@ class RandomCropToTensor(BaseTransform):
         top, left, height, width = self.draw_crop(*image.shape[:2])
         # (h, w, 3) -> (1, 3, h, w), a view: torch's kernel reads pixels with interleaved colours.
         crop = torch.from_numpy(image[top:top + height, left:left + width]).permute(2, 0, 1)[None]
-        pixels = F.interpolate(crop, size=(self.size, self.size), mode=self.interpolation,
+        pixels = F.interpolate(crop, size=(self.size_now(), ) * 2, mode=self.interpolation,
                                antialias=True, align_corners=False)[0]
         if random.random() < self.flip:
             pixels = pixels.flip(2)

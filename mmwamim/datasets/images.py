@@ -7,7 +7,7 @@ from mmpretrain.datasets import CustomDataset
 from mmwamim.registry import DATASETS
 
 from .listing import NoImages, list_images, printable, readable_endings
-from .sampling import Draw, seed_everything
+from .sampling import Draw, begin_draw
 from .splits import list_labelled, pretraining_folder
 from .unreadable import ReplacesUnreadable
 
@@ -26,8 +26,7 @@ class _Images(ReplacesUnreadable, CustomDataset):
         """The image at an index; for a :class:`Draw` its augmentations are those of that epoch,
         whatever was drawn before."""
         if isinstance(which, Draw):
-            seed_everything(*which)
-            which = which.index
+            which = begin_draw(which, self)
         return self.nearest_readable(which) if self.test_mode else super().__getitem__(which)
 
 

@@ -44,6 +44,16 @@ def seed_everything(*parts: int) -> None:
     torch.default_generator.manual_seed(seed)
 
 
+def begin_draw(draw: Draw, dataset: Dataset) -> int:
+    """Seeds the augmentations of an image, tells its epoch to the transforms of the data set that
+    have ``set_epoch``, and returns its index."""
+    seed_everything(*draw)
+    for transform in getattr(getattr(dataset, 'pipeline', None), 'transforms', ()):
+        if hasattr(transform, 'set_epoch'):
+            transform.set_epoch(draw.epoch)
+    return draw.index
+
+
 def order_of(size: int, seed: int, epoch: int, shuffle: bool = True) -> torch.Tensor:
     """int64 (size, ): the images of an epoch in their order, the same on all processes."""
     if not shuffle:
@@ -161,8 +171,7 @@ class SeededDataset(Dataset):
 
     def __getitem__(self, which: Union[int, Draw]) -> dict:
         if isinstance(which, Draw):
-            seed_everything(*which)
-            which = which.index
+            which = begin_draw(which, self.dataset)
         return self.dataset[which]
 
     def get_data_info(self, which: Union[int, Draw]) -> dict:

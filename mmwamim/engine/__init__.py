@@ -19,6 +19,7 @@ from .training.iteration_loop import ResumableIterLoop
 from .training.live import LiveLineHook
 from .training.preemption import PreemptionHook
 from .training.probe import FeatureProbeHook
+from .training.resolution import ResolutionScheduleHook
 from .training.resume import ResumeHook
 from .training.summary import RunSummaryHook
 from .training.waiting import DataWaitHook
@@ -29,6 +30,6 @@ __all__ = [
     'DeferredInfoHook', 'EncoderArrivedHook', 'EncoderExportHook', 'FeatureProbeHook',
     'FusedAdamW', 'GuardedEMAHook', 'GuardedOptimWrapper', 'LayerDecayOptimWrapperConstructor',
     'LiveLineHook', 'MergedOptimWrapperConstructor', 'PreemptionHook', 'RegroupHook',
-    'ResumableIterLoop', 'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook', 'ShardedRunner',
-    'ShardingHook'
+    'ResolutionScheduleHook', 'ResumableIterLoop', 'ResumableTrainLoop', 'ResumeHook',
+    'RunSummaryHook', 'ShardedRunner', 'ShardingHook'
 ]

@@ -91,6 +91,10 @@ class OneTargetDecoder(BaseModule, metaclass=ABCMeta):
         super().init_weights()
         nn.init.normal_(self.mask_token, std=0.02)
 
+    def keep_positions(self, size: Tuple[int, int]) -> None:
+        """Makes the positions of images (height, width) before a compiled step asks for them."""
+        self.positions.keep(tuple(side // self.stride for side in size))
+
     def _plan(self, features: Sequence[Tensor], plan: Union[MaskPlan, Tensor]) -> MaskPlan:
         """The plan of the features' tokens."""
         return as_plan(plan, features[0].device).refine(self.mask_unit // self.stride)

@@ -85,17 +85,20 @@ class MultiLevelMIMHead(BaseModule):
         """
         plan = as_plan(plan, predictions[0].device)
         results = {}
-        for name, weight, prediction, target in zip(self.level_names, self.loss_weights,
-                                                    predictions, targets, strict=True):
+        for level, (name, weight, prediction, target) in enumerate(zip(
+                self.level_names, self.loss_weights, predictions, targets, strict=True)):
             if prediction.shape != target.shape:
                 raise ValueError(f'{name}: prediction {tuple(prediction.shape)} and target '
                                  f'{tuple(target.shape)} differ in shape')
-            shares = plan.shares(target.shape[-2:], target.shape[0])
+            shares = plan.shares(target.shape[-2:], target.shape[0], level)
             prediction, target = prediction.float(), target.float()
             loss = DISTANCES[self.distance](prediction, target, reduction='none')
             loss = (loss.mean(dim=1) * shares).sum()
             results[f'loss_{name}'] = weight * loss
             error = loss if self.distance == 'l2' else None
+            if plan.draws is not None:  # the sum of what was drawn is one only in the mean
+                total = shares.expand(len(target), -1, -1).sum()
+                shares, error = shares / total, error if error is None else error / total
             results[f'explained_{name}'] = explained_share(prediction, target, shares, error)
         return results
 

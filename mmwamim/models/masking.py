@@ -118,6 +118,8 @@ class MaskPlan(NamedTuple):
         windows: For encoders with windows, which visible tokens attend together
             (:meth:`mmwamim.models.SparseSwin.plan_windows`); else None.
         num_predicted: How many of the masked units are to be predicted; None: all of them.
+        draws: With partial decoding, what each level decodes
+            (:class:`mmwamim.models.draws.LevelDraw`); else None.
 
     Examples:
         >>> mask = torch.tensor([[[True, False], [True, True]]])  # 2 x 2 units, one visible
@@ -132,6 +134,7 @@ class MaskPlan(NamedTuple):
     masked: Tensor
     windows: Optional[tuple] = None
     num_predicted: Optional[int] = None
+    draws: Optional[tuple] = None
 
     @classmethod
     def from_mask(cls, mask: Tensor, device: Optional[torch.device] = None) -> 'MaskPlan':
@@ -210,16 +213,18 @@ class MaskPlan(NamedTuple):
         return self.arrange(mask, visible, predicted=repeat_units(self.counted, times, times),
                             num_predicted=self.num_predicted * times**2)
 
-    def shares(self, grid: Tuple[int, int], batch: int) -> Tensor:
+    def shares(self, grid: Tuple[int, int], batch: int, level: int = 0) -> Tensor:
         """How much each cell of a target counts in the loss.
 
         Args:
             grid: Rows and columns of the target.
             batch: Images; more than the plan has masks where they share one.
+            level: Which one it is, of a plan with ``draws``.
 
         Returns:
-            float32 (B or 1, *grid); over all ``batch`` images they sum to one. Their sum before
-            that is known without adding them up: rescaling keeps the counted share of an image.
+            float32 (B or 1, *grid); over all ``batch`` images they sum to one, with ``draws`` in
+            the mean over many. Their sum before that is known without adding them up: rescaling
+            keeps the counted share of an image.
 
         Raises:
             ValueError: Nothing is masked, or the grids do not divide each other.
@@ -227,7 +232,11 @@ class MaskPlan(NamedTuple):
         total = batch * grid[0] * grid[1] * self.predicted.shape[1] / self.order.shape[1]
         if total == 0:
             raise ValueError('nothing is masked, so there is nothing to predict')
-        return rescale_mask(self.counted, grid) / total
+        if self.draws is None:
+            return rescale_mask(self.counted, grid) / total
+        weights = self.draws[level].weights
+        times = [size // cells for size, cells in zip(grid, weights.shape[1:])]
+        return repeat_units(weights, *times) / total
 
 
 def as_plan(plan: Union[MaskPlan, Tensor], device: torch.device) -> MaskPlan:

@@ -1,5 +1,5 @@
 """Fixed sine-cosine positions for token grids of any shape."""
-from typing import Optional, Tuple
+from typing import Dict, Optional, Tuple
 
 import torch
 from mmpretrain.models.utils import build_2d_sincos_position_embedding
@@ -31,7 +31,8 @@ def sincos_positions(grid: Tuple[int, int], channels: int,
 
 
 class SincosPositions(nn.Module):
-    """Keeps the positions of a grid as a buffer that is no part of checkpoints.
+    """Keeps the positions of the usual grid as a buffer that is no part of checkpoints, and those
+    of other grids, once they were made.
 
     Args:
         channels: Width of a token, a multiple of 4.
@@ -44,12 +45,22 @@ class SincosPositions(nn.Module):
         self.grid = grid
         self.register_buffer('table', sincos_positions(grid or (1, 1), channels)[0],
                              persistent=False)
+        # No buffers: moving averages and processes share those, one by one.
+        self.others: Dict[Tuple[int, int], Tensor] = {}
 
     def forward(self, grid: Tuple[int, int]) -> Tensor:
         """float32 (rows * cols, channels) on the device of the module, for any grid."""
-        if grid == self.grid:
-            return self.table
-        table = sincos_positions(grid, self.channels, self.table.device)[0].to(self.table)
         if not torch.compiler.is_compiling():  # a compiled step must not change the module
+            self.keep(grid)
+        return self.table if grid == self.grid else self.others[grid]
+
+    def keep(self, grid: Tuple[int, int]) -> None:
+        """Makes the positions of a grid before a compiled step asks for them."""
+        known = self.table if grid == self.grid else self.others.get(grid)
+        if known is not None and known.device == self.table.device:
+            return
+        table = sincos_positions(grid, self.channels, self.table.device)[0].to(self.table)
+        if self.grid is None:
             self.grid, self.table = grid, table
-        return table
+        else:
+            self.others[grid] = table

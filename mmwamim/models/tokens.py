@@ -35,6 +35,19 @@ def take(table: Tensor, places: Tensor) -> Tensor:
     return _Take.apply(table, places)
 
 
+def pick(tokens: Tensor, places: Tensor) -> Tensor:
+    """``tokens[b, places[b]]`` for each image b, where the places of an image are different ones.
+
+    Args:
+        tokens: (B, N, C).
+        places: int64 (B or 1, M); with M = N it is cheaper to :func:`reorder`.
+
+    Returns:
+        (B, M, C).
+    """
+    return _Pick.apply(tokens, places)
+
+
 def put(tokens: Tensor, places: Tensor, length: int) -> Tensor:
     """Puts tokens (B, M, ...) at their places, int64 (B or 1, M), among zeros: (B, length, ...)."""
     index = places.view(*places.shape, *[1] * (tokens.dim() - 2)).expand_as(tokens)
@@ -53,6 +66,20 @@ class _Reorder(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor):
         return _select(gradient, ctx.saved_tensors[0]), None, None
+
+
+class _Pick(torch.autograd.Function):
+    """The gradient of a token that was picked is its copy's, that of others zero."""
+
+    @staticmethod
+    def forward(ctx, tokens: Tensor, places: Tensor) -> Tensor:
+        ctx.save_for_backward(places)
+        ctx.length = tokens.shape[1]
+        return _select(tokens, places)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        return put(gradient, ctx.saved_tensors[0], ctx.length), None
 
 
 class _Take(torch.autograd.Function):

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmwamim.registry import MODELS
 
+from .draws import NOISE_BELOW, LevelDraw, count_drawn, draw_level, draw_noise
 from .masking import (
     MaskPlan,
     as_plan,
@@ -40,6 +41,9 @@ class WaMIM(BaseSelfSupervisor):
         shared_mask: One mask for all images of a process's batch instead of one an image.
         predict_ratio: Share of all units that are predicted, a random part of the masked ones,
             above 0 and at most ``mask_ratio``; default: all masked ones.
+        decode_ratio: Share of its masked cells that each level decodes in a training step, each
+            image and level its own, in (0, 1); default: all. For decoders of several levels; the
+            loss is the same in the mean over draws (:mod:`.draws`).
         data_preprocessor: As in mmpretrain; default ``SelfSupDataPreprocessor``.
         init_cfg: MMEngine's initialisation config.
 
@@ -68,11 +72,17 @@ class WaMIM(BaseSelfSupervisor):
                  mask_unit: Optional[int] = None,
                  shared_mask: bool = False,
                  predict_ratio: Optional[float] = None,
+                 decode_ratio: Optional[float] = None,
                  data_preprocessor: Optional[dict] = None,
                  init_cfg: Optional[dict] = None) -> None:
         visible = count_visible(10**6, mask_ratio)  # raises on a ratio outside (0, 1)
         if predict_ratio is not None:
             count_predicted(10**6, visible, mask_ratio, predict_ratio)
+        if decode_ratio is not None:
+            count_drawn(10**6, decode_ratio)
+            if predict_ratio is not None:
+                raise ValueError('decode_ratio and predict_ratio both draw what is decoded: set '
+                                 'one of them')
         backbone = _build(backbone)
         target_generator = _build(target_generator)
         mask_unit = mask_unit or backbone.mask_unit
@@ -91,6 +101,9 @@ class WaMIM(BaseSelfSupervisor):
             mask_unit=backbone.mask_unit,
             num_extra_tokens=backbone.num_extra_tokens,
             image_size=getattr(backbone, 'img_size', None))
+        if decode_ratio is not None and not getattr(neck, 'decodes_draws', False):
+            raise ValueError(f'{type(neck).__name__} cannot decode a share of its cells: leave '
+                             'out decode_ratio, or use mmwamim.MultiLevelDecoder')
         head = _build(head, level_names=target_generator.level_names)
         super().__init__(
             backbone=backbone,
@@ -103,6 +116,7 @@ class WaMIM(BaseSelfSupervisor):
         self.mask_unit = mask_unit
         self.shared_mask = shared_mask
         self.predict_ratio = predict_ratio
+        self.decode_ratio = decode_ratio
 
     def loss(self, inputs: Tensor, data_samples: Optional[list] = None,
              plan: Optional[MaskPlan] = None) -> Dict[str, Tensor]:
@@ -149,16 +163,37 @@ class WaMIM(BaseSelfSupervisor):
             predicted = count_predicted(units, visible, self.mask_ratio, self.predict_ratio)
             parts.append(units - predicted)
         noise, windows = torch.rand(1 if self.shared_mask else images.shape[0], *grid), None
+        drawn = [draw_noise(len(images), height // side * (width // side))
+                 for side in self._drawn_strides()]
+        if drawn:  # one type, for one copy; float32 of torch's are such whole numbers
+            noise = (noise * NOISE_BELOW).long()
         if hasattr(self.backbone, 'plan_windows'):
             masks = [repeat_units(mask_of_noise(noise, part), times, times) for part in parts]
-            masks, windows = upload(([mask.long() for mask in masks],
-                                     self.backbone.plan_windows(masks[0])), images.device)
+            masks, windows, drawn = upload(([mask.long() for mask in masks],
+                                            self.backbone.plan_windows(masks[0]), drawn),
+                                           images.device)
             masks = [mask.bool() for mask in masks]
         else:
-            noise = upload(noise, images.device)
+            noise, drawn = upload((noise, drawn), images.device)
             masks = [repeat_units(mask_of_noise(noise, part), times, times) for part in parts]
-        return MaskPlan.arrange(masks[0], visible * times**2, windows, *masks[1:],
+        plan = MaskPlan.arrange(masks[0], visible * times**2, windows, *masks[1:],
                                 num_predicted=predicted and predicted * times**2)
+        return plan._replace(draws=self._draw_levels(plan, drawn)) if drawn else plan
+
+    def _drawn_strides(self) -> List[int]:
+        """Pixels along a cell that is decoded at once, one a level; none where all are decoded."""
+        if self.decode_ratio is None:
+            return []
+        return [max(strides) for strides in zip(self.backbone.feature_strides,
+                                                self.target_generator.grid_strides)]
+
+    def _draw_levels(self, plan: MaskPlan, drawn: List[Tensor]) -> Tuple[LevelDraw, ...]:
+        """The cells of each level, of their noise (B, cells)."""
+        features = self.backbone.feature_strides
+        plans = {stride: plan.refine(self.backbone.mask_unit // stride) for stride in features}
+        return tuple(
+            draw_level(plans[stride], noise, self.decode_ratio, (side // stride, ) * 2)
+            for stride, side, noise in zip(features, self._drawn_strides(), drawn))
 
     @torch.no_grad()
     def predict_targets(self, inputs: Tensor, plan: Union[MaskPlan, Tensor, None] = None

@@ -1,4 +1,5 @@
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -13,13 +14,13 @@ from tests.helpers import TINY, build_wamim, level_losses, noise, shake, total_l
 from tests.pretended_gpu import PretendedGPU, bfloat16
 
 
-def build_vit():
+def build_vit(**fields):
     """Two layers and two levels, one of them coarser than the patches."""
     return build_wamim(levels=(2, 4), head=dict(loss_weights=(1., 2.)),
-                       backbone=dict(arch={**TINY, 'num_layers': 2}, out_indices=(0, 1)))
+                       backbone=dict(arch={**TINY, 'num_layers': 2}, out_indices=(0, 1)), **fields)
 
 
-def build_swin():
+def build_swin(**fields):
     """Two stages, with plain and shifted blocks and groups of windows."""
     torch.manual_seed(0)
     return WaMIM(
@@ -28,10 +29,11 @@ def build_swin():
         neck=dict(type='mmwamim.MultiLevelDecoder', embed_dims=16, num_heads=2),
         head=dict(type='mmwamim.MultiLevelMIMHead', loss_weights=(1., 1.)),
         target_generator=dict(type='mmwamim.WaveletTargetGenerator', levels=(2, 3)),
-        shared_mask=True)
+        shared_mask=True, **fields)
 
 
-MODELS = dict(vit=build_vit, swin=build_swin)
+MODELS = dict(vit=build_vit, swin=build_swin, vit_partly=partial(build_vit, decode_ratio=0.25),
+              swin_partly=partial(build_swin, decode_ratio=0.25))
 
 
 def step(model, batch, seed):
@@ -48,7 +50,7 @@ def fresh_compiler():
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize('name', list(MODELS))
+@pytest.mark.parametrize('name', ['vit', 'swin', 'vit_partly'])
 def test_one_graph_with_the_losses_and_gradients_of_eager(name):
     """The same graph for other masks, after a look at the model in evaluation, in a second epoch;
     a smaller batch is not compiled."""
@@ -67,6 +69,20 @@ def test_one_graph_with_the_losses_and_gradients_of_eager(name):
         compiled.eval()
         compiled.predict_targets(noise(3, 3, 64, 64))
         compiled.train()
+
+
+def test_each_size_of_images_has_a_graph():
+    """As sizes grow over the epochs; smaller batches run as they are."""
+    eager = shake(build_vit(decode_ratio=0.25), 0.05)
+    compiled, counter = copy.deepcopy(eager), CompileCounterWithBackend('eager')
+    compile_model(compiled, backend=counter)
+    for size, batch, graphs in ((32, 2, 1), (32, 2, 1), (64, 2, 2), (64, 1, 2), (64, 2, 2)):
+        found = []
+        for model in (eager, compiled):
+            torch.manual_seed(size)
+            found.append(model.loss(noise(batch, 3, size, size)))
+        torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
+        assert counter.frame_count == graphs
 
 
 def test_by_inductor_while_an_optimizer_moves_the_weights():

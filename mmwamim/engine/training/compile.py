@@ -51,8 +51,9 @@ def compile_model(model: nn.Module, mode: str = 'default', backend: Any = 'induc
 class CompiledLoss:
     """``WaMIM.loss`` as one graph. The mask is drawn and planned outside of it.
 
-    It is compiled once, for the shapes of the first batch: what has others (a last, smaller batch;
-    with Swin one mask in hundreds that needs another group of windows) runs as it is.
+    It is compiled once for each size of images, for the shapes of their first batch: what has
+    others (a last, smaller batch; with Swin one mask in hundreds that needs another group of
+    windows) runs as it is.
 
     Args:
         model: What to compile.
@@ -63,14 +64,18 @@ class CompiledLoss:
         self.plan_mask, self.plain = model.plan_mask, model.loss
         self.compiled: Callable = torch.compile(model.loss, fullgraph=True, dynamic=False,
                                                 backend=backend, mode=mode)
+        self.keep_positions = getattr(model.neck, 'keep_positions', lambda size: None)
         self.replays = mode is not None
-        self.shapes: Optional[list] = None
+        self.shapes: Dict[tuple, list] = {}
 
     def __call__(self, inputs: Tensor, data_samples: Optional[list] = None) -> Dict[str, Tensor]:
         plan = self.plan_mask(inputs)
         shapes = [leaf.shape for leaf in tree_leaves((inputs, plan)) if isinstance(leaf, Tensor)]
-        self.shapes = self.shapes or shapes
-        if shapes != self.shapes:
+        size = tuple(inputs.shape[2:])
+        if size not in self.shapes:
+            self.shapes[size] = shapes
+            self.keep_positions(size)
+        if shapes != self.shapes[size]:
             return self.plain(inputs, None, plan)
         if not self.replays:
             return self.compiled(inputs, None, plan)

@@ -20,6 +20,7 @@ from mmwamim.registry import HOOKS
 from mmwamim.version import __version__
 
 from .progress import Layout
+from .resolution import ResolutionScheduleHook
 from .schedules import last_rate
 
 
@@ -36,7 +37,7 @@ class RunSummaryHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        _check_first_images(model)
+        _check_first_images(runner, model)
         if not is_main_process():
             return
         lines = [f'  {name:<14}{value}' for name, value in summary(runner, model).items()]
@@ -142,7 +143,15 @@ def _last_rate(runner: Runner) -> Optional[float]:
     return last_rate(schedulers, runner.optim_wrapper, runner.iter, runner.max_iters, epoch)
 
 
-def _check_first_images(model: nn.Module) -> None:
+def _scheduled_size(runner: Runner) -> Optional[Tuple[int, int]]:
+    """(H, W) of the images of this epoch, where their size follows the epoch."""
+    for hook in runner.hooks:
+        if isinstance(hook, ResolutionScheduleHook):
+            return (hook.size_at(runner.epoch, runner.max_epochs), ) * 2
+    return None
+
+
+def _check_first_images(runner: Runner, model: nn.Module) -> None:
     """Looks at the size of the first images that the encoder gets, then at no other."""
     encoder = getattr(model, 'backbone', None)
     known = _size(encoder) if isinstance(model, (BaseSelfSupervisor, ImageClassifier)) else None
@@ -152,7 +161,7 @@ def _check_first_images(model: nn.Module) -> None:
     def look(module: nn.Module, arguments: tuple) -> None:
         handle.remove()
         size = tuple(arguments[0].shape[-2:]) if arguments and torch.is_tensor(arguments[0]) else ()
-        if size and size != known:
+        if size and size != (_scheduled_size(runner) or known):
             raise UserError(
                 f'model.backbone.img_size is {known[0]} x {known[1]}, but the pipeline makes '
                 f'images of {size[0]} x {size[1]} pixels: give both the same size (img_size, and '

@@ -40,6 +40,9 @@ class SparseSwin(SwinTransformer):
         window_size: Side of a window, in tokens. As in the original Swin, a stage whose grid
             is smaller at ``img_size`` has windows of its grid's size; the stock class needs
             ``stage_cfgs`` with the same ``window_size`` then (``stage_windows`` tells).
+        cut_windows: Whether masked images may have sides that windows do not divide; those at
+            their right and lower border are smaller then. Any multiple of the mask unit will do,
+            as images that grow during training want.
         out_indices: Stages (from 0) whose outputs are returned, shallow to deep, one for each
             level of the target.
         **parent: ``patch_size``, ``in_channels``, ``drop_path_rate``, ``use_abs_pos_embed``,
@@ -50,6 +53,8 @@ class SparseSwin(SwinTransformer):
         feature_strides (tuple): Pixels a token of each level.
         mask_unit (int): Pixels of the mask's unit: the stride of the last stage, 32.
         num_extra_tokens (int): 0.
+        window_strides (tuple): Pixels of a window of each stage, which divide the sides of images;
+            none with ``cut_windows``.
         needs_shared_mask (bool): True: one mask for the whole batch.
         stage_windows (tuple): The windows' sides in each stage.
 
@@ -74,6 +79,7 @@ class SparseSwin(SwinTransformer):
                  out_indices: Sequence[int] = (0, 1, 2, 3),
                  drop_path_rate: float = 0.,
                  patch_size: int = 4,
+                 cut_windows: bool = False,
                  **parent: Any) -> None:
         for field in ('out_after_downsample', 'patch_cfg', 'pad_small_map'):
             if field in parent:
@@ -101,7 +107,10 @@ class SparseSwin(SwinTransformer):
         strides = [patch_size << stage for stage in range(stages)]
         merged = [*strides[1:], strides[-1]]
         self.patch_size = patch_size
+        self.cut_windows = cut_windows
         self.mask_unit = strides[-1]
+        self.window_strides = () if cut_windows else tuple(
+            stride * window for stride, window in zip(strides, self.stage_windows))
         self.feature_strides = tuple(merged[index] for index in indices)
         self.feature_channels = tuple(self.stages[index].out_channels for index in indices)
         for index in indices:
@@ -151,7 +160,7 @@ class SparseSwin(SwinTransformer):
 
         Args:
             images: Normalised images (B, C, H, W), whose sides are multiples of the mask unit
-                and of each stage's stride times its window.
+                and, without ``cut_windows``, of each stage's stride times its window.
             plan: Of a mask (1, H / mask_unit, W / mask_unit), or the mask itself, bool, True =
                 masked; None for the parent's forward pass.
 
@@ -205,7 +214,7 @@ class SparseSwin(SwinTransformer):
             size = self.mask_unit // (self.patch_size << index)  # tokens along a unit's side
             positions = token_positions(units, size)
             # Swin does not shift where one window spans the grid.
-            one_window = window == min(mask.shape[1:]) * size
+            one_window = window >= min(mask.shape[1:]) * size
             shift = 0 if one_window else window // 2
             merged = max(size // 2, 1)
             raster = None
@@ -233,12 +242,14 @@ class SparseSwin(SwinTransformer):
             raise ValueError(f'mask {mask} must be (1, {grid[0]}, {grid[1]}): one unit for each '
                              f'{unit}x{unit} px')
         for index, window in enumerate(self.stage_windows):
+            if self.cut_windows:
+                break
             stride = self.patch_size << index
             if height // stride % window or width // stride % window:
                 raise ValueError(
                     f'window_size {window} does not divide the {height // stride}x'
                     f'{width // stride} tokens of stage {index + 1}: use image sides that are '
-                    f'multiples of {stride * window} px, or another window_size')
+                    f'multiples of {stride * window} px, another window_size, or cut_windows=True')
 
     def _embed_visible(self, images: Tensor, windows: WindowPlan) -> Tensor:
         """(B, C, H, W) -> (B, visible, D), unit by unit in nested order."""

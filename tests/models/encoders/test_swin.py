@@ -1,5 +1,8 @@
+import math
+
 import pytest
 import torch
+import torch.nn.functional as F
 from mmpretrain.models import SwinTransformer
 from mmpretrain.models.utils import ShiftWindowMSA
 
@@ -55,9 +58,13 @@ def masked_reference(dense, images, mask, monkeypatch):
     def with_mask(hw_shape, window_size, shift_size, device=None):
         rows, columns = hw_shape
         base = original(hw_shape, window_size=window_size, shift_size=shift_size, device=device)
-        hidden = mask[0].repeat_interleave(rows // mask.shape[1], 0)
-        hidden = hidden.repeat_interleave(columns // mask.shape[2], 1).roll(
-            (-shift_size, -shift_size), (0, 1))
+        # Tokens along a unit: a power of two, and less than that is filled up where windows do
+        # not divide the grid. What is filled up is hidden.
+        high, wide = (2**int(math.log2(side / units)) for side, units in zip(
+            (rows, columns), mask.shape[1:], strict=True))
+        hidden = mask[0].repeat_interleave(high, 0).repeat_interleave(wide, 1)
+        hidden = F.pad(hidden, (0, columns - hidden.shape[1], 0, rows - hidden.shape[0]),
+                       value=True).roll((-shift_size, -shift_size), (0, 1))
         hidden = ShiftWindowMSA.window_partition(hidden[None, ..., None], window_size)
         keys = hidden.reshape(-1, 1, window_size**2) * -1e9
         return keys.expand(-1, window_size**2, -1) if base is None else base + keys
@@ -106,6 +113,25 @@ def test_features_and_gradients_equal_a_dense_reference(form, size, ratio, monke
         if parameter.requires_grad:
             torch.testing.assert_close(parameter.grad, reference[name].grad, rtol=1e-8, atol=1e-8,
                                        msg=lambda text, name=name: f'{name}: {text}')
+
+
+@pytest.mark.parametrize('size', [(128, 128), (160, 192), (224, 224)])
+def test_windows_that_do_not_divide_are_cut_off_at_the_border(size, monkeypatch):
+    """The dense parent fills its grids up; here nobody sees that. It does not know that one window
+    is enough where it spans the grid."""
+    encoder = build(cut_windows=True).double()
+    dense = stock(encoder)
+    for index, stage in enumerate(dense.stages):
+        for block in stage.blocks:
+            block.attn.pad_small_map = True
+            if min(size) // (4 << index) <= 7:
+                block.attn.shift_size = 0
+    images = noise(2, 3, *size).double()
+    torch.manual_seed(1)
+    mask = draw_mask(1, (size[0] // 32, size[1] // 32), 0.6)
+    expected = masked_reference(dense, images, mask, monkeypatch)
+    for ours, theirs in zip(encoder(images, mask), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize('fields, size', [(dict(), (224, 224)), (dict(), (448, 224)),

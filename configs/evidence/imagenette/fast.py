@@ -1,0 +1,3 @@
+"""Partial decoding and growing resolution together."""
+_base_ = ['growing.py']
+model = dict(decode_ratio=0.25)

@@ -1,0 +1,114 @@
+"""Images that grow over the epochs: what the loader crops, what the model gets, what is resumed."""
+import random
+
+import numpy as np
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from mmwamim.datasets import RandomCropToTensor
+from mmwamim.engine import ResolutionScheduleHook
+from mmwamim.errors import UserError
+from tests.engine.training.test_resume_exactly import check
+from tests.runs import GROWING, PRETRAIN, make_images, prepare, record
+
+HOOK = 'default_hooks.resolution'
+SHORT = [f'{HOOK}.sizes=(32,48,96)', f'{HOOK}.until=(0.5,0.75,1)']  # 2, 1 and 1 of 4 epochs
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory):
+    return make_images(tmp_path_factory.mktemp('images'), 12, 80)
+
+
+@pytest.mark.parametrize('until, epochs, sizes', [
+    (None, 6, [128, 128, 160, 160, 224, 224]), ((0.5, 0.8, 1), 5, [128, 128, 160, 160, 224]),
+    ((0.5, 0.9, 1), 1, [224]), ((0.2, 0.9, 1), 3, [128, 160, 224])])
+def test_sizes_of_a_run(until, epochs, sizes):
+    hook = ResolutionScheduleHook((128, 160, 224), until)
+    assert [hook.size_at(epoch, epochs) for epoch in range(epochs)] == sizes
+
+
+def test_a_crop_of_an_epoch_is_that_of_a_transform_of_its_size():
+    image = np.random.default_rng(0).integers(0, 255, (70, 60, 3), dtype=np.uint8)
+    growing = RandomCropToTensor(48)
+    growing.follow([(0, 16), (3, 32)])
+
+    def crop(transform):
+        random.seed(7)
+        return transform.transform(dict(img=image))['inputs']
+
+    assert torch.equal(crop(growing), crop(RandomCropToTensor(48)))  # the epoch is not known
+    for epoch, size in ((0, 16), (2, 16), (3, 32), (9, 32)):
+        growing.set_epoch(epoch)
+        assert torch.equal(crop(growing), crop(RandomCropToTensor(size)))
+
+
+class Shapes(Hook):
+    """The sides of the images and of the mask's grid in every step."""
+
+    def __init__(self, runner):
+        self.found, plan_mask = [], runner.model.plan_mask
+
+        def noting(images):
+            plan = plan_mask(images)
+            self.found.append((runner.epoch, tuple(images.shape[2:]), plan.grid))
+            return plan
+        runner.model.plan_mask = noting
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_workers_that_persist_crop_to_the_size_of_the_epoch(images, tmp_path, workers):
+    runner = prepare(GROWING, images, tmp_path, '--epochs', 4, '--batch-size', 4, fields=[
+        *SHORT, f'train_dataloader.num_workers={workers}',
+        f'train_dataloader.persistent_workers={workers > 0}'])
+    shapes = Shapes(runner)
+    runner.train()
+    assert shapes.found == [(epoch, (size, size), (size // 8, size // 8)) for epoch, size in
+                            ((0, 32), (1, 32), (2, 48), (3, 96)) for _ in range(3)]
+    log = next(tmp_path.glob('*/*.log')).read_text()
+    assert all(f'From epoch {epoch} on: images of {size} x {size} pixels' in log
+               for epoch, size in ((1, 32), (3, 48), (4, 96)))
+    assert (tmp_path / 'encoder.pth').is_file()
+
+
+@pytest.mark.parametrize('stop_after', [4, 6, 7])  # the size changes after 6 and 9 steps
+def test_resumed_across_a_change_of_size_to_the_bit(images, tmp_path, stop_after):
+    fields = [*SHORT, f'{HOOK}.rates=(0.5,0.25,1)', 'model.decode_ratio=0.25']
+    check(GROWING, images, tmp_path, '--epochs', 4, '--batch-size', 4, stop_after=stop_after,
+          last='epoch_4.pth', fields=fields)
+
+
+def test_rates_follow_the_size(images, tmp_path):
+    plain = record(GROWING, images, tmp_path / 'plain', '--epochs', 4, '--batch-size', 4,
+                   fields=SHORT)
+    scaled = record(GROWING, images, tmp_path / 'scaled', '--epochs', 4, '--batch-size', 4,
+                    fields=[*SHORT, f'{HOOK}.rates=(0.5,0.25,1)'])
+    factors = np.array(scaled.rates) / np.array(plain.rates)
+    expected = np.repeat([0.5, 0.5, 0.25, 1], 3)[:, None]
+    np.testing.assert_allclose(factors, np.broadcast_to(expected, factors.shape), rtol=1e-9)
+
+
+@pytest.mark.parametrize('fields, message', [
+    (dict(sizes=(64, 96), until=(1, )), 'until has 1 entries, but there are 2 sizes'),
+    (dict(sizes=(64, 96), rates=(1, 2)), 'rates must lie above 0 and be at most 1'),
+    (dict(sizes=(64, 96), until=(0.5, 0.9)), 'the last one 1'),
+    (dict(sizes=(64, 96), until=(0.5, 0.5)), 'there|rising'),
+    (dict(sizes=()), 'sizes must be pixels'),
+])
+def test_bad_fields_are_named(fields, message):
+    with pytest.raises(UserError, match=message):
+        ResolutionScheduleHook(**fields)
+
+
+@pytest.mark.parametrize('config, fields, message', [
+    (GROWING, ['.sizes=(64,72,96)'], 'images of 72 pixels .* multiples of 16, such as 64'),
+    (GROWING, ['.sizes=(32,48,64)'], r'last of sizes \(32, 48, 64\) must be that of the crop .*96'),
+    (PRETRAIN, ['.type=mmwamim.ResolutionScheduleHook', '.sizes=(32,64)'],
+     'needs one mmwamim.RandomCropToTensor'),
+])
+def test_what_does_not_fit_the_run_is_told(images, tmp_path, config, fields, message):
+    runner = prepare(config, images, tmp_path, '--epochs', 2, '--batch-size', 4,
+                     fields=[HOOK + field for field in fields])
+    with pytest.raises(UserError, match=message):
+        runner.train()
