@@ -33,6 +33,7 @@ BUDGETS = {  # of configs whose names begin so; behind some: before there was a 
     # 33 kernels of WaMIM's are what its targets have taken since they hold energies.
     'vit_b': Budget(2, 0, 212, 696),  # 19, 0, 218, 680
     'vit_s': Budget(2, 0, 212, 696),  # 19, 0, 218, 680
+    'vit_tiny': Budget(2, 0, 212, 696),
     'swin_b': Budget(2, 0, 397, 1084),  # 40, 0, 417, 1165
     'swin_b_mask_ratio_04': Budget(2, 0, 397, 1156),
     'swin_b_mask_ratio_06': Budget(2, 0, 397, 1156),
