@@ -10,7 +10,7 @@ from typing import Union
 def command_line(*words: object) -> str:
     r"""``mmwamim ...``, if the shell finds the command of this Python, otherwise by its module.
 
-    Example:
+    Examples:
         >>> command_line('show', "it's")[-15:]
         'show \'it\'"\'"\'s\''
     """

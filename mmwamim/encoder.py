@@ -44,7 +44,7 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None,
         MissingFile: There is no such file.
         UserError: It cannot be read, has no config, or does not belong to the config.
 
-    Example:
+    Examples:
         >>> encoder = mmwamim.load_encoder('encoder.pth')  # doctest: +SKIP
         >>> encoder(encoder.preprocess(PIL.Image.open('cat.jpg'))).shape  # doctest: +SKIP
         torch.Size([1, 768])

@@ -51,7 +51,7 @@ def saved_for_backward(forward: Callable[[], Tensor], model: nn.Module) -> int:
         forward: Gives the loss.
         model: Whose parameters and buffers are there anyway, and are not counted.
 
-    Example:
+    Examples:
         >>> layer = nn.Linear(4, 8, bias=False)
         >>> saved_for_backward(lambda: layer(torch.zeros(2, 4)).sum(), layer)  # its input
         32

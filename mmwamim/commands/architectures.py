@@ -16,7 +16,7 @@ def configs_folder() -> Path:
 def architectures() -> Dict[str, Path]:
     """Encoders that WaMIM has a recipe for, by name, with the shortest recipe of each.
 
-    Example:
+    Examples:
         >>> sorted(architectures())
         ['swin_b', 'vit_b', 'vit_s', 'vit_tiny']
     """

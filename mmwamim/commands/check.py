@@ -88,7 +88,7 @@ def check(data: Union[str, Path], *, report: Union[str, Path] = 'image_check.jso
     Raises:
         UserError: There is no such folder, or no image in it.
 
-    Example:
+    Examples:
         >>> mmwamim.commands.check.check('photos').unreadable  # doctest: +SKIP
         []
     """

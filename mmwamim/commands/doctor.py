@@ -75,7 +75,7 @@ def installed(name: str) -> Optional[str]:
 def judge(wanted: Requirement, have: Optional[str]) -> str:
     """A word on a package.
 
-    Example:
+    Examples:
         >>> [judge(Requirement('torch>=2.8,<3'), have) for have in ('2.11.0', '2.7.1', None)]
         ['as tried', 'not as tried', 'missing']
     """
@@ -193,7 +193,7 @@ def examine(*, arch: Optional[str] = None, batch_size: int = 8, steps: int = 3) 
         batch_size: Of the step.
         steps: How many are measured; 0: none.
 
-    Example:
+    Examples:
         >>> mmwamim.commands.doctor.examine(steps=0).faults  # doctest: +SKIP
         []
     """

@@ -67,7 +67,7 @@ def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
     Raises:
         UserError: The checkpoint or the folder cannot be read, or no image of it.
 
-    Example:
+    Examples:
         >>> mmwamim.embed('encoder.pth', 'photos').features.shape  # doctest: +SKIP
         (120, 384)
     """

@@ -64,7 +64,7 @@ def export(encoder: Path_, to: str, out: Path_, *, config: Optional[Path_] = Non
     Raises:
         UserError: The format does not fit the encoder or the path, or a library is missing.
 
-    Example:
+    Examples:
         >>> mmwamim.export('encoder.pth', 'timm', 'vit.safetensors')  # doctest: +SKIP
     """
     out = Path(out)

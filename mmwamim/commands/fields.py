@@ -28,7 +28,7 @@ def parse_fields(words: Sequence[str]) -> Dict[str, Any]:
     Raises:
         UserError: A word has no '='.
 
-    Example:
+    Examples:
         >>> parse_fields(['model.mask_ratio=0.6', 'model.backbone.out_indices=(0,1)'])
         {'model.mask_ratio': 0.6, 'model.backbone.out_indices': (0, 1)}
     """
@@ -87,7 +87,7 @@ def flatten(fields: Mapping[str, Any]) -> Dict[str, Any]:
 
     MMEngine, given ``model`` and ``model.mask_ratio`` together, forgets one of them.
 
-    Example:
+    Examples:
         >>> flatten({'model': {'mask_ratio': 0.6, 'neck': {'depth': 2}}, 'a.b': 1})
         {'model.mask_ratio': 0.6, 'model.neck.depth': 2, 'a.b': 1}
     """

@@ -80,7 +80,7 @@ def finetune(encoder: Path_, data: Path_, *, arch: Optional[Path_] = None,
         UserError: Something given does not fit; the message names it.
         Preempted: The run was asked to stop, and has saved.
 
-    Example:
+    Examples:
         >>> run = mmwamim.finetune('encoder.pth', 'pets', epochs=50)  # doctest: +SKIP
         >>> run.metrics['accuracy/top1']  # doctest: +SKIP
         91.2

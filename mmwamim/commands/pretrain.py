@@ -73,7 +73,7 @@ def pretrain(data: Path_, *, arch: Optional[Path_] = None, epochs: Optional[int]
         UserError: Something given does not fit; the message names it.
         Preempted: The run was asked to stop, and has saved.
 
-    Example:
+    Examples:
         >>> run = mmwamim.pretrain('photos', arch='vit_tiny', epochs=100)  # doctest: +SKIP
         >>> run.encoder  # doctest: +SKIP
         PosixPath('work_dirs/photos_vit_tiny/encoder.pth')

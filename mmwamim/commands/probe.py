@@ -67,7 +67,7 @@ def probe(encoder: Path_, data: Path_, *, train: str = 'train', val: str = 'val'
     Raises:
         UserError: The checkpoint or a split cannot be read.
 
-    Example:
+    Examples:
         >>> mmwamim.probe('encoder.pth', 'pets')['linear_top1']  # doctest: +SKIP
         71.3
     """

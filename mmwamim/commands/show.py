@@ -53,7 +53,7 @@ def show(what: Union[Path_, Sequence[Path_]], *, images: Optional[Path_] = None,
     Raises:
         UserError: There is nothing to draw there.
 
-    Example:
+    Examples:
         >>> mmwamim.commands.show.show('work_dirs/photos_vit_s')  # doctest: +SKIP
         [PosixPath('.../loss_curve.png'), PosixPath('.../reconstruction.png')]
     """

@@ -34,7 +34,7 @@ class ResolutionScheduleHook(Hook):
             the data are not those of pre-training (``mmwamim.RandomCropToTensor`` and
             ``mmwamim.ResumableSampler``, in epochs).
 
-    Example:
+    Examples:
         >>> ResolutionScheduleHook((128, 160, 192, 224)).phases(100)
         [(0, 128), (25, 160), (50, 192), (75, 224)]
     """
