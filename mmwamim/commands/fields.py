@@ -58,7 +58,7 @@ def check_names(fields: Mapping[str, Any], cfg: Config, options: Sequence[str]) 
         first = name.split('.')[0]
         if first not in known:
             near = difflib.get_close_matches(first, [*options, *known], n=1, cutoff=0.5)
-            raise UserError(f'{name}: the config has no such field'
+            raise UserError(f'{first}: the config has no such field'
                             + (f'; did you mean {near[0]!r}?' if near else ''))
 
 

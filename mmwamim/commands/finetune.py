@@ -14,13 +14,13 @@ from typing import Any, Dict, List, Optional, Union
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import is_main_process
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from mmwamim.command_line import command_line
 from mmwamim.datasets.listing import NoImages, list_images, printable
 from mmwamim.datasets.splits import settle_split
+from mmwamim.engine.checkpoints.finding import is_first
 from mmwamim.engine.config.loaders import kind_of, say
 from mmwamim.engine.config.settle import RunOptions
 from mmwamim.engine.distributed.processes import settle_launcher
@@ -105,7 +105,7 @@ def finetune(encoder: Path_, data: Path_, *, arch: Optional[Path_] = None,
             resume=None if not resume else 'auto' if resume is True else str(resume), amp=amp,
             compile=compile, cfg_options={**SHORT, **changed, **fields},
             launcher=launcher))
-        return result_of(runner, draw=is_main_process())
+        return result_of(runner, draw=is_first())
 
 
 def recipe_for(encoder: nn.Module, cfg: Config) -> str:
@@ -245,7 +245,7 @@ def run(args: argparse.Namespace) -> None:
     fields = parse_fields(options.pop('fields'))
     StopRequest.listen()
     written = finetune(**options, **fields)
-    if is_main_process():
+    if is_first():
         for name, value in written.metrics.items():
             if name.startswith('accuracy'):
                 print(f'{name}: {value:.2f} %')

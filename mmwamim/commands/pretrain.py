@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
 
 from mmengine.config import Config
-from mmengine.dist import is_main_process
 from mmengine.registry import MODELS, DefaultScope
 
 from mmwamim.datasets.listing import Listing, NoImages, list_images, printable
 from mmwamim.datasets.splits import pretraining_folder
+from mmwamim.engine.checkpoints.finding import is_first
 from mmwamim.engine.config.data import UNLABELLED
 from mmwamim.engine.config.loaders import kind_of, say
 from mmwamim.engine.config.settle import RunOptions
@@ -86,7 +86,7 @@ def pretrain(data: Path_, *, arch: Optional[Path_] = None, epochs: Optional[int]
             batch_size=batch_size, workers=workers, resume=resume, amp=amp, compile=compile,
             launcher=launcher, fields=fields)
         runner = train(options)
-        return result_of(runner, draw=pictures and is_main_process())
+        return result_of(runner, draw=pictures and is_first())
 
 
 def settle_options(data: Path_, *, arch: Optional[Path_], epochs: Optional[int],
@@ -245,6 +245,6 @@ def run(args: argparse.Namespace) -> None:
     fields = parse_fields(options.pop('fields'))
     StopRequest.listen()  # a run that is asked to stop while it starts does so after a step
     written = pretrain(**options, **fields)
-    if is_main_process():
+    if is_first():
         print(what_next(written))
     StopRequest.leave()
