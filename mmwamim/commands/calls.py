@@ -1,9 +1,11 @@
 """What every call from Python shares: it leaves the process as it found it."""
+import secrets
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Iterator, Optional, Tuple
 
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 from mmwamim.engine.training.cpu import switch_linear
@@ -40,3 +42,14 @@ def as_a_call() -> Iterator[None]:
             yield
         finally:
             switch_linear(False)  # a step that failed has left them switched
+
+
+@contextmanager
+def quiet_logger() -> Iterator[None]:
+    """Inside it MMEngine's builders log errors alone."""
+    name = f'quiet_{secrets.token_hex(4)}'
+    MMLogger.get_instance(name, log_level='ERROR')
+    try:
+        yield
+    finally:
+        MMLogger._instance_dict.pop(name)  # the one of before is the current one again

@@ -24,6 +24,8 @@ from mmwamim.environment import OPS, problems
 from mmwamim.errors import UserError
 from mmwamim.version import __version__
 
+from .main import quiet_import
+
 FLAVOURS = ('onedl', 'openmmlab')  # extras of which one is needed
 DEVELOPING = ('tests', 'docs')  # extras that no user needs
 
@@ -119,7 +121,7 @@ def look_at_imports(findings: Findings) -> None:
     """Whether what is installed can be imported, and mmcv has its compiled part."""
     for module in ('torch', 'mmengine', 'mmcv', 'mmpretrain', 'mmwamim.models'):
         try:
-            importlib.import_module(module)
+            quiet_import(module)
         except Exception as error:  # whatever a broken installation raises
             findings.faults.append(f'{module} cannot be imported: {type(error).__name__}: {error}')
             return
@@ -161,10 +163,10 @@ def look_at_step(findings: Findings, arch: str, batch: int, steps: int) -> None:
 
     from .architectures import find_config
     from .automatic import device as best_device
-    from .calls import as_a_call
+    from .calls import as_a_call, quiet_logger
     device = best_device()
     cfg = read_config(find_config(arch))
-    with as_a_call(), torch.random.fork_rng():
+    with as_a_call(), quiet_logger(), torch.random.fork_rng():
         step = build_step(cfg, batch, device)
         update = build_update(step, cfg, amp=device == 'cuda')
         times = [run_step(step, device, device == 'cuda', update) for _ in range(steps + 1)][1:]

@@ -159,11 +159,12 @@ def settle_fields(cfg: Config, encoder: nn.Module, source: Config, data: Path_,
     for name in ('val_dataloader', 'test_dataloader'):
         changed[f'{name}.num_workers'] = changed['train_dataloader.num_workers']
     batch = max(min(batch, images // processes), 1) * processes
+    steps = max(images // batch, 1)
     if epochs is None and not is_given(fields, 'train_cfg.max_epochs'):
-        take(automatic.choose_epochs(cfg, max(images // batch, 1), STEPS))
+        take(automatic.choose_epochs(cfg, steps, STEPS))
         epochs = choices[-1].value
     if not any(is_given(fields, name) for name in ('optim_wrapper.optimizer.lr', 'auto_scale_lr')):
-        take(automatic.choose_rate(cfg, batch))
+        take(automatic.choose_rate(cfg, batch, (epochs or 0) * steps))
     if epochs and not is_given(fields, 'default_hooks.checkpoint'):
         take(automatic.choose_checkpoints(epochs))
         changed['train_cfg.val_interval'] = changed.get('default_hooks.checkpoint.interval', 1)

@@ -31,16 +31,21 @@ UNNEEDED = 'Could not import OneDL'
 UNNEEDED_WARNING = 'Fail to import ``MultiScaleDeformableAttention``'
 
 
-def load(name: str) -> ModuleType:
-    """The file of a command, imported without what other packages print of unneeded parts."""
+def quiet_import(name: str) -> ModuleType:
+    """A module, imported without what other packages print of unneeded parts."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), warnings.catch_warnings():
         warnings.filterwarnings('ignore', message=UNNEEDED_WARNING)
-        module = import_module(f'mmwamim.commands.{name}')
+        module = import_module(name)
     for line in printed.getvalue().splitlines():
         if UNNEEDED not in line:
             print(line)
     return module
+
+
+def load(name: str) -> ModuleType:
+    """The file of a command."""
+    return quiet_import(f'mmwamim.commands.{name}')
 
 
 def overview() -> str:

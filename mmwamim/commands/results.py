@@ -63,7 +63,11 @@ def what_next(run: Run) -> str:
     if run.encoder:
         lines += ['In Python:', '  import mmwamim',
                   f'  encoder = mmwamim.load_encoder({str(run.encoder)!r})',
+                  'As the backbone of any mmpretrain, mmdet or mmseg config:',
+                  f"  init_cfg=dict(type='Pretrained', checkpoint={str(run.encoder)!r}, "
+                  "prefix='backbone.')",
                   'Next:',
+                  f'  {command_line("show", run.folder, "--images")} IMAGES',
                   f'  {command_line("embed", run.encoder)} IMAGES --out features.npz',
                   f'  {command_line("probe", run.encoder)} LABELLED_FOLDER',
                   f'  {command_line("finetune", run.encoder)} LABELLED_FOLDER',

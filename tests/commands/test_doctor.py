@@ -58,6 +58,7 @@ def test_a_step_is_measured_and_the_exit_code_says_whether_all_is_well(capsys, m
     main(['doctor', '--arch', 'digits', '--batch-size', '2', '--steps', '1'])
     out = capsys.readouterr().out
     assert 'images of 64 pixels, batch 2, cpu' in out and 'images/s' in out
+    assert 'paramwise' not in out and 'OneDL' not in out
     assert 'Pre-training works here' in out and 'cores' in out
     pretend(monkeypatch, {'PyWavelets': None})
     with pytest.raises(SystemExit) as stop:

@@ -6,9 +6,14 @@ from pathlib import Path
 PACKAGE = str(Path(__file__).parents[2]) + os.sep
 # Lines of MMEngine's LoggerHook that say how far the run is.
 PROGRESS = ('Epoch(', 'Iter(')
+# What a command says itself when the run is done.
+AT_THE_END = 'The encoder alone is in '
 # Warnings that follow from our own settings, or that nobody can act on.
 KNOWN = ('is skipped since its requires_grad=False', '"FileClient" will be deprecated',
-         '"HardDiskBackend" is the alias', 'The prefix is not set in metric class')
+         '"HardDiskBackend" is the alias',
+         # A classifier's norms, which EncoderArrivedHook allows after it has compared the rest.
+         'unexpected key in source state_dict: ln1.weight, ln1.bias\n\n'
+         'missing keys in source state_dict: ln2.weight, ln2.bias\n', 'The prefix is not set in metric class')
 
 
 def goes_to_terminal(record: logging.LogRecord) -> bool:
@@ -16,6 +21,8 @@ def goes_to_terminal(record: logging.LogRecord) -> bool:
     message = record.getMessage()
     if record.levelno >= logging.WARNING:
         return not any(text in message for text in KNOWN)
+    if message.startswith(AT_THE_END):
+        return False
     return record.pathname.startswith(PACKAGE) or message.startswith(PROGRESS)
 
 

@@ -1,0 +1,42 @@
+"""What of a log goes to the terminal."""
+import logging
+
+import pytest
+
+from mmwamim.engine.training import terminal
+
+
+def record(message, path, level=logging.INFO):
+    return logging.LogRecord('mmengine', level, path, 1, message, None, None)
+
+
+OURS, THEIRS = terminal.PACKAGE + 'engine/training/summary.py', '/x/mmengine/runner/runner.py'
+
+
+@pytest.mark.parametrize('message, path, level, goes', [
+    ('This run:', OURS, logging.INFO, True),
+    ('Hooks will be executed in the following order', THEIRS, logging.INFO, False),
+    ('Epoch(train) [1][2/3] loss: 1', THEIRS, logging.INFO, True),
+    ('Iter(train) [10/20]', THEIRS, logging.INFO, True),
+    ('Exp name: x', THEIRS, logging.INFO, False),
+    ('The encoder alone is in x. Next:', OURS, logging.INFO, False),
+    ('anything unforeseen', THEIRS, logging.WARNING, True),
+    ('backbone.ln1.weight is skipped since its requires_grad=False', THEIRS, logging.WARNING,
+     False),
+    ('do not match exactly\n\nunexpected key in source state_dict: ln1.weight, ln1.bias\n\n'
+     'missing keys in source state_dict: ln2.weight, ln2.bias\n', THEIRS, logging.WARNING, False),
+    ('do not match exactly\n\nmissing keys in source state_dict: ln2.weight, ln2.bias, layers.0\n',
+     THEIRS, logging.WARNING, True),
+    ('failed', THEIRS, logging.ERROR, True)])
+def test_what_goes_to_the_terminal(message, path, level, goes):
+    assert terminal.goes_to_terminal(record(message, path, level)) is goes
+
+
+def test_files_get_everything(tmp_path):
+    logger = logging.Logger('x')
+    for handler in (logging.FileHandler(tmp_path / 'log'), logging.StreamHandler()):
+        logger.addHandler(handler)
+    terminal.shorten(logger)
+    logger.info('from a test')
+    assert (tmp_path / 'log').read_text() == 'from a test\n'
+    assert [len(handler.filters) for handler in logger.handlers] == [0, 1]
