@@ -48,6 +48,11 @@ def device() -> str:
     return 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
+def place() -> str:
+    """The device of this process of a run."""
+    return f'cuda:{os.environ.get("LOCAL_RANK", 0)}' if device() == 'cuda' else 'cpu'
+
+
 def choose_arch() -> Choice:
     if device() == 'cuda':
         return Choice('arch', 'vit_s', 'the smallest encoder of the paper', {})
@@ -118,9 +123,8 @@ def pretraining_memory(cfg: Config) -> Tuple[float, int]:
 
     What is kept for the backward pass is counted in a forward pass of two images.
     """
-    kind = device()
-    with torch.random.fork_rng():
-        step = build_step(cfg, 2, kind)
+    with torch.random.fork_rng(devices=[]):
+        step = build_step(cfg, 2, place())
         return memory_of(step.forward, step.model, 2)
 
 

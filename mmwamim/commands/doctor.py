@@ -79,12 +79,12 @@ def judge(wanted: Requirement, have: Optional[str]) -> str:
 
     Examples:
         >>> [judge(Requirement('torch>=2.8,<3'), have) for have in ('2.11.0', '2.7.1', None)]
-        ['as tried', 'not as tried', 'missing']
+        ['in range', 'out of range', 'missing']
     """
     if have is None:
         return 'missing'
     fits = wanted.specifier.contains(have, prereleases=True)
-    return 'as tried' if fits else 'not as tried'
+    return 'in range' if fits else 'out of range'
 
 
 def look_at_packages(findings: Findings) -> None:
@@ -104,14 +104,14 @@ def look_at_packages(findings: Findings) -> None:
                          '' if needed else f'[{group}]'))
             if word == 'missing':
                 missing.append(one.name)
-            elif word != 'as tried':
+            elif word != 'in range':
                 untried.append(f"pip install '{one}'")
         if missing:
             how = f"pip install 'mmwamim[{group}]'" if group else f'pip install {" ".join(missing)}'
             (findings.faults if needed else findings.advice).append(
                 f'{", ".join(missing)} missing: {how}')
-        findings.advice += [f'another version than tried: {text}' for text in untried]
-    findings.section('Packages: installed, tried, extra', rows)
+        findings.advice += [f'out of the range that was tried: {text}' for text in untried]
+    findings.section('Packages: installed, range that was tried, extra', rows)
     errors, doubts = problems()
     findings.faults += errors
     findings.advice += doubts
@@ -166,7 +166,7 @@ def look_at_step(findings: Findings, arch: str, batch: int, steps: int) -> None:
     from .calls import as_a_call, quiet_logger
     device = best_device()
     cfg = read_config(find_config(arch))
-    with as_a_call(), quiet_logger(), torch.random.fork_rng():
+    with as_a_call(), quiet_logger(), torch.random.fork_rng(devices=[]):
         step = build_step(cfg, batch, device)
         update = build_update(step, cfg, amp=device == 'cuda')
         times = [run_step(step, device, device == 'cuda', update) for _ in range(steps + 1)][1:]
@@ -226,7 +226,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     found = examine(**vars(args))
     print('\n'.join(found.lines))
-    for title, texts in (('Broken:', found.faults), ('Missing or other than tried:', found.advice)):
+    for title, texts in (('Broken:', found.faults), ('Missing or out of range:', found.advice)):
         if texts:
             print('\n'.join([title, *(f'  {text}' for text in texts)]))
     if not found.faults:

@@ -209,11 +209,11 @@ def encoder_fields(cfg: Config, encoder: nn.Module, source: Config) -> Dict[str,
 
 def _memory(cfg: Config, encoder: nn.Module) -> tuple:
     """As :func:`automatic.pretraining_memory`, of the classifier's backbone."""
-    with torch.random.fork_rng(), DefaultScope.overwrite_default_scope('mmpretrain'):
-        backbone = MODELS.build({**cfg.model.backbone, 'init_cfg': None}).to(automatic.device())
+    with torch.random.fork_rng(devices=[]), DefaultScope.overwrite_default_scope('mmpretrain'):
+        backbone = MODELS.build({**cfg.model.backbone, 'init_cfg': None}).to(automatic.place())
         side = image_side(encoder)
         images = torch.zeros(2, encoder.patch_embed.projection.in_channels, side, side,
-                             device=automatic.device())
+                             device=automatic.place())
         return automatic.memory_of(lambda: backbone(images)[-1].sum(), backbone, 2)
 
 
