@@ -101,11 +101,13 @@ def resize(cfg: Config, side: int) -> dict:
         return {}
     crops = [number for number, step in enumerate(cfg.train_dataloader.dataset.pipeline)
              if kind_of(step) == 'RandomCropToTensor']
-    if kind_of(backbone) != 'MaskedViT' or not crops or kind_of(
+    grows = (cfg.get('default_hooks') or {}).get('resolution')  # its sizes belong together
+    if kind_of(backbone) != 'MaskedViT' or not crops or grows or kind_of(
             cfg.model.get('target_generator') or {}) != 'WaveletTargetGenerator':
-        raise UserError(f'image_size {side}: only the ViT recipes of configs/wamim change their '
-                        f'size by one number, and this encoder is for {backbone.get("img_size")} '
-                        'pixels; set model.backbone.img_size and the crop of the pipeline')
+        raise UserError(f'image_size {side}: only the ViT recipes of configs/wamim (not the fast '
+                        'ones) change their size by one number, and this encoder is for '
+                        f'{backbone.get("img_size")} pixels; set model.backbone.img_size and the '
+                        'crop of the pipeline')
     found = next((row for row in GEOMETRY if side >= row[0]), None)
     if found is None or side % 2**found[2][-1]:
         step = 2**(found or GEOMETRY[-1])[2][-1]

@@ -125,7 +125,7 @@ def test_the_image_size_by_the_images(sizes, side, tmp_path, recipe):
 
 def test_recipes_of_other_kinds_keep_their_size(tmp_path):
     Image.new('RGB', (64, 64)).save(tmp_path / 'x.png')
-    for name in ('swin_b', 'mae_vit_b_1600e'):
+    for name in ('swin_b', 'mae_vit_b_1600e', 'vit_s_fast'):
         cfg = Config.fromfile(find_config(name))
         assert automatic.choose_size(cfg, list_images(tmp_path)) is None
 
