@@ -53,9 +53,23 @@ def test_every_config_builds_and_steps(path):
     assert all(torch.isfinite(loss) for loss in losses.values())
 
 
+@pytest.mark.parametrize('name', ['vit_s_fast', 'vit_b_fast', 'swin_b_fast'])
+def test_fast_recipes_step_at_every_size(name):
+    """With no more images than it takes; the last size is stepped at above."""
+    cfg = Config.fromfile(ROOT / f'configs/wamim/{name}.py')
+    model = MODELS.build(cfg.model)
+    *early, last = cfg.default_hooks.resolution.sizes
+    assert last == cfg.model.backbone.img_size == cfg.train_pipeline[1].size
+    for size in early:
+        with torch.no_grad():
+            losses = model.loss(torch.randn(1, 3, size, size))
+        assert all(torch.isfinite(loss) for loss in losses.values())
+
+
 @pytest.mark.parametrize('name, epochs, warmup, width', [
     ('vit_s_100e', 100, 10, 384), ('vit_s_300e', 300, 30, 384), ('vit_b_100e', 100, 10, 768),
-    ('vit_b_400e', 400, 40, 768), ('swin_b_100e', 100, 10, 128), ('swin_b_400e', 400, 40, 128)])
+    ('vit_b_400e', 400, 40, 768), ('swin_b_100e', 100, 10, 128), ('swin_b_400e', 400, 40, 128),
+    ('vit_s_fast', 100, 10, 384), ('vit_b_fast', 100, 10, 768), ('swin_b_fast', 100, 10, 128)])
 def test_recipes(name, epochs, warmup, width):
     cfg = Config.fromfile(ROOT / f'configs/wamim/{name}.py')
     optimizer = cfg.optim_wrapper.optimizer
