@@ -21,8 +21,8 @@ class Run:
     """What a run wrote."""
 
     folder: Path
-    checkpoint: Path
-    """The last full checkpoint, to resume or to draw from."""
+    checkpoint: Optional[Path]
+    """The last full checkpoint, to resume or to draw from; None if the config writes none."""
     log: Path
     config: Path
     encoder: Optional[Path] = None

@@ -251,6 +251,7 @@ def run(args: argparse.Namespace) -> None:
             if name.startswith('accuracy'):
                 print(f'{name}: {value:.2f} %')
         print(f'Written:\n  checkpoint  {written.checkpoint}\n  config      {written.config}\n'
-              f'  log         {written.log}\nNext:\n  '
-              f'{command_line("test", written.config, written.checkpoint)}')
+              f'  log         {written.log}')
+        if written.checkpoint:
+            print(f'Next:\n  {command_line("test", written.config, written.checkpoint)}')
     StopRequest.leave()

@@ -27,7 +27,8 @@ def result_of(runner: Runner, draw: bool) -> Run:
     encoder = folder / 'encoder.pth'
     scalars = {name: float(history.current()) for name, history
                in runner.message_hub.log_scalars.items() if len(history.data[0])}
-    return Run(folder=folder, checkpoint=short_path(runner.message_hub.get_info('last_ckpt')),
+    last = runner.message_hub.get_info('last_ckpt')
+    return Run(folder=folder, checkpoint=short_path(last) if last else None,
                log=short_path(runner.log_dir) / f'{runner.timestamp}.log',
                config=folder / Path(runner.cfg.filename).name,
                encoder=encoder if encoder.is_file() else None,

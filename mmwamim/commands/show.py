@@ -85,8 +85,12 @@ def _show_runs(runs: List[Path], images: Optional[Path_], most: int, seed: int,
     cfg = run_config(checkpoint)
     if 'target_generator' not in cfg.model:  # no pre-training with a target to draw
         return pictures
-    return [*pictures, reconstruct(checkpoint, cfg, images, most, seed,
-                                   folder / 'reconstruction.png')]
+    try:
+        return [*pictures, reconstruct(checkpoint, cfg, images, most, seed,
+                                       folder / 'reconstruction.png')]
+    except UserError as error:  # the losses are drawn
+        print(error)
+        return pictures
 
 
 def reconstruct(checkpoint: Path_, cfg: Config, images: Optional[Path_], most: int, seed: int,
@@ -99,6 +103,8 @@ def reconstruct(checkpoint: Path_, cfg: Config, images: Optional[Path_], most: i
         raise UserError(f'the images of the run, {cfg.train_dataloader.dataset.data_root!r}, are '
                         'not here: give others with --images')
     model = load_model(cfg, checkpoint)
+    if not hasattr(getattr(model, 'target_generator', None), 'reconstruct'):
+        raise UserError(f'the target of {checkpoint} has no inverse transform to draw')
     size = (image_side(model.backbone), ) * 2
     draw_reconstructions(model, read_images(images, size, most, cfg.get('value_range')), out, seed)
     return out

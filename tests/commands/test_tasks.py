@@ -14,6 +14,7 @@ from mmwamim.commands.test import evaluate
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.export.programs import load_encoder, run_config
 from mmwamim.errors import UserError
+from mmwamim.models.targets import WaveletTargetGenerator
 from tests.runs import ROOT, make_classes
 
 
@@ -98,6 +99,14 @@ def test_show_draws_the_run_a_checkpoint_and_an_image(pretrained, images, tmp_pa
         show(pretrained.encoder, images=images)
     with pytest.raises(UserError, match='must be work directories'):
         show([images / '000.png', images / '001.png'])
+
+
+def test_losses_are_drawn_where_pictures_cannot_be(pretrained, tmp_path, capsys, monkeypatch):
+    monkeypatch.delattr(WaveletTargetGenerator, 'reconstruct')
+    assert [path.name for path in show(pretrained.folder, out=tmp_path)] == ['loss_curve.png']
+    assert 'no inverse transform to draw' in capsys.readouterr().out
+    with pytest.raises(UserError, match='no inverse transform'):
+        show(pretrained.checkpoint, out=tmp_path / 'x.png')
 
 
 def test_export_says_how_to_load_it_and_the_card_how_it_was_made(pretrained, tmp_path, capsys):
