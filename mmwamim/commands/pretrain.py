@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
 
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
 
 from mmwamim.datasets.listing import Listing, NoImages, list_images, printable
 from mmwamim.datasets.splits import pretraining_folder
@@ -22,7 +21,6 @@ from mmwamim.engine.config.data import UNLABELLED
 from mmwamim.engine.config.loaders import kind_of, say
 from mmwamim.engine.config.settle import RunOptions
 from mmwamim.engine.distributed.processes import settle_launcher
-from mmwamim.engine.export.arrival import check_encoder
 from mmwamim.engine.run import train
 from mmwamim.engine.training.compile import MODES
 from mmwamim.engine.training.preemption import StopRequest
@@ -54,7 +52,8 @@ def pretrain(data: Path_, *, arch: Optional[Path_] = None, epochs: Optional[int]
             or path of a config. Default: the smallest, ViT-S where there is a GPU.
         epochs: Length of the run. Default: as in the recipe, more where the set is small.
         out: Where everything is written. Default: ``work_dirs/<folder>_<arch>``.
-        init: Weights to begin with: encoder.pth or a full checkpoint of a run, with this encoder.
+        init: Weights to begin with: encoder.pth, a file of another library, a folder of
+            transformers, or a name of timm (:func:`mmwamim.weights.reading.read_source`).
         image_size: Side of the square crops, in pixels, for the ViT recipes. Default: by the size
             of the images.
         batch_size: Images of a process and step. Default: by memory, and the size of the set.
@@ -115,8 +114,6 @@ def settle_options(data: Path_, *, arch: Optional[Path_], epochs: Optional[int],
                                      image_size=image_size, batch_size=batch_size, workers=workers)
         choices += more
         epochs = next((one.value for one in choices if one.name == 'epochs'), epochs)
-        if init is not None:
-            changed.update(init_fields(cfg, init))
     elif workers is not None:
         changed['train_dataloader.num_workers'] = workers
     if choices:
@@ -124,25 +121,8 @@ def settle_options(data: Path_, *, arch: Optional[Path_], epochs: Optional[int],
     return RunOptions(
         config=str(config), data=str(data), work_dir=str(out), batch_size=batch_size,
         epochs=epochs, resume=_checkpoint(resume), amp=amp, compile=compile,
-        cfg_options={**changed, **fields}, launcher=launcher)
-
-
-def init_fields(cfg: Config, init: Path_) -> Dict[str, Any]:
-    """The fields with which a run begins from an encoder that was pre-trained here, and makes sure
-    that it has arrived.
-
-    Raises:
-        MissingFile: There is no such file.
-        UserError: It does not belong to the config's encoder; the parameters that differ are named.
-    """
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        backbone = MODELS.build({**cfg.model.backbone, 'init_cfg': None})
-    for line in check_encoder(init, backbone):
-        say(line)
-    return {'model.backbone.init_cfg': dict(type='Pretrained', checkpoint=str(init),
-                                            prefix='backbone.'),
-            'custom_hooks': [*cfg.get('custom_hooks', []),
-                             dict(type='mmwamim.EncoderArrivedHook')]}
+        cfg_options={**changed, **fields}, launcher=launcher,
+        init=None if init is None or config == left else str(init))
 
 
 def _settle_rest(cfg: Config, images: Listing, fields: Dict[str, Any], changed: Dict[str, Any], *,
@@ -221,8 +201,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         'in the recipe, more for small sets)')
     parser.add_argument('--out', metavar='DIR', help='where everything is written (default: '
                         'work_dirs/<folder>_<arch>)')
-    parser.add_argument('--init', metavar='FILE', help='weights to begin with: encoder.pth of a '
-                        'run')
+    parser.add_argument('--init', metavar='NAME_OR_FILE', help='weights to begin with: '
+                        'encoder.pth, a file of mmpretrain, timm, MAE, SimMIM or DINO, a folder of '
+                        'transformers, or a name of timm')
     parser.add_argument('--image-size', type=int, metavar='PIXELS',
                         help='side of the crops (default: by the size of the images)')
     parser.add_argument('--batch-size', type=int, metavar='N', help='images of a process and step')
