@@ -1,12 +1,12 @@
 """timm's VisionTransformer and SwinTransformer, of any width, depth and patch."""
 import re
-from typing import Dict, Tuple
+from typing import Dict, Sequence, Tuple
 
 from torch import Tensor, nn
 
 from mmwamim.errors import UserError
 
-from .transformers import merging_to_official
+from .names import SWIN_TIMM, VIT_TIMM
 
 # (width, layers or depths, heads, patch) -> timm's name
 VIT = {
@@ -18,7 +18,10 @@ SWIN = {
     (96, (2, 2, 18, 2)): 'swin_small_patch4_window7_224',
     (128, (2, 2, 18, 2)): 'swin_base_patch4_window7_224',
     (192, (2, 2, 18, 2)): 'swin_large_patch4_window7_224'}
-LAYER = (('.ffn.layers.0.0', '.mlp.fc1'), ('.ffn.layers.1', '.mlp.fc2'), ('projection', 'proj'))
+# Not in other libraries' encoders: the norm after mean pooling; norms of earlier stages, and what
+# is constant.
+VIT_LEFT = r'ln2\..*'
+SWIN_LEFT = r'norm\d+\..*|.*relative_position_index'
 
 
 def to_timm(encoder: nn.Module) -> Tuple[str, Dict[str, Tensor]]:
@@ -30,8 +33,22 @@ def to_timm(encoder: nn.Module) -> Tuple[str, Dict[str, Tensor]]:
     Raises:
         UserError: timm has no such network.
     """
-    convert = _vit_to_timm if hasattr(encoder, 'layers') else _swin_to_timm
-    return timm_arguments(encoder)[0], convert(encoder)
+    if hasattr(encoder, 'layers'):
+        table, stages, left = VIT_TIMM, 0, VIT_LEFT
+    else:
+        table, stages, left = SWIN_TIMM, len(encoder.stages), SWIN_LEFT
+    name, _ = timm_arguments(encoder)
+    renamed = table.to_theirs(encoder.state_dict(), stages)
+    check_left(renamed.unknown, left, 'timm')
+    return name, renamed.state
+
+
+def check_left(names: Sequence[str], allowed: str, library: str) -> None:
+    """Raises UserError if a parameter has no place in another library."""
+    lost = [name for name in names if not re.fullmatch(allowed, name)]
+    if lost:
+        raise UserError(f'{library} has no place for {len(lost)} parameters of this encoder: '
+                        f'{", ".join(lost[:3])}')
 
 
 def timm_arguments(encoder: nn.Module) -> Tuple[str, dict]:
@@ -100,36 +117,3 @@ def _swin_arguments(encoder: nn.Module) -> Tuple[str, dict]:
     if ratio != 4:
         arguments['mlp_ratio'] = ratio
     return name, arguments
-
-
-def _vit_to_timm(encoder: nn.Module) -> Dict[str, Tensor]:
-    renamed = {}
-    for name, value in encoder.state_dict().items():
-        if name.startswith('ln2.'):  # after mean pooling, which timm's has not beside the other
-            continue
-        if name.startswith('ln1.'):  # the final norm; those of the layers have the same name
-            name = 'norm.' + name.removeprefix('ln1.')
-        name = re.sub(r'^layers\.', 'blocks.', name)
-        for ours, theirs in (('.ln', '.norm'), *LAYER):
-            name = name.replace(ours, theirs)
-        renamed[name] = value.clone()
-    return renamed
-
-
-def _swin_to_timm(encoder: nn.Module) -> Dict[str, Tensor]:
-    last = len(encoder.depths) - 1
-    renamed = {}
-    for name, value in encoder.state_dict().items():
-        # The one is constant; norms of earlier stages timm does not have.
-        if name.endswith('relative_position_index') or re.match(rf'norm[0-{last - 1}]\.', name):
-            continue
-        match = re.match(r'stages\.(\d+)\.downsample\.(.*)', name)
-        if match:  # timm merges at the start of the next stage
-            name = f'layers.{int(match[1]) + 1}.downsample.{match[2]}'
-            value = merging_to_official(value)
-        name = re.sub(r'^stages\.', 'layers.', name)
-        name = re.sub(rf'^norm{last}\.', 'norm.', name)
-        for ours, theirs in (('.attn.w_msa.', '.attn.'), *LAYER):
-            name = name.replace(ours, theirs)
-        renamed[name] = value.clone()
-    return renamed

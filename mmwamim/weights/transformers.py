@@ -1,26 +1,14 @@
 """transformers' ViTModel and SwinModel: a folder that ``AutoModel.from_pretrained`` loads."""
 import json
-import re
 from pathlib import Path
-from typing import Dict, Sequence, Tuple, Union
+from typing import Dict, Tuple, Union
 
 from torch import Tensor, nn
 
 from mmwamim.errors import UserError
 
-# Names of a layer here and there; '.qkv.' is three modules there.
-LAYER = (('.ln1.', '.layernorm_before.'), ('.ln2.', '.layernorm_after.'),
-         ('.norm1.', '.layernorm_before.'), ('.norm2.', '.layernorm_after.'),
-         ('.ffn.layers.0.0.', '.intermediate.dense.'), ('.ffn.layers.1.', '.output.dense.'),
-         ('.attn.proj.', '.attention.output.dense.'),
-         ('.attn.w_msa.proj.', '.attention.output.dense.'),
-         ('.attn.w_msa.relative', '.attention.self.relative'))
-VIT = ((r'^layers\.', 'encoder.layer.'), (r'^cls_token', 'embeddings.cls_token'),
-       (r'^pos_embed', 'embeddings.position_embeddings'), (r'^ln1\.', 'layernorm.'),
-       (r'^patch_embed\.projection', 'embeddings.patch_embeddings.projection'))
-SWIN = ((r'^stages\.', 'encoder.layers.'), (r'^patch_embed\.norm', 'embeddings.norm'),
-        (r'^absolute_pos_embed', 'embeddings.position_embeddings'),
-        (r'^patch_embed\.projection', 'embeddings.patch_embeddings.projection'))
+from .names import SWIN_TRANSFORMERS, VIT_TRANSFORMERS
+from .timm import SWIN_LEFT, VIT_LEFT, check_left
 
 
 def to_transformers(encoder: nn.Module, size: int) -> Tuple[dict, Dict[str, Tensor]]:
@@ -46,12 +34,13 @@ def to_transformers(encoder: nn.Module, size: int) -> Tuple[dict, Dict[str, Tens
     projection = encoder.patch_embed.projection
     config.update(image_size=size, patch_size=projection.kernel_size[0],
                   num_channels=projection.in_channels, hidden_act='gelu')
-    state = {}
-    for name, value in encoder.state_dict().items():
-        if is_vit and name.startswith('ln2.'):
-            continue  # the norm after mean pooling, which ViTModel does not have
-        state.update(_renamed(name, value, VIT) if is_vit else _swin_renamed(encoder, name, value))
-    return config, {name: value.clone().contiguous() for name, value in state.items()}
+    if is_vit:
+        renamed, left = VIT_TRANSFORMERS.to_theirs(encoder.state_dict()), VIT_LEFT
+    else:
+        renamed = SWIN_TRANSFORMERS.to_theirs(encoder.state_dict(), len(encoder.stages))
+        left = SWIN_LEFT
+    check_left(renamed.unknown, left, 'transformers')
+    return config, {name: value.contiguous() for name, value in renamed.state.items()}
 
 
 def _vit_config(encoder: nn.Module) -> dict:
@@ -88,36 +77,6 @@ def _swin_config(encoder: nn.Module) -> dict:
                 window_size=windows[0], mlp_ratio=ratio, layer_norm_eps=first.norm1.eps,
                 qkv_bias=first.attn.w_msa.qkv.bias is not None,
                 use_absolute_embeddings=bool(encoder.use_abs_pos_embed))
-
-
-def _renamed(name: str, value: Tensor, rules: Sequence[tuple]) -> Dict[str, Tensor]:
-    for pattern, theirs in rules:
-        name = re.sub(pattern, theirs, name)
-    for ours, theirs in LAYER:
-        name = name.replace(ours, theirs)
-    match = re.fullmatch(r'(.*)\.attn\.(w_msa\.)?qkv\.(weight|bias)', name)
-    if not match:
-        return {name: value}
-    inner = 'attention.self' if match[2] else 'attention.attention'
-    return {f'{match[1]}.{inner}.{part}.{match[3]}': third
-            for part, third in zip(('query', 'key', 'value'), value.chunk(3))}
-
-
-def _swin_renamed(encoder: nn.Module, name: str, value: Tensor) -> Dict[str, Tensor]:
-    match = re.match(r'norm(\d+)\.(.*)', name)
-    if match:  # norms of earlier stages are not in SwinModel
-        last = int(match[1]) == len(encoder.stages) - 1
-        return {f'layernorm.{match[2]}': value} if last else {}
-    if '.downsample.' in name:
-        value = merging_to_official(value)
-    return _renamed(name, value, SWIN)
-
-
-def merging_to_official(value: Tensor) -> Tensor:
-    """Rows of patch merging (..., 4 C): channel-major (C, row, column) in mmpretrain to the order
-    of Swin's own code, (column, row, C)."""
-    by_channel = value.unflatten(-1, (-1, 2, 2))
-    return by_channel.movedim((-1, -2), (-3, -2)).flatten(-3)
 
 
 def image_processor(preprocessor: dict, size: int) -> dict:
