@@ -32,5 +32,7 @@ OPTIMIZERS = Registry('optimizer', parent=root.OPTIMIZERS, scope=SCOPE,
                       locations=['mmwamim.engine'])
 OPTIM_WRAPPERS = Registry('optimizer wrapper', parent=root.OPTIM_WRAPPERS, scope=SCOPE,
                           locations=['mmwamim.engine'])
+WEIGHT_INITIALIZERS = Registry('weight initializer', parent=root.WEIGHT_INITIALIZERS, scope=SCOPE,
+                               locations=['mmwamim.weights'])
 VISUALIZERS = Registry('visualizer', parent=root.VISUALIZERS, scope=SCOPE,
                        locations=['mmwamim.visualization'])

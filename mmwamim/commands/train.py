@@ -22,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         'folder of their data set')
     parser.add_argument('--pretrained', metavar='FILE', help='the encoder to fine-tune from '
                         "(encoder.pth), or 'none' to train from scratch")
+    parser.add_argument('--init', metavar='SOURCE', help='weights to begin with: a file of this or '
+                        'of another library, a folder of transformers, or a name of timm')
     parser.add_argument('--work-dir', help='where logs and checkpoints go '
                         '(default: work_dirs/<name of the config>)')
     parser.add_argument('--batch-size', type=int, metavar='N', help='images per process and step')

@@ -1,1 +1,4 @@
-"""Encoders under other libraries' names: one module a format."""
+"""Encoders in and out, under other libraries' names."""
+from .init import PretrainedFrom
+
+__all__ = ['PretrainedFrom']

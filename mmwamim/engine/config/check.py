@@ -14,7 +14,7 @@ from mmwamim.errors import UserError
 REGISTRIES = (root.MODELS, root.DATASETS, root.TRANSFORMS, root.HOOKS, root.DATA_SAMPLERS,
               root.LOOPS, root.OPTIM_WRAPPERS, root.OPTIMIZERS, root.PARAM_SCHEDULERS,
               root.METRICS, root.VISUALIZERS, root.VISBACKENDS, root.OPTIM_WRAPPER_CONSTRUCTORS,
-              root.FUNCTIONS)
+              root.FUNCTIONS, root.WEIGHT_INITIALIZERS)
 # Fields that a builder takes out before the class sees them.
 BUILDERS = {'type', '_scope_', '_delete_', 'convert_to_iter_based', 'constructor',
             'paramwise_cfg', 'init_cfg', 'use_fsdp'}
@@ -49,7 +49,7 @@ def check_config(cfg: Config) -> None:
 def _typed(place: str, value) -> Iterator[Tuple[str, dict]]:
     """Every dict with a type below a place of the config."""
     if isinstance(value, dict):
-        if isinstance(value.get('type'), str):
+        if isinstance(value.get('type'), str) or callable(value.get('type')):
             yield place, value
         for name, below in value.items():
             yield from _typed(f'{place}.{name}', below)
@@ -65,8 +65,10 @@ def _check_toolbox(place: str, scope: Optional[str]) -> None:
 
 
 def _check_part(place: str, part: dict) -> None:
-    _check_toolbox(f'{place}.type', part['type'].rpartition('.')[0])
-    cls = _find(part['type'])
+    kind = part['type']  # a name, or in pure Python configs the class itself
+    if isinstance(kind, str):
+        _check_toolbox(f'{place}.type', kind.rpartition('.')[0])
+    cls = _find(kind) if isinstance(kind, str) else kind
     if cls is None:
         if part['type'].startswith('mmwamim.'):
             names = [f'mmwamim.{name}' for registry in REGISTRIES
@@ -74,7 +76,7 @@ def _check_part(place: str, part: dict) -> None:
                      for name in child.module_dict]
             near = _nearest(part['type'], names)
             raise UserError(f'{place}.type: there is no {part["type"]!r}{near}')
-    if cls is None or not cls.__module__.startswith('mmwamim.'):
+    if cls is None or not getattr(cls, '__module__', '').startswith('mmwamim.'):
         return  # its own builder will tell
     fields = accepted_fields(cls)
     if fields is not None:

@@ -5,6 +5,7 @@ from typing import Optional, Union
 from mmengine.config import Config
 
 from mmwamim.errors import UserError
+from mmwamim.weights.init import settle_init
 
 from ..checkpoints.settling import settle_resume
 from ..distributed.processes import settle_launcher, settle_processes
@@ -25,6 +26,8 @@ class RunOptions:
         config: A config file.
         data: The folder of the images, or of the data set.
         pretrained: ``encoder.pth`` to fine-tune from, or ``'none'``.
+        init: Weights to begin with, of this or another library: a file, a folder of transformers,
+            or a name of timm.
         work_dir: Where logs and checkpoints go.
         batch_size: Images per process and step.
         epochs: Length of the run; warm-up and decay keep their proportions.
@@ -41,6 +44,7 @@ class RunOptions:
     config: str
     data: Optional[str] = None
     pretrained: Optional[str] = None
+    init: Optional[str] = None
     work_dir: Optional[str] = None
     batch_size: Optional[int] = None
     epochs: Optional[int] = None
@@ -86,6 +90,9 @@ def settle(options: RunOptions) -> Config:
         cfg.train_dataloader.batch_size = options.batch_size
     settle_resume(cfg, options.resume, options.trust_checkpoint)
     settle_data(cfg, options.data)
+    if options.init is not None and options.pretrained is not None:
+        raise UserError('--init and --pretrained both name weights: give one of them')
+    settle_init(cfg, options.init)
     settle_encoder(cfg, options.pretrained)
     settle_processes(cfg, options.launcher)
     return cfg

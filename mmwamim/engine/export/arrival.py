@@ -177,8 +177,12 @@ class EncoderArrivedHook(Hook):
         if not is_main_process():
             return
         path, prefix = init_cfg['checkpoint'], init_cfg.get('prefix', PREFIX)
-        resized = check_encoder(path, backbone, prefix)
-        encoder = read_encoder(path, prefix)
+        if init_cfg.get('read_by'):  # of another library
+            from mmwamim.weights.init import fitted_state  # which imports this package
+            encoder, resized = fitted_state(path, backbone, init_cfg.get('prefix'))[0], []
+        else:
+            resized = check_encoder(path, backbone, prefix)
+            encoder = read_encoder(path, prefix)
         changed = [name for name, value in state.items()
                    if name in encoder and value.shape == encoder[name].shape
                    and not torch.equal(value, encoder[name])]

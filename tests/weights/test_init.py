@@ -1,0 +1,196 @@
+"""--init: files with random weights, written by the real libraries, give their features here."""
+import argparse
+
+import pytest
+import timm
+import torch
+from timm.layers import resample_patch_embed
+from timm.layers.pos_embed import resample_abs_pos_embed
+from timm.models._manipulate import adapt_input_conv
+
+from mmwamim.errors import UserError
+from mmwamim.models import MaskedViT, SparseSwin
+from mmwamim.weights.init import fitted_state
+from mmwamim.weights.names import SWIN_OFFICIAL, SWIN_TIMM
+from mmwamim.weights.reading import read_source
+from mmwamim.weights.resizing import change_channels, resize_patches, resize_relative
+from tests.helpers import noise, shake
+
+ARCH = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
+VIT = dict(embed_dim=32, depth=2, num_heads=2, mlp_ratio=2, patch_size=8, img_size=32,
+           num_classes=5)
+SWIN = dict(embed_dim=8, depths=(1, 2), num_heads=(1, 2), img_size=32, window_size=4,
+            num_classes=5)
+
+
+def our_vit(**changes):
+    return MaskedViT(**{**dict(arch=ARCH, img_size=32, patch_size=8, out_indices=(0, 1),
+                               out_type='featmap'), **changes})
+
+
+def our_swin(**changes):
+    return SparseSwin(**{**dict(arch=dict(embed_dims=8, depths=[1, 2], num_heads=[1, 2]),
+                                img_size=32, window_size=4, out_indices=(0, 1)), **changes})
+
+
+def begun(model, source):
+    """An encoder whose weights come from a source as in a run, and from nowhere else."""
+    model.init_cfg = dict(type='mmwamim.PretrainedFrom', checkpoint=str(source))
+    model.init_weights()
+    return model.eval()
+
+
+@torch.no_grad()
+def assert_same(model, theirs, images):
+    """Last maps here against tokens (B, N, C) there."""
+    ours = model(images)[-1].flatten(2).transpose(1, 2)
+    assert ours.std() > 0.3
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-5)
+
+
+def timm_vit(**changes):
+    torch.manual_seed(0)
+    return shake(timm.models.vision_transformer.VisionTransformer(**{**VIT, **changes})).eval()
+
+
+def timm_swin(**changes):
+    torch.manual_seed(0)
+    return shake(timm.models.swin_transformer.SwinTransformer(**{**SWIN, **changes})).eval()
+
+
+def wrapped(state, how):
+    """The state dict of timm's ViT as other authors' files keep it."""
+    if how == 'MAE':
+        return dict(model={**state, 'decoder_pos_embed': torch.ones(1), 'mask_token': torch.ones(1),
+                           'decoder_blocks.0.norm1.weight': torch.ones(1)},
+                    args=argparse.Namespace(epochs=1), epoch=3)
+    if how == 'DINO':
+        return dict(
+            student={f'module.backbone.{k}': torch.zeros_like(v) for k, v in state.items()},
+            teacher={**{f'backbone.{k}': v for k, v in state.items()}, 'head.0.weight': v0()})
+    return state
+
+
+def v0():
+    return torch.ones(2, 2)
+
+
+@pytest.mark.parametrize('how', ['timm', 'MAE', 'DINO'])
+def test_vit_files(how, tmp_path):
+    theirs, images = timm_vit(), noise(2, 3, 32, 32)
+    torch.save(wrapped(theirs.state_dict(), how), tmp_path / 'theirs.pth')
+    with torch.no_grad():
+        expected = theirs.forward_features(images)[:, 1:]
+    assert_same(begun(our_vit(), tmp_path / 'theirs.pth'), expected, images)
+
+
+def test_layer_scale_is_kept_or_folded(tmp_path):
+    theirs, images = timm_vit(init_values=0.5), noise(2, 3, 32, 32)
+    torch.save(theirs.state_dict(), tmp_path / 'theirs.pth')
+    with torch.no_grad():
+        expected = theirs.forward_features(images)[:, 1:]
+    for model in (our_vit(), our_vit(layer_scale_init_value=0.1)):
+        assert_same(begun(model, tmp_path / 'theirs.pth'), expected, images)
+
+
+@pytest.mark.parametrize('how', ['timm', 'official', 'SimMIM'])
+def test_swin_files(how, tmp_path):
+    theirs, images = timm_swin(), noise(2, 3, 32, 32)
+    state = theirs.state_dict()
+    if how != 'timm':  # the names of Swin's authors, who merge at a stage's end
+        state = SWIN_OFFICIAL.to_theirs(SWIN_TIMM.to_ours(state, 2).state, 2).state
+        assert 'layers.0.downsample.reduction.weight' in state
+    if how == 'SimMIM':
+        state = dict(model={**{f'encoder.{k}': v for k, v in state.items()},
+                            'encoder.mask_token': torch.ones(1), 'decoder.0.weight': v0()})
+    torch.save(state, tmp_path / 'theirs.pth')
+    with torch.no_grad():
+        expected = theirs.forward_features(images).flatten(1, 2)
+    assert_same(begun(our_swin(), tmp_path / 'theirs.pth'), expected, images)
+
+
+def test_transformers_folders(tmp_path):
+    transformers = pytest.importorskip('transformers')
+    torch.manual_seed(0)
+    vit = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=32,
+               patch_size=8)
+    images = noise(2, 3, 32, 32)
+    for theirs, model, extra in (
+            (transformers.ViTModel(transformers.ViTConfig(intermediate_size=64, **vit)),
+             our_vit(), 1),
+            (transformers.Dinov2Model(transformers.Dinov2Config(mlp_ratio=2, **vit)), our_vit(), 1),
+            (transformers.SwinModel(transformers.SwinConfig(
+                embed_dim=8, depths=[1, 2], num_heads=[1, 2], image_size=32, window_size=4)),
+             our_swin(), 0)):
+        folder = tmp_path / type(theirs).__name__
+        shake(theirs).eval().save_pretrained(folder)
+        with torch.no_grad():
+            expected = theirs(images).last_hidden_state[:, extra:]
+        assert_same(begun(model, folder), expected, images)
+
+
+def test_own_and_mmpretrain_files(tmp_path):
+    theirs, images = shake(our_vit()).eval(), noise(1, 3, 32, 32)
+    state = {f'backbone.{name}': value for name, value in theirs.state_dict().items()}
+    torch.save(dict(state_dict={**state, 'neck.weight': v0()}), tmp_path / 'own.pth')
+    with torch.no_grad():
+        expected = theirs(images)[-1].flatten(2).transpose(1, 2)
+    assert_same(begun(our_vit(), tmp_path / 'own.pth'), expected, images)
+
+
+def test_other_sizes_are_those_of_timm(tmp_path):
+    theirs = timm_vit()
+    torch.save(theirs.state_dict(), tmp_path / 'theirs.pth')
+    model = our_vit(img_size=64, patch_size=16, in_channels=5)
+    state, report = fitted_state(tmp_path / 'theirs.pth', model)
+    kernel = theirs.patch_embed.proj.weight.detach()
+    widened = adapt_input_conv(5, kernel.clone())
+    torch.testing.assert_close(state['patch_embed.projection.weight'],
+                               resample_patch_embed(widened, [16, 16]), rtol=0, atol=1e-4)
+    assert 'channels: 3 to 5' in report and 'patches from 8 to 16 px' in report
+    assert 'left: head.weight, head.bias' in report
+    torch.testing.assert_close(change_channels(kernel, 1), adapt_input_conv(1, kernel.clone()))
+    # patch 8 at 64 px: 8x8 cells of 4x4
+    state, report = fitted_state(tmp_path / 'theirs.pth', our_vit(img_size=64))
+    expected = resample_abs_pos_embed(theirs.pos_embed.detach(), [8, 8], [4, 4])
+    torch.testing.assert_close(state['pos_embed'], expected, rtol=0, atol=1e-5)
+    assert 'pos_embed from 17 to 65 tokens' in report
+
+
+def test_enlarged_patches_see_enlarged_pictures_as_before():
+    kernel, picture = noise(4, 3, 8, 8), noise(1, 3, 8, 8, seed=1)
+    large = torch.nn.functional.interpolate(picture, size=(16, 16), mode='bicubic', antialias=True)
+    torch.testing.assert_close((resize_patches(kernel, (16, 16)) * large).sum((1, 2, 3)),
+                               (kernel * picture).sum((1, 2, 3)), rtol=0, atol=1e-3)
+
+
+def test_relative_positions_keep_their_directions(tmp_path):
+    """A table that rises with the row's offset still does, in a larger window."""
+    rows = torch.arange(-3., 4)[:, None].expand(7, 7).reshape(-1, 1)
+    larger = resize_relative(rows, 13 * 13).view(13, 13)
+    assert (larger.diff(dim=0)[2:-2] > 0).all()
+    assert larger.diff(dim=1).abs().max() < 1e-5
+    torch.save(timm_swin().state_dict(), tmp_path / 'theirs.pth')
+    _, report = fitted_state(tmp_path / 'theirs.pth', our_swin(img_size=64, window_size=8))
+    assert 'windows of 4 to 8' in report
+
+
+@pytest.mark.parametrize('model, words', [
+    (lambda: our_vit(arch=dict(ARCH, num_layers=3)), 'ViT of width 32 with 2 layers.* 3 layers'),
+    (our_swin, 'is a ViT .* a Swin'),
+    (lambda: our_vit(with_cls_token=False), 'with_cls_token=True'),
+    (lambda: our_vit(arch=dict(ARCH, feedforward_channels=96)), r'\(64, 32\) instead of \(96, 32')])
+def test_what_does_not_fit_is_an_error(model, words, tmp_path):
+    torch.save(timm_vit().state_dict(), tmp_path / 'theirs.pth')
+    with pytest.raises(UserError, match=words):
+        fitted_state(tmp_path / 'theirs.pth', model())
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    torch.save(timm_vit(reg_tokens=2).state_dict(), tmp_path / 'registers.pth')
+    torch.save(dict(x=v0()), tmp_path / 'nothing.pth')
+    for source, words in (('registers.pth', 'not a plain ViT.*reg_token'),
+                          ('nothing.pth', 'holds no ViT or Swin'), ('', 'no config.json'),
+                          ('nowhere.pth', 'no file or folder'), ('nowhere', 'no model of that n')):
+        with pytest.raises(UserError, match=words):
+            read_source(tmp_path / source)
