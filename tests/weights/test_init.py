@@ -15,6 +15,7 @@ from mmwamim.weights.names import SWIN_OFFICIAL, SWIN_TIMM
 from mmwamim.weights.reading import read_source
 from mmwamim.weights.resizing import change_channels, resize_patches, resize_relative
 from tests.helpers import noise, shake
+from tests.runs import PRETRAIN, make_images, prepare
 
 ARCH = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
 VIT = dict(embed_dim=32, depth=2, num_heads=2, mlp_ratio=2, patch_size=8, img_size=32,
@@ -194,3 +195,16 @@ def test_what_cannot_be_read_is_named(tmp_path):
                           ('nowhere.pth', 'no file or folder'), ('nowhere', 'no model of that n')):
         with pytest.raises(UserError, match=words):
             read_source(tmp_path / source)
+
+
+def test_a_run_begins_with_them(tmp_path):
+    """After MMEngine's own initialisation, which draws in an order of its own."""
+    theirs = timm_vit(depth=4, img_size=64)
+    torch.save(theirs.state_dict(), tmp_path / 'theirs.pth')
+    make_images(tmp_path / 'images', 4, 64)
+    runner = prepare(PRETRAIN, tmp_path / 'images', tmp_path / 'work', '--init',
+                     tmp_path / 'theirs.pth')
+    runner._init_model_weights()
+    ours = runner.model.backbone.state_dict()
+    for name, value in read_source(tmp_path / 'theirs.pth').state.items():
+        assert torch.equal(ours[name], value), name
