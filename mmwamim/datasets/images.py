@@ -1,25 +1,64 @@
 """Folders of images, with and without labels."""
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import Optional, Sequence, Union
 
+import numpy as np
+from mmengine.dataset import force_full_init
 from mmpretrain.datasets import CustomDataset
 
 from mmwamim.registry import DATASETS
 
-from .listing import NoImages, list_images, printable, readable_endings
+from .listing import NoImages, printable, readable_endings
 from .sampling import Draw, begin_draw
-from .splits import list_labelled, pretraining_folder
+from .sources import FolderSource, Records, Source, from_label_file
+from .splits import pretraining_folder
 from .unreadable import ReplacesUnreadable
 
 
-class _Images(ReplacesUnreadable, CustomDataset):
+class _FromSource(CustomDataset):
+    """mmpretrain's ``CustomDataset`` whose records are made one by one from a :class:`Source`."""
+
+    def _open(self) -> Source:
+        """Finds the images."""
+        raise NotImplementedError
+
+    def load_data_list(self) -> Records:
+        source = self._open()
+        self.description = source.description
+        if source.classes is not None:
+            self._metainfo['classes'] = source.classes
+        return Records(source)
+
+    def _get_unserialized_subset(self, indices: Union[int, Sequence[int]]) -> Records:
+        if isinstance(indices, int):
+            indices = slice(indices) if indices >= 0 else slice(indices, None)
+        return self.data_list[indices]
+
+    @force_full_init
+    def get_data_info(self, idx: int) -> dict:
+        """``img_path``, ``gt_label`` where there are labels, and ``sample_idx``."""
+        return dict(self.data_list[idx], sample_idx=idx if idx >= 0 else len(self) + idx)
+
+    @force_full_init
+    def get_gt_labels(self) -> np.ndarray:
+        """int64 (N, )."""
+        return self.data_list.labels
+
+    def prepare_data(self, idx: int) -> Optional[dict]:
+        """The record, with its bytes as ``img_bytes`` where it is no file, through the
+        pipeline."""
+        record, data = self.get_data_info(idx), self.data_list.read(idx)
+        return self.pipeline(record if data is None else dict(record, img_bytes=data))
+
+
+class _Images(ReplacesUnreadable, _FromSource):
     """What both kinds have in common: images that cannot be read do not end a run, and a
     :class:`Draw` seeds its augmentations."""
 
     def __init__(self, max_unreadable: float, **dataset) -> None:
         self.description = ''
         self.check_share(max_unreadable)
-        super().__init__(**dataset)
+        super().__init__(**{**dataset, 'serialize_data': False})
         self.count_unreadable(max_unreadable)
 
     def __getitem__(self, which: Union[int, Draw]) -> dict:
@@ -65,16 +104,10 @@ class UnlabelledImages(_Images):
         super().__init__(max_unreadable, data_root=str(root), with_label=False, pipeline=pipeline,
                          extensions=extensions or readable_endings(), **dataset)
 
-    def _find_samples(self) -> List[str]:
-        listing = list_images(self.img_prefix, self.extensions)
-        if self._split_note:
-            listing.notes.append(self._split_note)
-        self.description = listing.describe()
-        if not listing.paths:
-            raise NoImages(f'no image found below {printable(self.data_root)!r} (data_root): '
-                           f'expected files that end in {", ".join(sorted(self.extensions))}. '
-                           f'{self.description}')
-        return listing.paths
+    def _open(self) -> Source:
+        if self.ann_file:
+            return from_label_file(self.ann_file, self.img_prefix, False)
+        return FolderSource(self.img_prefix, endings=self.extensions, note=self._split_note)
 
 
 @DATASETS.register_module()
@@ -109,9 +142,7 @@ class ClassFolders(_Images):
                          pipeline=pipeline, classes=classes,
                          extensions=extensions or readable_endings(), **dataset)
 
-    def _find_samples(self) -> List[Tuple[str, int]]:
-        found = list_labelled(self.img_prefix, self.CLASSES, self.extensions)
-        self._metainfo['classes'] = found.classes
-        self.folder_to_idx = self.class_to_idx
-        self.description = found.images.describe()
-        return list(zip(found.images.paths, found.labels.tolist()))
+    def _open(self) -> Source:
+        if self.ann_file:
+            return from_label_file(self.ann_file, self.img_prefix, self.with_label, self.CLASSES)
+        return FolderSource(self.img_prefix, True, self.CLASSES, self.extensions)

@@ -114,15 +114,9 @@ def list_labelled(root: Union[str, Path], classes: Optional[Sequence[str]] = Non
             for their spelling in Unicode; or the classes seem to lie one level deeper.
     """
     listing = list_images(root, endings)
-    outside = [path for path in listing.paths if '/' not in path]
-    if outside:
-        listing.left_out[OUTSIDE] += len(outside)
-        listing.taken -= Counter(os.path.splitext(path)[1].lower() for path in outside)
-    # By class, then by name.
-    listing.paths = sorted((path for path in listing.paths if '/' in path),
-                           key=lambda path: path.partition('/')[::2])
-    names = [path.partition('/')[0] for path in listing.paths]
-    found = sorted(set(names))
+    blocks = _class_blocks(listing)
+    listing.paths = listing.paths.rows([rows for _, rows in blocks])
+    found = [name for name, _ in blocks]
     if not found:
         raise NoImages(f'{printable(root)!r} has no class folders with images in them: expected '
                        f'<class>/<image>{_instead(listing)}')
@@ -141,8 +135,26 @@ def list_labelled(root: Union[str, Path], classes: Optional[Sequence[str]] = Non
         listing.notes.append(f'no images of {len(missing)} of {len(classes)} classes: '
                              f'{shortened(missing)}')
     index = {name: place[_key(name)] for name in found}
-    labels = np.array([index[name] for name in names], dtype=np.int64)
+    labels = np.repeat(np.array([index[name] for name in found], dtype=np.int64),
+                       [rows.stop - rows.start for _, rows in blocks])
     return LabelledListing(listing, labels, tuple(found if classes is None else classes))
+
+
+def _class_blocks(listing: Listing) -> List[Tuple[str, slice]]:
+    """Each class folder with the places of its images, by name; others are left out."""
+    blocks, outside, place, paths = [], [], 0, listing.paths
+    while place < len(paths):
+        first, slash, _ = paths[place].partition('/')
+        end = paths.end_of_folder(place)
+        if slash:
+            blocks.append((first, slice(place, end)))
+        else:
+            outside.append(first)
+        place = end
+    if outside:
+        listing.left_out[OUTSIDE] += len(outside)
+        listing.taken -= Counter(os.path.splitext(path)[1].lower() for path in outside)
+    return sorted(blocks, key=lambda block: block[0])
 
 
 def _instead(listing: Listing) -> str:
@@ -165,7 +177,8 @@ def _places(classes: Sequence[str]) -> Dict[str, int]:
 
 
 def _check_depth(listing: Listing, found: List[str]) -> None:
-    deeper = sorted({path.split('/')[1] for path in listing.paths if path.count('/') > 1})
+    nested = np.flatnonzero(listing.paths.slashes() > 1)
+    deeper = sorted({listing.paths[place].split('/')[1] for place in nested})
     if len(found) == 1 and len(deeper) > 1:
         raise UserError(f'{printable(listing.root)!r} has one class folder, {found[0]!r}, with '
                         f'the folders {shortened(deeper)} in it. If those are the classes, give '
