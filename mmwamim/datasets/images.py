@@ -1,5 +1,5 @@
 """Folders of images, with and without labels."""
-from pathlib import Path
+import os
 from typing import Optional, Sequence, Union
 
 import numpy as np
@@ -8,10 +8,9 @@ from mmpretrain.datasets import CustomDataset
 
 from mmwamim.registry import DATASETS
 
-from .listing import NoImages, printable, readable_endings
+from .listing import readable_endings
 from .sampling import Draw, begin_draw
-from .sources import FolderSource, Records, Source, from_label_file
-from .splits import pretraining_folder
+from .sources import Records, Source, from_label_file, open_source
 from .unreadable import ReplacesUnreadable
 
 
@@ -71,48 +70,47 @@ class _Images(ReplacesUnreadable, _FromSource):
 
 @DATASETS.register_module()
 class UnlabelledImages(_Images):
-    """Every image below a folder, nested or not; labels are not read.
+    """Every image of a folder, nested or not, or of a table, shards or a data base
+    (:func:`mmwamim.datasets.sources.open_source`); labels are not read.
 
     A sub-folder ``train`` stands for the folder where another split lies beside it
     (:func:`mmwamim.datasets.splits.pretraining_folder`).
 
     Args:
-        data_root: The folder.
+        data_root: The folder, file, pattern or name.
         pipeline: Transforms, as in mmpretrain.
         extensions: File names that count as images, in any case. Default: what Pillow reads.
         max_unreadable: Share of the images, from 0 to 1, that may turn out unreadable. Another
             image takes the place of such a one; its path is logged once. A single one is always
             allowed, unless this is 0.
+        column: The column of paths or images, where ``data_root`` is a table.
         **dataset: Other fields of ``mmengine.dataset.BaseDataset``, such as ``lazy_init``.
 
     Attributes:
         description: What was taken and what was left out, once the folder is read.
 
     Raises:
-        NoImages: ``data_root`` is not a folder, or holds no image.
+        NoImages: ``data_root`` is no such place, or holds no image.
         TooManyUnreadable: From ``__getitem__``: more than ``max_unreadable`` cannot be read.
     """
 
     def __init__(self, data_root: str, pipeline=(), extensions: Optional[Sequence[str]] = None,
-                 max_unreadable: float = 0.01, **dataset) -> None:
-        root = Path(data_root).expanduser()
-        if not root.is_dir():
-            raise NoImages(
-                f'data_root {printable(data_root)!r} is not a folder. Give a folder of images, '
-                'nested or not: --data FOLDER, or train_dataloader.dataset.data_root in the config')
-        root, self._split_note = pretraining_folder(root)
-        super().__init__(max_unreadable, data_root=str(root), with_label=False, pipeline=pipeline,
-                         extensions=extensions or readable_endings(), **dataset)
+                 max_unreadable: float = 0.01, column: Optional[str] = None,
+                 **dataset) -> None:
+        self._column = column
+        super().__init__(max_unreadable, data_root=os.path.expanduser(data_root), with_label=False,
+                         pipeline=pipeline, extensions=extensions or readable_endings(), **dataset)
 
     def _open(self) -> Source:
         if self.ann_file:
             return from_label_file(self.ann_file, self.img_prefix, False)
-        return FolderSource(self.img_prefix, endings=self.extensions, note=self._split_note)
+        return open_source(self.data_root, endings=self.extensions, column=self._column)
 
 
 @DATASETS.register_module()
 class ClassFolders(_Images):
-    """Images whose folder is their class: ``<split>/<class>/**``.
+    """Images whose folder is their class, ``<split>/<class>/**``, or whose class a table, shards or
+    a data base says (:func:`mmwamim.datasets.sources.open_source`).
 
     Args:
         data_root: The data set.
@@ -124,6 +122,8 @@ class ClassFolders(_Images):
         extensions: As in :class:`UnlabelledImages`.
         max_unreadable: As in :class:`UnlabelledImages`. With ``test_mode`` the next image of the
             same class takes the place.
+        column, label_column: The columns of paths or images and of classes, where ``data_root`` is
+            a table.
         **dataset: Other fields of ``mmengine.dataset.BaseDataset``, such as ``indices``.
 
     Attributes:
@@ -137,7 +137,11 @@ class ClassFolders(_Images):
     def __init__(self, data_root: str = '', data_prefix: str = '', pipeline=(),
                  classes: Union[str, Sequence[str], None] = None,
                  extensions: Optional[Sequence[str]] = None, max_unreadable: float = 0.01,
+                 column: Optional[str] = None, label_column: Optional[str] = None,
                  **dataset) -> None:
+        self._place = (os.path.expanduser(data_root), data_prefix) if data_root else \
+            (data_prefix, '')
+        self._columns = dict(column=column, label_column=label_column)
         super().__init__(max_unreadable, data_root=data_root, data_prefix=data_prefix,
                          pipeline=pipeline, classes=classes,
                          extensions=extensions or readable_endings(), **dataset)
@@ -145,4 +149,5 @@ class ClassFolders(_Images):
     def _open(self) -> Source:
         if self.ann_file:
             return from_label_file(self.ann_file, self.img_prefix, self.with_label, self.CLASSES)
-        return FolderSource(self.img_prefix, True, self.CLASSES, self.extensions)
+        root, split = self._place
+        return open_source(root, split, True, self.CLASSES, self.extensions, **self._columns)

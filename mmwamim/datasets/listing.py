@@ -100,7 +100,7 @@ def list_images(root: Union[str, Path], endings: Optional[Sequence[str]] = None,
     root = Path(root).expanduser()
     if not root.is_dir():
         raise NoImages(f'{printable(root)!r} is not a folder')
-    endings = tuple(ending.lower() for ending in endings or readable_endings())
+    endings = tuple(sorted(ending.lower() for ending in endings or readable_endings()))
     without = [str(Path(path).absolute()) for path in without]
     with kept(VERSION, root.absolute(), *endings, '', *without) as file:
         content = file.load()

@@ -90,13 +90,15 @@ class LabelledImages:
     """Images of one split with labels, as tensors for an encoder.
 
     Args:
-        folder: Holds <class>/* for labels, or images alone.
+        folder: Holds <class>/* for labels, or images alone; or a table, shards or a data base
+            (:func:`mmwamim.datasets.sources.open_source`).
         size: Side of the centre crop, in pixels; the short side is 8 / 7 of it before.
         most: At most as many images, spread evenly over the folder.
         with_label: Whether folders are classes.
         classes: The list of classes, which fixes the labels: that of the training split. Default:
             the folders of this one.
         value_range: Of data deeper than 8 bits, as in ``mmwamim.LoadImage``.
+        split: Of ``folder``, where labels are wanted.
 
     Raises:
         NoImages: There is no such folder, or no image in it.
@@ -105,9 +107,9 @@ class LabelledImages:
 
     def __init__(self, folder: str, size: int, most: Optional[int] = None,
                  with_label: bool = True, classes: Optional[Sequence[str]] = None,
-                 value_range: Optional[Sequence[float]] = None) -> None:
+                 value_range: Optional[Sequence[float]] = None, split: str = '') -> None:
         pipeline = evaluation_pipeline(size, value_range)
-        self.images = ClassFolders(folder, classes=classes, pipeline=pipeline, test_mode=True) \
+        self.images = ClassFolders(folder, split, pipeline, classes, test_mode=True) \
             if with_label else UnlabelledImages(folder, pipeline=pipeline, test_mode=True)
         self.pipeline = self.images.pipeline
         total = len(self.images)
@@ -130,8 +132,8 @@ class LabelledImages:
     @property
     def labels(self) -> Tensor:
         """int64 (N,)."""
-        return torch.tensor([self.images.get_data_info(i).get('gt_label', -1)
-                             for i in self.chosen])
+        return torch.from_numpy(self.images.get_gt_labels()[self.chosen]) \
+            if self.images.with_label else torch.full((len(self), ), -1)
 
     def __getitem__(self, position: int) -> dict:
         return self.images[self.chosen[position]]
