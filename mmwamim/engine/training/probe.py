@@ -1,5 +1,6 @@
 """Watches what the features of a pre-training run are worth while it goes on."""
 import os
+from pathlib import Path
 from typing import Optional
 
 from mmengine.hooks import Hook
@@ -60,10 +61,16 @@ class FeatureProbeHook(Hook):
         self.interval, self.size = interval, size
         self.k, self.most, self.batch_size = k, most, batch_size
         self.num_workers = num_workers
-        self.root, self.classes = root, None
-        if not folder or find_split(root, 'train') and find_split(root, 'val'):
-            self.classes = open_source(root, 'train', True).classes
-            open_source(root, 'val', True, self.classes)  # raises now, not after the first epoch
+        self.train, self.val, self.classes = Path(root), None, None
+        self.splits = ('', '') if folder else ('train', 'val')
+        if not folder:
+            self.val = self.train
+        elif find_split(root, 'train') and find_split(root, 'val'):
+            self.train, self.val = find_split(root, 'train'), find_split(root, 'val')
+        if self.val is not None:
+            self.classes = open_source(str(self.train), self.splits[0], True).classes
+            # Raises now rather than after the first epoch.
+            open_source(str(self.val), self.splits[1], True, self.classes)
 
     def after_train_epoch(self, runner: Runner) -> None:
         last = runner.epoch + 1 == runner.max_epochs
@@ -75,16 +82,16 @@ class FeatureProbeHook(Hook):
         workers = runner.train_dataloader.num_workers if self.num_workers is None \
             else self.num_workers
 
-        def features(split: str):
-            images = LabelledImages(self.root, size, self.most, self.classes is not None,
+        def features(place: Path, split: str):
+            images = LabelledImages(str(place), size, self.most, self.classes is not None,
                                     self.classes, runner.cfg.get('value_range'), split)
             return extract_features(model.backbone, model.data_preprocessor, images,
                                     self.batch_size, num_workers=workers)
 
-        known, labels = features('train')
+        known, labels = features(self.train, self.splits[0])
         values = dict(effective_rank=effective_rank(known, device))
-        if self.classes is not None:
-            queries, truth = features('val')
+        if self.val is not None:
+            queries, truth = features(self.val, self.splits[1])
             values['knn_top1'] = knn_accuracy(known, labels, queries, truth, self.k,
                                               device=device)
         for name, value in values.items():
