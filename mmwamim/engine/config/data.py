@@ -14,6 +14,7 @@ from mmwamim.errors import UserError
 from mmwamim.evaluation.robustness import read_wnids
 from mmwamim.registry import HOOKS
 
+from .channel_data import settle_channels
 from .class_data import settle_classification
 from .dense_data import settle_detection, settle_segmentation
 from .loaders import LOADERS, add_hook, data_sets, kind_of, metrics, say
@@ -45,6 +46,7 @@ def settle_data(cfg: Config, folder: Optional[str] = None,
         for field in ('persistent_workers', 'prefetch_factor'):  # torch refuses them without
             loader.pop(field, None)
     settle_reading(cfg)
+    settle_channels(cfg)
     add_hook(cfg, dict(type='mmwamim.DataReportHook'))
     if loader is not None and kind_of(loader.dataset) == UNLABELLED:
         _settle_unlabelled(loader, folder)

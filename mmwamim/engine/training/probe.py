@@ -84,7 +84,8 @@ class FeatureProbeHook(Hook):
 
         def features(place: Path, split: str):
             images = LabelledImages(str(place), size, self.most, self.classes is not None,
-                                    self.classes, runner.cfg.get('value_range'), split)
+                                    self.classes, runner.cfg.get('value_range'), split,
+                                    runner.cfg.get('channels'))
             return extract_features(model.backbone, model.data_preprocessor, images,
                                     self.batch_size, num_workers=workers)
 
