@@ -18,8 +18,7 @@ class ImagePreprocessor(SelfSupDataPreprocessor):
     instead of being copied one by one.
 
     Args:
-        mean, std: In the units of the images: one value, or one a channel, of which there may be any
-            number.
+        mean, std: In the units of the images: one value, or one a channel, of any number of them.
         **fields: Those of the parent, such as ``to_rgb``.
 
     Raises:

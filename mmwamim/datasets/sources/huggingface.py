@@ -57,7 +57,7 @@ class HuggingFaceSource(Source):
         rows = rows.select_columns([column])
         if type(rows.features[column]).__name__ == 'Image':
             rows = rows.cast_column(column, library('datasets').Image(decode=False))
-        self.rows, self.column = rows.with_format(None), column
+        self.rows = rows.with_format('arrow')  # bytes as they are stored
         self.description = (f'{len(self)} images of the Hugging Face data set '
                             f'{printable(self.name)}: {said}')
 
@@ -68,7 +68,7 @@ class HuggingFaceSource(Source):
         return f'{self.name}/{index}'
 
     def read(self, index: int) -> bytes:
-        value = self.rows[index][self.column]
+        value = self.rows[index].column(0)[0].as_py()
         try:
             if isinstance(value, dict):
                 data, path = value.get('bytes'), value.get('path')
