@@ -138,7 +138,7 @@ def _from_kept(root: Path, content: dict) -> Listing:
 def _is_fresh(root: Path, content: dict) -> bool:
     """Whether no folder has changed, and nothing that was broken is whole."""
     with ThreadPoolExecutor(THREADS) as pool:
-        states = pool.map(lambda below: state_of(root / below), content['folders'])
+        states = pool.map(lambda below: state_of(f'{root}/{below}'), content['folders'])
         return all(tuple(then) == now for then, now in zip(content['states'].tolist(), states)) \
             and not any(map(os.path.isfile, (root / path for path in content['unusable'])))
 

@@ -95,12 +95,13 @@ def scan(root: str, below: str, endings: Endings) -> Scanned:
         with os.scandir(place) as entries:
             for entry in entries:
                 name = entry.name
-                if is_folder(entry):
+                plain = entry.is_file(follow_symlinks=False)  # nearly all; asks nothing more
+                if not plain and is_folder(entry):
                     if is_system_folder(name):
                         found.skipped.append(f'{below}{name}')
                     else:
                         (found.links if entry.is_symlink() else found.folders).append(name)
-                elif not _is_file(entry):
+                elif not plain and not _is_file(entry):
                     found.unusable.append(f'{below}{name}')
                 elif name.startswith('.'):
                     found.left_out[HIDDEN] += 1
