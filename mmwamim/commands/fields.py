@@ -12,7 +12,7 @@ from mmwamim.engine.config.reading import read_config
 from mmwamim.errors import UserError
 
 MORE = (*SECTIONS, 'auto_scale_lr', 'env_cfg', 'randomness', 'log_level', 'log_processor',
-        'value_range', 'license', 'find_unused_parameters', 'val_cfg', 'test_cfg',
+        'channels', 'value_range', 'license', 'find_unused_parameters', 'val_cfg', 'test_cfg',
         'model_wrapper_cfg', 'vis_backends', 'default_scope', 'work_dir')
 
 

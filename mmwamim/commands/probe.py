@@ -18,7 +18,6 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor
 
-from mmwamim.datasets.splits import settle_split
 from mmwamim.engine.export.arrival import check_encoder, read_encoder
 from mmwamim.engine.export.programs import run_config
 from mmwamim.evaluation.features import (
@@ -88,7 +87,7 @@ def _probe(checkpoint: Path_, cfg: Config, data: Path_, splits: Sequence[str], k
         backbone = MODELS.build({**cfg.model.backbone, 'init_cfg': None})
         preprocessor = MODELS.build(dict(preprocessor_of(cfg))).to(device)
     check_encoder(checkpoint, backbone)
-    train, val = _read_splits(data, splits, image_side(backbone), most, cfg.get('value_range'))
+    train, val = _read_splits(data, splits, image_side(backbone), most, cfg)
     backbone.load_state_dict(read_encoder(checkpoint), strict=False)
     backbone.to(device)
     (known, labels), (queries, truth) = [
@@ -118,12 +117,11 @@ def _probe(checkpoint: Path_, cfg: Config, data: Path_, splits: Sequence[str], k
 
 
 def _read_splits(data: Path_, splits: Sequence[str], size: int, most: Optional[int],
-                 value_range: Optional[Sequence[float]]) -> tuple:
+                 cfg: Config) -> tuple:
     """The two splits, with the classes of the first."""
-    train = LabelledImages(str(settle_split(data, splits[0])), size, most,
-                           value_range=value_range)
-    val = LabelledImages(str(settle_split(data, splits[1])), size, most,
-                         classes=train.classes, value_range=value_range)
+    fields = dict(value_range=cfg.get('value_range'), channels=cfg.get('channels'))
+    train = LabelledImages(str(data), size, most, split=splits[0], **fields)
+    val = LabelledImages(str(data), size, most, classes=train.classes, split=splits[1], **fields)
     for images in (train, val):
         print(images.description, file=sys.stderr)
     return train, val

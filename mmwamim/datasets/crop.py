@@ -1,14 +1,37 @@
-"""Random resized crop, flip and packing in one step, fast enough to feed a GPU."""
+"""Crops that are fast enough to feed a GPU, resized by torch: of any number of channels."""
 import math
 import random
 from typing import List, Sequence, Tuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from mmcv.transforms import BaseTransform
 from mmpretrain.structures import DataSample
 
 from mmwamim.registry import TRANSFORMS
+
+
+def resize(image: np.ndarray, size: Tuple[int, int], interpolation: str) -> torch.Tensor:
+    """Antialiased where it shrinks; for uint8 Pillow's values to within rounding.
+
+    Args:
+        image: (H, W, C), uint8 or float32.
+        size: Height and width of the result.
+        interpolation: 'bicubic' or 'bilinear'.
+
+    Returns:
+        (C, *size), of the same type.
+    """
+    # (h, w, C) -> (1, C, h, w), a view: torch's kernel reads pixels with interleaved colours.
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    return F.interpolate(pixels, size=size, mode=interpolation, antialias=True,
+                         align_corners=False)[0]
+
+
+def to_array(pixels: torch.Tensor) -> np.ndarray:
+    """(C, H, W) -> (H, W, C)."""
+    return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
 
 
 @TRANSFORMS.register_module()
@@ -91,15 +114,70 @@ class RandomCropToTensor(BaseTransform):
         h = min(height, round(width / low))
         return (height - h) // 2, (width - w) // 2, h, w
 
-    def transform(self, results: dict) -> dict:
-        image = results['img']
+    def crop(self, image: np.ndarray) -> torch.Tensor:
+        """(H, W, C) -> (C, size, size), of the same type."""
         top, left, height, width = self.draw_crop(*image.shape[:2])
-        # (h, w, 3) -> (1, 3, h, w), a view: torch's kernel reads pixels with interleaved colours.
-        crop = torch.from_numpy(image[top:top + height, left:left + width]).permute(2, 0, 1)[None]
-        pixels = F.interpolate(crop, size=(self.size_now(), ) * 2, mode=self.interpolation,
-                               antialias=True, align_corners=False)[0]
-        if random.random() < self.flip:
-            pixels = pixels.flip(2)
+        part = image[top:top + height, left:left + width]
+        pixels = resize(part, (self.size_now(), ) * 2, self.interpolation)
+        return pixels.flip(2) if random.random() < self.flip else pixels
+
+    def transform(self, results: dict) -> dict:
+        pixels = self.crop(results['img'])
         sample = DataSample()
         sample.set_metainfo(dict(img_path=results.get('img_path')))
         return dict(inputs=pixels, data_samples=sample)
+
+
+@TRANSFORMS.register_module()
+class RandomResizedCrop(RandomCropToTensor):
+    """``img`` -> ``img`` (scale, scale, C): mmpretrain's, with the same distributions, twice as
+    fast.
+
+    Args:
+        scale: Side of the result in pixels.
+        crop_ratio_range: Least and most area of the crop, as a share of the image's.
+        aspect_ratio_range: Least and most width by height of the crop.
+        interpolation: 'bicubic' or 'bilinear'.
+    """
+
+    def __init__(self, scale: int, crop_ratio_range: Sequence[float] = (0.08, 1.),
+                 aspect_ratio_range: Sequence[float] = (3 / 4, 4 / 3),
+                 interpolation: str = 'bicubic') -> None:
+        super().__init__(scale, crop_ratio_range, aspect_ratio_range, 0., interpolation)
+
+    def transform(self, results: dict) -> dict:
+        results['img'] = to_array(self.crop(results['img']))
+        results['img_shape'] = results['img'].shape[:2]
+        return results
+
+
+@TRANSFORMS.register_module()
+class ResizeEdge(BaseTransform):
+    """``img`` -> ``img`` (H, W, C): mmpretrain's for the short or long side, for any number of
+    channels; a picture that has the size already is left alone.
+
+    Args:
+        scale: The side in pixels.
+        edge: 'short' or 'long'.
+        interpolation: 'bicubic' or 'bilinear'.
+
+    Raises:
+        ValueError: ``edge`` is neither.
+    """
+
+    def __init__(self, scale: int, edge: str = 'short', interpolation: str = 'bicubic') -> None:
+        if edge not in ('short', 'long'):
+            raise ValueError(f"edge must be 'short' or 'long', not {edge!r}")
+        self.scale, self.edge, self.interpolation = scale, edge, interpolation
+
+    def transform(self, results: dict) -> dict:
+        image = results['img']
+        height, width = image.shape[:2]
+        if (width < height) == (self.edge == 'short'):
+            size = int(self.scale * height / width), self.scale
+        else:
+            size = self.scale, int(self.scale * width / height)
+        if size != (height, width):
+            results['img'] = to_array(resize(image, size, self.interpolation))
+        results['img_shape'] = results['img'].shape[:2]
+        return results

@@ -1,25 +1,63 @@
 """Folders of images, with and without labels."""
-from pathlib import Path
-from typing import List, Optional, Sequence, Tuple, Union
+import os
+from typing import Optional, Sequence, Union
 
+import numpy as np
+from mmengine.dataset import force_full_init
 from mmpretrain.datasets import CustomDataset
 
 from mmwamim.registry import DATASETS
 
-from .listing import NoImages, list_images, printable, readable_endings
+from .listing import readable_endings
 from .sampling import Draw, begin_draw
-from .splits import list_labelled, pretraining_folder
+from .sources import Records, Source, from_label_file, open_source
 from .unreadable import ReplacesUnreadable
 
 
-class _Images(ReplacesUnreadable, CustomDataset):
+class _FromSource(CustomDataset):
+    """mmpretrain's ``CustomDataset`` whose records are made one by one from a :class:`Source`."""
+
+    def _open(self) -> Source:
+        """Finds the images."""
+        raise NotImplementedError
+
+    def load_data_list(self) -> Records:
+        source = self._open()
+        self.description = source.description
+        if source.classes is not None:
+            self._metainfo['classes'] = source.classes
+        return Records(source)
+
+    def _get_unserialized_subset(self, indices: Union[int, Sequence[int]]) -> Records:
+        if isinstance(indices, int):
+            indices = slice(indices) if indices >= 0 else slice(indices, None)
+        return self.data_list[indices]
+
+    @force_full_init
+    def get_data_info(self, idx: int) -> dict:
+        """``img_path``, ``gt_label`` where there are labels, and ``sample_idx``."""
+        return dict(self.data_list[idx], sample_idx=idx if idx >= 0 else len(self) + idx)
+
+    @force_full_init
+    def get_gt_labels(self) -> np.ndarray:
+        """int64 (N, )."""
+        return self.data_list.labels
+
+    def prepare_data(self, idx: int) -> Optional[dict]:
+        """The record, with its bytes as ``img_bytes`` where it is no file, through the
+        pipeline."""
+        record, data = self.get_data_info(idx), self.data_list.read(idx)
+        return self.pipeline(record if data is None else dict(record, img_bytes=data))
+
+
+class _Images(ReplacesUnreadable, _FromSource):
     """What both kinds have in common: images that cannot be read do not end a run, and a
     :class:`Draw` seeds its augmentations."""
 
     def __init__(self, max_unreadable: float, **dataset) -> None:
         self.description = ''
         self.check_share(max_unreadable)
-        super().__init__(**dataset)
+        super().__init__(**{**dataset, 'serialize_data': False})
         self.count_unreadable(max_unreadable)
 
     def __getitem__(self, which: Union[int, Draw]) -> dict:
@@ -32,54 +70,47 @@ class _Images(ReplacesUnreadable, CustomDataset):
 
 @DATASETS.register_module()
 class UnlabelledImages(_Images):
-    """Every image below a folder, nested or not; labels are not read.
+    """Every image of a folder, nested or not, or of a table, shards or a data base
+    (:func:`mmwamim.datasets.sources.open_source`); labels are not read.
 
     A sub-folder ``train`` stands for the folder where another split lies beside it
     (:func:`mmwamim.datasets.splits.pretraining_folder`).
 
     Args:
-        data_root: The folder.
+        data_root: The folder, file, pattern or name.
         pipeline: Transforms, as in mmpretrain.
         extensions: File names that count as images, in any case. Default: what Pillow reads.
         max_unreadable: Share of the images, from 0 to 1, that may turn out unreadable. Another
             image takes the place of such a one; its path is logged once. A single one is always
             allowed, unless this is 0.
+        column: The column of paths or images, where ``data_root`` is a table.
         **dataset: Other fields of ``mmengine.dataset.BaseDataset``, such as ``lazy_init``.
 
     Attributes:
         description: What was taken and what was left out, once the folder is read.
 
     Raises:
-        NoImages: ``data_root`` is not a folder, or holds no image.
+        NoImages: ``data_root`` is no such place, or holds no image.
         TooManyUnreadable: From ``__getitem__``: more than ``max_unreadable`` cannot be read.
     """
 
     def __init__(self, data_root: str, pipeline=(), extensions: Optional[Sequence[str]] = None,
-                 max_unreadable: float = 0.01, **dataset) -> None:
-        root = Path(data_root).expanduser()
-        if not root.is_dir():
-            raise NoImages(
-                f'data_root {printable(data_root)!r} is not a folder. Give a folder of images, '
-                'nested or not: --data FOLDER, or train_dataloader.dataset.data_root in the config')
-        root, self._split_note = pretraining_folder(root)
-        super().__init__(max_unreadable, data_root=str(root), with_label=False, pipeline=pipeline,
-                         extensions=extensions or readable_endings(), **dataset)
+                 max_unreadable: float = 0.01, column: Optional[str] = None,
+                 **dataset) -> None:
+        self._column = column
+        super().__init__(max_unreadable, data_root=os.path.expanduser(data_root), with_label=False,
+                         pipeline=pipeline, extensions=extensions or readable_endings(), **dataset)
 
-    def _find_samples(self) -> List[str]:
-        listing = list_images(self.img_prefix, self.extensions)
-        if self._split_note:
-            listing.notes.append(self._split_note)
-        self.description = listing.describe()
-        if not listing.paths:
-            raise NoImages(f'no image found below {printable(self.data_root)!r} (data_root): '
-                           f'expected files that end in {", ".join(sorted(self.extensions))}. '
-                           f'{self.description}')
-        return listing.paths
+    def _open(self) -> Source:
+        if self.ann_file:
+            return from_label_file(self.ann_file, self.img_prefix, False)
+        return open_source(self.data_root, endings=self.extensions, column=self._column)
 
 
 @DATASETS.register_module()
 class ClassFolders(_Images):
-    """Images whose folder is their class: ``<split>/<class>/**``.
+    """Images whose folder is their class, ``<split>/<class>/**``, or whose class a table, shards or
+    a data base says (:func:`mmwamim.datasets.sources.open_source`).
 
     Args:
         data_root: The data set.
@@ -91,6 +122,8 @@ class ClassFolders(_Images):
         extensions: As in :class:`UnlabelledImages`.
         max_unreadable: As in :class:`UnlabelledImages`. With ``test_mode`` the next image of the
             same class takes the place.
+        column, label_column: The columns of paths or images and of classes, where ``data_root`` is
+            a table.
         **dataset: Other fields of ``mmengine.dataset.BaseDataset``, such as ``indices``.
 
     Attributes:
@@ -104,14 +137,17 @@ class ClassFolders(_Images):
     def __init__(self, data_root: str = '', data_prefix: str = '', pipeline=(),
                  classes: Union[str, Sequence[str], None] = None,
                  extensions: Optional[Sequence[str]] = None, max_unreadable: float = 0.01,
+                 column: Optional[str] = None, label_column: Optional[str] = None,
                  **dataset) -> None:
+        self._place = (os.path.expanduser(data_root), data_prefix) if data_root else \
+            (data_prefix, '')
+        self._columns = dict(column=column, label_column=label_column)
         super().__init__(max_unreadable, data_root=data_root, data_prefix=data_prefix,
                          pipeline=pipeline, classes=classes,
                          extensions=extensions or readable_endings(), **dataset)
 
-    def _find_samples(self) -> List[Tuple[str, int]]:
-        found = list_labelled(self.img_prefix, self.CLASSES, self.extensions)
-        self._metainfo['classes'] = found.classes
-        self.folder_to_idx = self.class_to_idx
-        self.description = found.images.describe()
-        return list(zip(found.images.paths, found.labels.tolist()))
+    def _open(self) -> Source:
+        if self.ann_file:
+            return from_label_file(self.ann_file, self.img_prefix, self.with_label, self.CLASSES)
+        root, split = self._place
+        return open_source(root, split, True, self.CLASSES, self.extensions, **self._columns)

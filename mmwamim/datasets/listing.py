@@ -5,23 +5,30 @@ drives keep for themselves (waste bins, thumbnails), are left out. Links to fold
 each folder once.
 """
 import os
-from collections import Counter, deque
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Iterator, List, Mapping, Optional, Sequence, Set, Tuple, Union
+from typing import List, Mapping, Optional, Sequence, Tuple, Union
 
+import torch
 from PIL import Image
 
 from mmwamim.errors import UserError
 
-# Names in lower case. Not 'trash', which is a class of photographs of waste.
-SYSTEM_FOLDERS = {
-    '__macosx', '@eadir', '@recycle', '@recently-snapshot', '@tmp', '#recycle', '#snapshot',
-    '$recycle.bin', 'recycler', 'system volume information', 'lost+found', 'thumbnails', 'thumbs',
-    '__pycache__'}
+from .kept import kept
+from .paths import PackedPaths
+from .walk import THREADS, Endings, Walk, is_folder, is_system_folder, state_of  # noqa: F401
+
 # Formats that Pillow recognises but does not decode by itself, and that run another program.
 NOT_DECODED = {'BUFR', 'GRIB', 'HDF5', 'MPEG', 'EPS', 'WMF'}
-HIDDEN, UNUSABLE, NO_ENDING = 'hidden', 'broken links and devices', 'without ending'
+
+
+VERSION = 1  # of what is kept
+KEPT_FROM = 1000  # images from which on a listing is worth keeping
+MOST_BROKEN = 1000  # broken links that are looked at again at every start
+SETTLED = 2.  # seconds after which a folder's times tell of the next change, on any file system
 
 
 class NoImages(UserError, FileNotFoundError):
@@ -39,8 +46,8 @@ def readable_endings() -> Tuple[str, ...]:
 class Listing:
     """The images below a folder, and what was left out."""
     root: Path
-    paths: List[str] = field(default_factory=list)
-    """Relative to the root, sorted."""
+    paths: Sequence[str] = field(default_factory=list)
+    """Relative to the root, sorted: :class:`mmwamim.datasets.paths.PackedPaths`."""
     taken: Counter = field(default_factory=Counter)
     """Number of images by ending, in lower case."""
     left_out: Counter = field(default_factory=Counter)
@@ -54,11 +61,6 @@ class Listing:
         if self.left_out:
             text += f'; left out: {counts(self.left_out)}'
         return '\n'.join([text] + [f'  {printable(note)}' for note in self.notes])
-
-
-def is_system_folder(name: str) -> bool:
-    """Whether a folder of that name is left out: hidden, a waste bin, thumbnails."""
-    return name.startswith('.') or name.lower() in SYSTEM_FOLDERS
 
 
 def printable(text) -> str:
@@ -84,6 +86,9 @@ def list_images(root: Union[str, Path], endings: Optional[Sequence[str]] = None,
                 without: Sequence[Union[str, Path]] = ()) -> Listing:
     """Every image below a folder, nested or not.
 
+    From 1000 images on, the listing is kept in the user's cache and taken from there as long as no
+    folder has changed, by the times that change when an entry comes or goes.
+
     Args:
         root: The folder.
         endings: Endings that count as images, in any case. Default: what Pillow reads.
@@ -95,104 +100,59 @@ def list_images(root: Union[str, Path], endings: Optional[Sequence[str]] = None,
     root = Path(root).expanduser()
     if not root.is_dir():
         raise NoImages(f'{printable(root)!r} is not a folder')
-    endings = tuple(ending.lower() for ending in endings or readable_endings())
-    listing = Listing(root)
-    for below, entry in _Walk(root, listing, without):
-        name = entry.name.lower()
-        if name.endswith(endings):
-            listing.paths.append(f'{below}{entry.name}')
-            listing.taken[next(e for e in _endings(name) if e in endings or not e)] += 1
-        else:
-            listing.left_out[os.path.splitext(name)[1] or NO_ENDING] += 1
-    listing.paths.sort()
+    endings = tuple(sorted(ending.lower() for ending in endings or readable_endings()))
+    without = [str(Path(path).absolute()) for path in without]
+    with kept(VERSION, root.absolute(), *endings, '', *without) as file:
+        content = file.load()
+        if content is not None and _is_fresh(root, content):
+            return _from_kept(root, content)
+        begun, walk = time.time(), Walk(root, Endings(endings), without).run()
+        listing = _listed(root, walk)
+        if len(listing.paths) >= KEPT_FROM and _is_settled(walk, begun) and \
+                file.save(_to_keep(walk, listing)):
+            listing = _from_kept(root, file.load())
     return listing
 
 
-def _endings(name: str) -> Iterator[str]:
-    """'.gz', '.tar.gz' of 'a.tar.gz', then ''."""
-    parts = name.split('.')
-    for first in range(len(parts) - 1, 0, -1):
-        yield '.' + '.'.join(parts[first:])
-    yield ''
+def _is_settled(walk: Walk, begun: float) -> bool:
+    """Whether times would tell of the next change: not where the last one was just now."""
+    newest = max((max(folder.state[2:], default=0) for folder in walk.scanned.values()), default=0)
+    return newest < (begun - SETTLED) * 1e9 and len(walk.unusable) < MOST_BROKEN
 
 
-class _Walk:
-    """Yields (its folder relative to the root, entry) of every file, real folders before links,
-    and notes what it leaves out."""
-
-    def __init__(self, root: Path, listing: Listing, without: Sequence) -> None:
-        self.root, self.listing = root, listing
-        self.seen: Set[Tuple[int, int]] = {_identity(path) for path in without
-                                           if os.path.isdir(path)}
-        self.folders, self.links = deque(['']), deque()
-        self.skipped: List[str] = []
-
-    def __iter__(self) -> Iterator[Tuple[str, os.DirEntry]]:
-        while self.folders or self.links:
-            below = self.folders.popleft() if self.folders else self._next_link()
-            if below is not None:
-                yield from self._files(below)
-        if self.skipped:
-            self.listing.notes.insert(0, 'left out folders of the system: '
-                                      + shortened(sorted(self.skipped)))
-
-    def _next_link(self) -> Optional[str]:
-        """A link that leads to a folder which was not seen yet."""
-        below = self.links.popleft()
-        link = self.root / below
-        target, place = os.path.realpath(link), os.path.realpath(link.parent)
-        if os.path.commonpath([target, place]) == target:
-            self.listing.notes.append(f'left out the link {below.rstrip("/")!r}: it leads back to '
-                                      f'{target!r}, in which it lies')
-            return None
-        if _identity(link) in self.seen:
-            self.listing.notes.append(f'left out the link {below.rstrip("/")!r}: {target!r} is '
-                                      'listed already')
-            return None
-        return below
-
-    def _files(self, below: str) -> Iterator[Tuple[str, os.DirEntry]]:
-        folder = self.root / below
-        try:
-            identity = _identity(folder)
-            if identity in self.seen:
-                return
-            self.seen.add(identity)
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError as error:
-            self.listing.notes.append(f'left out the folder {below.rstrip("/")!r}: '
-                                      f'{error.strerror}')
-            return
-        for entry in entries:
-            if is_folder(entry):
-                if is_system_folder(entry.name):
-                    self.skipped.append(f'{below}{entry.name}')
-                else:
-                    (self.links if entry.is_symlink() else self.folders).append(
-                        f'{below}{entry.name}/')
-            elif not _is_file(entry):
-                self.listing.left_out[UNUSABLE] += 1
-            elif entry.name.startswith('.'):
-                self.listing.left_out[HIDDEN] += 1
-            else:
-                yield below, entry
+def _to_keep(walk: Walk, listing: Listing) -> dict:
+    folders = [folder for folder in walk.scanned.values() if folder.state]
+    return dict(
+        data=torch.from_numpy(listing.paths.data.copy()), ends=torch.from_numpy(listing.paths.ends),
+        taken=dict(listing.taken), left_out=dict(listing.left_out), notes=listing.notes,
+        folders=[folder.below for folder in folders], unusable=walk.unusable,
+        states=torch.tensor([folder.state for folder in folders]))
 
 
-def _identity(path: Union[str, Path]) -> Tuple[int, int]:
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
+def _from_kept(root: Path, content: dict) -> Listing:
+    paths = PackedPaths(content['data'].numpy(), content['ends'].numpy())
+    return Listing(root, paths, Counter(content['taken']), Counter(content['left_out']),
+                   content['notes'])
 
 
-def is_folder(entry: os.DirEntry) -> bool:
-    """Whether an entry is a folder or a link to one."""
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
+def _is_fresh(root: Path, content: dict) -> bool:
+    """Whether no folder has changed, and nothing that was broken is whole."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        states = pool.map(lambda below: state_of(f'{root}/{below}'), content['folders'])
+        return all(tuple(then) == now for then, now in zip(content['states'].tolist(), states)) \
+            and not any(map(os.path.isfile, (root / path for path in content['unusable'])))
 
 
-def _is_file(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:
-        return False
+def _listed(root: Path, walk: Walk) -> Listing:
+    """Puts the folders of a walk together, in the order of the paths."""
+    listing = Listing(root, notes=walk.notes)
+    folders = walk.scanned.values()
+    listing.paths = PackedPaths.from_bytes(
+        run for _, run in sorted(run for folder in folders for run in folder.runs))
+    for folder in folders:
+        listing.taken.update(folder.taken)
+        listing.left_out.update(folder.left_out)
+    skipped = sorted(name for folder in folders for name in folder.skipped)
+    if skipped:
+        listing.notes.insert(0, f'left out folders of the system: {shortened(skipped)}')
+    return listing

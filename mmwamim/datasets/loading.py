@@ -17,9 +17,11 @@ from mmwamim.registry import TRANSFORMS
 
 from .pixels import (
     TURNS_BACK,
+    File,
     Refused,
     check_range,
     is_tiff,
+    opened,
     orientation,
     read_deep,
     to_rgb,
@@ -34,7 +36,8 @@ class UnreadableImage(UserError):
 
 
 def read_rgb(path: Union[str, Path], max_pixels: int = MAX_PIXELS,
-             value_range: Optional[Sequence[float]] = None) -> np.ndarray:
+             value_range: Optional[Sequence[float]] = None,
+             data: Optional[bytes] = None) -> np.ndarray:
     """Reads a picture of any mode, upright.
 
     Rotation in EXIF is applied, transparency is dropped, palettes, LAB and CMYK are converted;
@@ -47,6 +50,7 @@ def read_rgb(path: Union[str, Path], max_pixels: int = MAX_PIXELS,
         max_pixels: Larger pictures are refused before they are decoded.
         value_range: The values that become 0 and 255 in data deeper than 8 bits. None: the full
             range of the stored depth, where that can be known.
+        data: What is in the file, where the path is but its name.
 
     Returns:
         uint8 (H, W, 3), RGB.
@@ -55,20 +59,20 @@ def read_rgb(path: Union[str, Path], max_pixels: int = MAX_PIXELS,
         UnreadableImage: Names the file and the reason.
         ValueError: ``value_range`` is no range.
     """
-    value_range = check_range(value_range)
-    pixels = _read_plain_jpeg(path, max_pixels, 'RGB')
+    value_range, file = check_range(value_range), path if data is None else data
+    pixels = _read_plain_jpeg(file, max_pixels, 'RGB')
     if pixels is not None:
         return pixels
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with warnings.catch_warnings(), Image.open(opened(file)) as image:
             warnings.simplefilter('ignore')  # Pillow's own, lower limit; ours is checked below
             _select_page(image, max_pixels)
-            return to_rgb(image, value_range)
+            return to_rgb(image, value_range, file)
     except UnidentifiedImageError as error:
-        if not is_tiff(str(path)):
+        if not is_tiff(file):
             raise UnreadableImage(f'{path} is no picture that Pillow knows') from error
         try:
-            return read_deep(str(path), value_range)
+            return read_deep(file, value_range)
         except Exception as second:
             raise UnreadableImage(f'{path}: {second}') from second
     except Refused as error:
@@ -98,8 +102,7 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
         raise Refused(f'{image.width}x{image.height} pixels are more than {max_pixels}')
 
 
-def _read_plain_jpeg(path: Union[str, Path], max_pixels: int,
-                     order: str) -> Optional[np.ndarray]:
+def _read_plain_jpeg(data: File, max_pixels: int, order: str) -> Optional[np.ndarray]:
     """The pixels of an ordinary JPEG in the order 'RGB' or 'BGR'.
 
     None for anything else, which is Pillow's to read or to refuse: other formats, EXIF data (it
@@ -110,8 +113,9 @@ def _read_plain_jpeg(path: Union[str, Path], max_pixels: int,
     if simplejpeg is None:
         return None
     try:
-        with open(path, 'rb', buffering=0) as file:
-            data = file.read()
+        if not isinstance(data, bytes):
+            with open(data, 'rb', buffering=0) as file:
+                data = file.read()
         if _has_exif(data):
             return None
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
@@ -142,8 +146,8 @@ def _has_exif(data: bytes) -> bool:
 
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
-    """``img_path`` -> ``img``, uint8 (H, W, 3) in mmcv's order BGR, with ``img_shape`` and
-    ``ori_shape``.
+    """``img_path``, or ``img_bytes`` of that name, -> ``img``, uint8 (H, W, 3) in mmcv's order
+    BGR, with ``img_shape`` and ``ori_shape``.
 
     Where an annotation states the size of its picture (``height`` and ``width``, as mmdet's data
     sets hand them on, or the label map at ``seg_map_path``), the picture has that size: one that
@@ -165,10 +169,10 @@ class LoadImage(BaseTransform):
         self.value_range = check_range(value_range)
 
     def transform(self, results: dict) -> dict:
-        path = results['img_path']
-        image = _read_plain_jpeg(path, self.max_pixels, 'BGR')
+        path, data = results['img_path'], results.pop('img_bytes', None)
+        image = _read_plain_jpeg(path if data is None else data, self.max_pixels, 'BGR')
         if image is None:
-            image = read_rgb(path, self.max_pixels, self.value_range)
+            image = read_rgb(path, self.max_pixels, self.value_range, data)
             image = np.ascontiguousarray(image[..., ::-1])
         size = _annotated_size(results)
         if size is not None:

@@ -7,7 +7,9 @@
 - Signed, 32-bit and floating-point data say nothing about their range: refused.
 - Where ``value_range`` is given, all data deeper than 8 bits go by it instead, and none is refused.
 """
-from typing import Optional, Sequence, Tuple
+from io import BytesIO
+from pathlib import Path
+from typing import Optional, Sequence, Tuple, Union
 
 import cv2
 import numpy as np
@@ -17,6 +19,7 @@ from PIL import ExifTags, Image
 from mmwamim.errors import UserError
 
 Range = Optional[Tuple[float, float]]
+File = Union[str, Path, bytes]  # a path, or what is in the file
 DEEP_MODES = ('I', 'F')  # and those that begin with 'I;'
 TWELVE_BITS, SIXTEEN_BITS = 4095, 65535
 # Tags of TIFF, and values of them.
@@ -66,12 +69,14 @@ def scale(values: np.ndarray, value_range: Tuple[float, float]) -> np.ndarray:
     return np.rint(np.clip(np.nan_to_num(scaled), 0, 255)).astype(np.uint8)
 
 
-def to_rgb(image: Image.Image, value_range: Range = None) -> np.ndarray:
+def to_rgb(image: Image.Image, value_range: Range = None,
+           file: Optional[File] = None) -> np.ndarray:
     """An opened image, upright, by the rules of this module.
 
     Args:
         image: As Pillow opens it, at the page that is wanted.
         value_range: What becomes 0 and 255 in data deeper than 8 bits.
+        file: Its path or bytes. Default: the path that it was opened from.
 
     Returns:
         uint8 (H, W, 3), RGB.
@@ -81,7 +86,7 @@ def to_rgb(image: Image.Image, value_range: Range = None) -> np.ndarray:
     """
     bits = _stored_bits(image)
     image.load()  # turns a TIFF upright by itself, and then says that it is
-    return turn(_as_stored(image, bits, value_range), orientation(image))
+    return turn(_as_stored(image, bits, value_range, file or image.filename), orientation(image))
 
 
 def orientation(image: Image.Image) -> int:
@@ -98,14 +103,14 @@ def turn(pixels: np.ndarray, number: int) -> np.ndarray:
     return np.ascontiguousarray(TURNS[number](pixels))
 
 
-def _as_stored(image: Image.Image, bits: int, value_range: Range) -> np.ndarray:
+def _as_stored(image: Image.Image, bits: int, value_range: Range, file: File) -> np.ndarray:
     """uint8 (H, W, 3), not turned."""
     if image.mode in DEEP_MODES or image.mode.startswith('I;'):
         return _grey(_scale_grey(image, bits, value_range))
     tags = getattr(image, 'tag_v2', {})
     if bits == 16 and (value_range is not None or tags.get(PLANES) == ONE_AFTER_ANOTHER) or \
             tags.get(SAMPLE_FORMAT, (UNSIGNED, ))[0] != UNSIGNED:
-        return read_deep(image.filename, value_range, image.tell())
+        return read_deep(file, value_range, image.tell())
     if image.mode in ('RGBa', 'La'):  # colours multiplied by their opacity
         image = image.convert(image.mode.upper())
     if image.mode == 'P' and 'transparency' in image.info:
@@ -116,8 +121,13 @@ def _as_stored(image: Image.Image, bits: int, value_range: Range) -> np.ndarray:
     return pixels
 
 
-def read_deep(path: str, value_range: Range = None, page: int = 0) -> np.ndarray:
+def read_deep(file: File, value_range: Range = None, page: int = 0) -> np.ndarray:
     """Colours deeper than 8 bits and numbers that Pillow cuts to 8 bits, mistakes or does not read.
+
+    Args:
+        file: A path, or the bytes of a file.
+        value_range: As of :func:`to_rgb`.
+        page: Of a TIFF file.
 
     Returns:
         uint8 (H, W, 3), RGB; upright if it is a TIFF file, as stored otherwise.
@@ -125,7 +135,7 @@ def read_deep(path: str, value_range: Range = None, page: int = 0) -> np.ndarray
     Raises:
         Refused: It cannot be read, or the range of its values cannot be known.
     """
-    values = _read_tiff(path, page) if is_tiff(path) else _read_by_opencv(path)
+    values = _read_tiff(file, page) if is_tiff(file) else _read_by_opencv(file)
     if values.dtype != np.uint8 and value_range is not None:
         values = scale(values, value_range)
     elif values.dtype == np.uint16:
@@ -138,15 +148,22 @@ def read_deep(path: str, value_range: Range = None, page: int = 0) -> np.ndarray
     return np.ascontiguousarray(values[..., :3])
 
 
-def is_tiff(path: str) -> bool:
+def opened(file: File) -> Union[str, BytesIO]:
+    """What libraries open: a path, or bytes as a file."""
+    return BytesIO(file) if isinstance(file, bytes) else str(file)
+
+
+def is_tiff(file: File) -> bool:
     """Whether a file begins as TIFF files do."""
-    with open(path, 'rb') as file:
-        return file.read(4) in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+    if not isinstance(file, bytes):
+        with open(file, 'rb') as stream:
+            file = stream.read(4)
+    return file[:4] in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 
 
-def _read_tiff(path: str, number_of_page: int) -> np.ndarray:
+def _read_tiff(path: File, number_of_page: int) -> np.ndarray:
     """Numbers (H, W) or (H, W, C), upright, of a page of a TIFF file."""
-    with tifffile.TiffFile(path) as file:
+    with tifffile.TiffFile(opened(path)) as file:
         page = file.pages[number_of_page]
         if page.axes not in ('YX', 'YXS', 'SYX'):
             raise Refused(f'a TIFF page with the axes {page.axes}, not rows, columns and channels')
@@ -164,9 +181,10 @@ def _read_tiff(path: str, number_of_page: int) -> np.ndarray:
     return turn(values, number if number in TURNS else 1)
 
 
-def _read_by_opencv(path: str) -> np.ndarray:
+def _read_by_opencv(file: File) -> np.ndarray:
     """Numbers (H, W) or (H, W, C), colours in the order RGB."""
-    data = np.fromfile(path, dtype=np.uint8)
+    data = np.frombuffer(file, dtype=np.uint8) if isinstance(file, bytes) \
+        else np.fromfile(file, dtype=np.uint8)
     values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
     if values is None:
         raise Refused('neither Pillow nor OpenCV can read it')

@@ -87,9 +87,11 @@ class ResumableSampler(Sampler):
         order = order_of(size, self.seed, self.epoch, self.shuffle)
         end = self.num_samples * self.world_size
         places = torch.arange(min(self.start + self.rank, end), end, self.world_size)
-        # All in C: the main process draws a batch's indices while the accelerator waits for it.
+        # In C, but for a step every 65536 images: the main process draws a batch's indices while
+        # the accelerator waits for it.
+        indices = (order[part % size].tolist() for part in places.split(1 << 16))
         return map(Draw._make, zip(itertools.repeat(self.seed), itertools.repeat(self.epoch),
-                                   order[places % size].tolist()))
+                                   itertools.chain.from_iterable(indices)))
 
     def __len__(self) -> int:
         return self.num_samples

@@ -114,15 +114,9 @@ def list_labelled(root: Union[str, Path], classes: Optional[Sequence[str]] = Non
             for their spelling in Unicode; or the classes seem to lie one level deeper.
     """
     listing = list_images(root, endings)
-    outside = [path for path in listing.paths if '/' not in path]
-    if outside:
-        listing.left_out[OUTSIDE] += len(outside)
-        listing.taken -= Counter(os.path.splitext(path)[1].lower() for path in outside)
-    # By class, then by name.
-    listing.paths = sorted((path for path in listing.paths if '/' in path),
-                           key=lambda path: path.partition('/')[::2])
-    names = [path.partition('/')[0] for path in listing.paths]
-    found = sorted(set(names))
+    blocks = _class_blocks(listing)
+    listing.paths = listing.paths.rows([rows for _, rows in blocks])
+    found = [name for name, _ in blocks]
     if not found:
         raise NoImages(f'{printable(root)!r} has no class folders with images in them: expected '
                        f'<class>/<image>{_instead(listing)}')
@@ -132,17 +126,35 @@ def list_labelled(root: Union[str, Path], classes: Optional[Sequence[str]] = Non
         listing.notes.append(f'folders without images are no classes: {shortened(empty)}')
     if classes is None:
         _check_depth(listing, found)
-    place = _places(found if classes is None else classes)
-    unknown = [name for name in found if _key(name) not in place]
+    place = class_places(found if classes is None else classes)
+    unknown = [name for name in found if same_name(name) not in place]
     if unknown:
-        raise UserError(_unknown_classes(root, unknown, found, classes, whose))
-    missing = [name for name in classes or () if _key(name) not in set(map(_key, found))]
+        raise UserError(unknown_classes(root, unknown, found, classes, whose))
+    missing = [name for name in classes or () if same_name(name) not in set(map(same_name, found))]
     if missing:
         listing.notes.append(f'no images of {len(missing)} of {len(classes)} classes: '
                              f'{shortened(missing)}')
-    index = {name: place[_key(name)] for name in found}
-    labels = np.array([index[name] for name in names], dtype=np.int64)
+    index = {name: place[same_name(name)] for name in found}
+    labels = np.repeat(np.array([index[name] for name in found], dtype=np.int64),
+                       [rows.stop - rows.start for _, rows in blocks])
     return LabelledListing(listing, labels, tuple(found if classes is None else classes))
+
+
+def _class_blocks(listing: Listing) -> List[Tuple[str, slice]]:
+    """Each class folder with the places of its images, by name; others are left out."""
+    blocks, outside, place, paths = [], [], 0, listing.paths
+    while place < len(paths):
+        first, slash, _ = paths[place].partition('/')
+        end = paths.end_of_folder(place)
+        if slash:
+            blocks.append((first, slice(place, end)))
+        else:
+            outside.append(first)
+        place = end
+    if outside:
+        listing.left_out[OUTSIDE] += len(outside)
+        listing.taken -= Counter(os.path.splitext(path)[1].lower() for path in outside)
+    return sorted(blocks, key=lambda block: block[0])
 
 
 def _instead(listing: Listing) -> str:
@@ -150,22 +162,23 @@ def _instead(listing: Listing) -> str:
     return f'. {listing.describe()}' if left_out or listing.notes else ''
 
 
-def _key(name: str) -> str:
+def same_name(name: str) -> str:
     """Names that look the same are the same: systems compose accents differently."""
     return unicodedata.normalize('NFC', name)
 
 
-def _places(classes: Sequence[str]) -> Dict[str, int]:
-    places = {_key(name): i for i, name in enumerate(classes)}
+def class_places(classes: Sequence[str]) -> Dict[str, int]:
+    places = {same_name(name): i for i, name in enumerate(classes)}
     if len(places) < len(classes):
-        numbers = Counter(map(_key, classes))
-        twice = [name for name in classes if numbers[_key(name)] > 1]
+        numbers = Counter(map(same_name, classes))
+        twice = [name for name in classes if numbers[same_name(name)] > 1]
         raise UserError(f'classes that are there twice: {shortened(twice)}')
     return places
 
 
 def _check_depth(listing: Listing, found: List[str]) -> None:
-    deeper = sorted({path.split('/')[1] for path in listing.paths if path.count('/') > 1})
+    nested = np.flatnonzero(listing.paths.slashes() > 1)
+    deeper = sorted({listing.paths[place].split('/')[1] for place in nested})
     if len(found) == 1 and len(deeper) > 1:
         raise UserError(f'{printable(listing.root)!r} has one class folder, {found[0]!r}, with '
                         f'the folders {shortened(deeper)} in it. If those are the classes, give '
@@ -175,11 +188,11 @@ def _check_depth(listing: Listing, found: List[str]) -> None:
                              f'{shortened(deeper)}')
 
 
-def _unknown_classes(root, unknown: List[str], found: List[str], classes: Sequence[str],
+def unknown_classes(root, unknown: List[str], found: List[str], classes: Sequence[str],
                      whose: str) -> str:
-    small = {_key(name).casefold(): name for name in classes}
-    case = [(name, small[_key(name).casefold()]) for name in unknown
-            if _key(name).casefold() in small]
+    small = {same_name(name).casefold(): name for name in classes}
+    case = [(name, small[same_name(name).casefold()]) for name in unknown
+            if same_name(name).casefold() in small]
     hint = f' ({case[0][0]!r} is written {case[0][1]!r} there)' if case else ''
     return (f'{printable(root)!r} has {len(unknown)} classes that {whose} does not have: '
             f'{shortened(unknown)}{hint}. Its classes: {shortened(found)}; those of {whose}: '

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from mmwamim.cores import granted_cores
 from mmwamim.datasets import ClassFolders, UnlabelledImages
+from mmwamim.datasets.listing import readable_endings
 
 # Read from here by everything that judges features.
 from .judges import effective_rank, knn_accuracy, linear_accuracy  # noqa: F401
@@ -56,17 +57,21 @@ def encode(backbone: nn.Module, inputs: Tensor) -> Union[Tensor, Sequence[Tensor
     return backbone(inputs)
 
 
-def evaluation_pipeline(size: int, value_range: Optional[Sequence[float]] = None) -> list:
+def evaluation_pipeline(size: int, value_range: Optional[Sequence[float]] = None,
+                        channels: Optional[int] = None) -> list:
     """Transforms from a path to a centre crop of ``size`` px, of a short side of 8 / 7 of it.
 
     Args:
         size: Side in pixels.
         value_range: Of data deeper than 8 bits, as in ``mmwamim.LoadImage``.
+        channels: As of ``mmwamim.LoadChannels``; None: colours.
     """
+    load = dict(type='mmwamim.LoadImage') if channels is None else \
+        dict(type='mmwamim.LoadChannels', channels=channels)
     return [
-        dict(type='mmwamim.LoadImage', value_range=value_range),
-        dict(type='mmpretrain.ResizeEdge', scale=round(size * 8 / 7), edge='short',
-             backend='pillow', interpolation='bicubic'),
+        dict(load, value_range=value_range),
+        dict(type='mmwamim.ResizeEdge', scale=round(size * 8 / 7), edge='short',
+             interpolation='bicubic'),
         dict(type='mmpretrain.CenterCrop', crop_size=size),
         dict(type='mmpretrain.PackInputs'),
     ]
@@ -90,13 +95,16 @@ class LabelledImages:
     """Images of one split with labels, as tensors for an encoder.
 
     Args:
-        folder: Holds <class>/* for labels, or images alone.
+        folder: Holds <class>/* for labels, or images alone; or a table, shards or a data base
+            (:func:`mmwamim.datasets.sources.open_source`).
         size: Side of the centre crop, in pixels; the short side is 8 / 7 of it before.
         most: At most as many images, spread evenly over the folder.
         with_label: Whether folders are classes.
         classes: The list of classes, which fixes the labels: that of the training split. Default:
             the folders of this one.
         value_range: Of data deeper than 8 bits, as in ``mmwamim.LoadImage``.
+        split: Of ``folder``, where labels are wanted.
+        channels: As of ``mmwamim.LoadChannels``; None: colours.
 
     Raises:
         NoImages: There is no such folder, or no image in it.
@@ -105,10 +113,12 @@ class LabelledImages:
 
     def __init__(self, folder: str, size: int, most: Optional[int] = None,
                  with_label: bool = True, classes: Optional[Sequence[str]] = None,
-                 value_range: Optional[Sequence[float]] = None) -> None:
-        pipeline = evaluation_pipeline(size, value_range)
-        self.images = ClassFolders(folder, classes=classes, pipeline=pipeline, test_mode=True) \
-            if with_label else UnlabelledImages(folder, pipeline=pipeline, test_mode=True)
+                 value_range: Optional[Sequence[float]] = None, split: str = '',
+                 channels: Optional[int] = None) -> None:
+        fields = dict(pipeline=evaluation_pipeline(size, value_range, channels), test_mode=True,
+                      extensions=channels and (*readable_endings(), '.npy'))
+        self.images = ClassFolders(folder, split, classes=classes, **fields) \
+            if with_label else UnlabelledImages(folder, **fields)
         self.pipeline = self.images.pipeline
         total = len(self.images)
         count = min(most or total, total)
@@ -130,8 +140,8 @@ class LabelledImages:
     @property
     def labels(self) -> Tensor:
         """int64 (N,)."""
-        return torch.tensor([self.images.get_data_info(i).get('gt_label', -1)
-                             for i in self.chosen])
+        return torch.from_numpy(self.images.get_gt_labels()[self.chosen]) \
+            if self.images.with_label else torch.full((len(self), ), -1)
 
     def __getitem__(self, position: int) -> dict:
         return self.images[self.chosen[position]]

@@ -1,6 +1,7 @@
 """From a loader's batch to normalised images on the device, without waiting for it."""
-from typing import Dict
+from typing import Dict, Optional, Sequence
 
+import torch
 from mmpretrain.models import SelfSupDataPreprocessor
 from mmpretrain.structures import DataSample
 from torch import Tensor
@@ -16,11 +17,27 @@ class ImagePreprocessor(SelfSupDataPreprocessor):
     list to upload, and data samples that name files and hold no tensor are left as they are,
     instead of being copied one by one.
 
-    Fields are those of the parent: ``mean`` and ``std`` in the units of the images, and ``to_rgb``.
+    Args:
+        mean, std: In the units of the images: one value, or one a channel, of any number of them.
+        **fields: Those of the parent, such as ``to_rgb``.
+
+    Raises:
+        ValueError: ``mean`` and ``std`` have not as many values.
     """
 
-    def __init__(self, *fields, **named) -> None:
-        super().__init__(*fields, **named)
+    def __init__(self, mean: Optional[Sequence[float]] = None,
+                 std: Optional[Sequence[float]] = None, **fields) -> None:
+        if mean is None or std is None or len(mean) in (1, 3):
+            super().__init__(mean=mean, std=std, **fields)
+        else:  # which the parent does not take
+            if len(mean) != len(std):
+                raise ValueError(f'std must have as many values as mean, {len(mean)}, not '
+                                 f'{len(std)}')
+            super().__init__(**fields)
+            self._enable_normalize = True
+            for name, values in (('mean', mean), ('std', std)):
+                self.register_buffer(name, torch.tensor(values, dtype=torch.float).view(-1, 1, 1),
+                                     False)
         self._non_blocking = True
 
     def forward(self, data: dict, training: bool = False) -> Dict[str, object]:

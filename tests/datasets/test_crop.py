@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmwamim.datasets import RandomCropToTensor
+from mmwamim.datasets import RandomCropToTensor, RandomResizedCrop, ResizeEdge
 from mmwamim.datasets.sampling import seed_everything
 
 
@@ -98,3 +98,36 @@ def test_draws_follow_the_seed_and_the_path_is_kept():
 def test_bad_fields_are_named(fields, message):
     with pytest.raises(ValueError, match=message):
         RandomCropToTensor(**{'size': 8, **fields})
+
+
+@pytest.mark.parametrize('edge', ['short', 'long'])
+@pytest.mark.parametrize('size', [(40, 61), (61, 40), (50, 50)])
+def test_an_edge_is_resized_as_by_mmpretrain(size, edge):
+    from mmpretrain.datasets.transforms import ResizeEdge as Theirs
+    rng = np.random.default_rng(0)
+    image = np.asarray(Image.fromarray(rng.integers(0, 256, (7, 9, 3), dtype=np.uint8)).resize(
+        size[::-1], Image.BICUBIC))
+    ours = ResizeEdge(32, edge).transform(dict(img=image))
+    theirs = Theirs(32, edge, backend='pillow', interpolation='bicubic').transform(
+        dict(img=image))
+    assert ours['img'].shape == theirs['img'].shape and ours['img_shape'] == theirs['img_shape']
+    assert np.abs(ours['img'].astype(int) - theirs['img'].astype(int)).max() <= 1
+    fits = ResizeEdge(min(size)).transform(dict(img=image))
+    assert fits['img'] is image and fits['img_shape'] == size
+
+
+
+@pytest.mark.parametrize('channels, kind', [(1, np.uint8), (4, np.float32), (12, np.uint8),
+                                            (12, np.float32)])
+def test_crops_of_any_number_of_channels_are_those_of_each_channel(channels, kind):
+    image = (np.random.default_rng(0).random((30, 41, channels)) * 255).astype(kind)
+    for transform in (RandomResizedCrop(16), RandomCropToTensor(16)):
+        found = []
+        for one in (image, *(image[..., i:i + 1] for i in range(channels))):
+            seed_everything(3)
+            results = transform.transform(dict(img=np.ascontiguousarray(one), img_path='x'))
+            found.append(results['inputs'].permute(1, 2, 0).numpy() if 'inputs' in results
+                         else results['img'])
+        assert found[0].dtype == kind and found[0].shape == (16, 16, channels)
+        apart = np.concatenate(found[1:], axis=2).astype(float)
+        assert np.abs(found[0] - apart).max() <= (1 if kind is np.uint8 else 1e-3)

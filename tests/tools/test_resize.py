@@ -1,5 +1,7 @@
+import runpy
 import subprocess
 import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -66,4 +68,15 @@ def test_loader_benchmark_prints_every_path(folder):
                            str(folder), '--images', '4', '--rounds', '1'], cwd=ROOT,
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count('images/s (') == 4 and "mmpretrain's default" in done.stdout
+    assert done.stdout.count('images/s (') == 8 and "mmpretrain's default" in done.stdout
+    assert '1 workers: first batch after ' in done.stdout and ' MiB\n' in done.stdout
+
+
+def test_loader_benchmark_reads_other_places(folder, monkeypatch, capsys):
+    with tarfile.open(folder / 'x.tar', 'w') as shard:
+        shard.add(folder / 'a/wide.jpg', 'wide.jpg')
+    monkeypatch.setattr('sys.argv', ['x', str(folder / 'x.tar'), '--images', '1', '--rounds', '1',
+                                     '--workers', '0', '--paths', 'ours', "mmpretrain's default"])
+    runpy.run_path(str(ROOT / 'tools/benchmark/loader.py'), run_name='__main__')
+    printed = capsys.readouterr().out
+    assert 'in 1 tar shards of' in printed and printed.count('images/s (') == 1

@@ -1,73 +1,131 @@
-"""Images a second that one core decodes, crops and packs, on your own folder.
+"""Images a second that one core reads, crops and packs, from wherever your images lie.
 
-    python tools/benchmark/loader.py FOLDER
+    python tools/benchmark/loader.py DATA
     python tools/benchmark/loader.py IMAGENET_256 --images 2000
+    python tools/benchmark/loader.py 'shards/train-{000..099}.tar' --paths ours --workers 2
 
-Every path is a pre-training pipeline behind our data set, run in this one process with one
-thread, in turn, after a warm-up; so the figures are those of one worker. `needs` is what a GPU
-that eats so many images a second asks for in cores.
+DATA is whatever `--data` of training takes. Every path is a pipeline behind our data set, run in
+this one process with one thread, in turn, after a warm-up; so the figures are those of one worker.
+`needs` is what a GPU that eats so many images a second asks for in cores. Then a loader with
+workers is started: time to its first batch, and the private memory of a worker after each epoch.
 """
 import argparse
+import multiprocessing
 import statistics
 import sys
 import time
+from pathlib import Path
+from typing import Dict, List
 
 import cv2
 import torch
 from mmengine.registry import DATASETS, init_default_scope
+from torch.utils.data import DataLoader, Subset
 
 from mmwamim.datasets.sampling import Draw
-from mmwamim.errors import told_in_one_line
+from mmwamim.errors import UserError, told_in_one_line
 
+READ, THEIRS = dict(type='mmwamim.LoadImage'), dict(type='mmpretrain.LoadImageFromFile')
 CROP = dict(type='mmpretrain.RandomResizedCrop', scale=224, crop_ratio_range=(0.2, 1.0),
             backend='pillow', interpolation='bicubic')
 FLIP, PACK = dict(type='mmpretrain.RandomFlip', prob=0.5), dict(type='mmpretrain.PackInputs')
+AUGMENT = dict(policies='timm_increasing', num_policies=2, total_level=10, magnitude_level=9,
+               magnitude_std=0.5, hparams=dict(pad_val=[104, 116, 124], interpolation='bicubic'))
+EDGE, CENTER = dict(scale=256, edge='short', interpolation='bicubic'), dict(
+    type='mmpretrain.CenterCrop', crop_size=224)
 PATHS = {
-    "mmpretrain's default": [dict(type='mmpretrain.LoadImageFromFile'), CROP, FLIP, PACK],
-    'ours to read, theirs to crop': [dict(type='mmwamim.LoadImage'), CROP, FLIP, PACK],
-    'ours': [dict(type='mmwamim.LoadImage'), dict(type='mmwamim.RandomCropToTensor', size=224)],
-    'ours, reading alone': [dict(type='mmwamim.LoadImage')],
+    "mmpretrain's default": [THEIRS, CROP, FLIP, PACK],
+    'ours to read, theirs to crop': [READ, CROP, FLIP, PACK],
+    'ours': [READ, dict(type='mmwamim.RandomCropToTensor', size=224)],
+    'ours, reading alone': [READ],
+    'fine-tuning, default': [THEIRS, dict(CROP, crop_ratio_range=(0.08, 1.0)), FLIP,
+                             dict(AUGMENT, type='mmpretrain.RandAugment'), PACK],
+    'fine-tuning, ours': [READ, dict(type='mmwamim.RandomResizedCrop', scale=224), FLIP,
+                          dict(AUGMENT, type='mmwamim.RandAugment'), PACK],
+    'validation, default': [THEIRS, dict(EDGE, type='mmpretrain.ResizeEdge', backend='pillow'),
+                            CENTER, PACK],
+    'validation, ours': [READ, dict(EDGE, type='mmwamim.ResizeEdge'), CENTER, PACK],
 }
+
+
+def base_of(name: str) -> str:
+    """The path that another one is compared with."""
+    kind = name.split(',')[0]
+    return f'{kind}, default' if f'{kind}, default' in PATHS else "mmpretrain's default"
+
+
+def measure_paths(sets: Dict[str, object], images: int, rounds: int) -> Dict[str, List[float]]:
+    """Images a second of each path in each round; the paths take turns."""
+    total = len(next(iter(sets.values())))
+    step = max(1, total // images)
+    rates = {name: [] for name in sets}
+    for turn in range(rounds + 1):
+        for name, one in sets.items():
+            started = time.perf_counter()
+            for i in range(images):
+                one[Draw(0, turn, i * step % total)]
+            if turn:
+                rates[name].append(images / (time.perf_counter() - started))
+        print(f'\rround {turn}/{rounds} ', end='', file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return rates
+
+
+def private_memory(process: int) -> float:
+    """MiB that a process shares with no other."""
+    rows = [line.split() for line in Path(f'/proc/{process}/smaps_rollup').read_text().splitlines()]
+    return sum(int(row[1]) for row in rows if row[0].startswith('Private_')) / 1024
+
+
+def measure_loader(images: object, count: int, workers: int, epochs: int = 3) -> str:
+    """Time to the first batch, and memory of a worker after each epoch."""
+    rows = [place * len(images) // count for place in range(count)]
+    started, first, memory = time.perf_counter(), 0., []
+    loader = DataLoader(Subset(images, rows), 32, shuffle=True, num_workers=workers,
+                        persistent_workers=True, collate_fn=len)
+    for _ in range(epochs):
+        for _ in loader:
+            first = first or time.perf_counter() - started
+        memory.append(max(private_memory(child.pid) for child in
+                          multiprocessing.active_children()))
+    return (f'{workers} workers: first batch after {first:.2f} s; private memory of a worker after '
+            f'each of {epochs} epochs {", ".join(f"{value:.0f}" for value in memory)} MiB')
 
 
 @told_in_one_line()
 def main() -> None:
     parser = argparse.ArgumentParser(description='Images a second of the data path')
-    parser.add_argument('folder')
+    parser.add_argument('data', help='a folder, table, shards or data base')
     parser.add_argument('--images', type=int, default=400, help='images a round')
     parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--workers', type=int, default=1, help='of the loader; 0: without')
+    parser.add_argument('--paths', nargs='+', choices=PATHS, default=list(PATHS), metavar='PATH',
+                        help=f'some of {", ".join(map(repr, PATHS))}')
+    parser.add_argument('--column', help='of paths or images, in a table')
     parser.add_argument('--feeds', type=float, default=10000,
                         help='images a second of the GPU to feed')
     args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     init_default_scope('mmpretrain')
-    data = dict(type='mmwamim.UnlabelledImages', data_root=args.folder)
-    try:
-        sets = {name: DATASETS.build(dict(data, pipeline=pipeline))
-                for name, pipeline in PATHS.items()}
-    except FileNotFoundError as error:
-        sys.exit(f'error: {error}')
-    total = len(next(iter(sets.values())))
-    step = max(1, total // args.images)
-    rates = {name: [] for name in sets}
-    for turn in range(args.rounds + 1):
-        for name, images in sets.items():
-            started = time.perf_counter()
-            for i in range(args.images):
-                images[Draw(0, turn, i * step % total)]
-            if turn:
-                rates[name].append(args.images / (time.perf_counter() - started))
-        print(f'\rround {turn}/{args.rounds} ', end='', file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    base = statistics.median(rates["mmpretrain's default"])
-    print(f'{args.folder}: {total} images, one core, median of {args.rounds} rounds of '
-          f'{args.images} images')
+    data = dict(type='mmwamim.UnlabelledImages', data_root=args.data, column=args.column)
+    started = time.perf_counter()
+    first = DATASETS.build(dict(data, pipeline=PATHS['ours']))
+    print(f'{first.description.splitlines()[0]}; found in {time.perf_counter() - started:.2f} s')
+    in_files = first.data_list.read(0) is None
+    names = [name for name in args.paths if in_files or THEIRS not in PATHS[name]]
+    if not names:
+        raise UserError('mmpretrain reads files alone: name others with --paths')
+    rates = measure_paths({name: DATASETS.build(dict(data, pipeline=PATHS[name]))
+                           for name in names}, args.images, args.rounds)
+    print(f'one core, median of {args.rounds} rounds of {args.images} images')
     for name, values in rates.items():
-        rate = statistics.median(values)
+        rate, base = statistics.median(values), rates.get(base_of(name))
+        ratio = f'{rate / statistics.median(base):.2f} x the default, ' if base else ''
         print(f'  {name:<30} {rate:7.0f} images/s ({min(values):.0f} to {max(values):.0f}), '
-              f'{rate / base:.2f} x the default, needs {args.feeds / rate:.1f} cores for '
-              f'{args.feeds:.0f} images/s')
+              f'{ratio}needs {args.feeds / rate:.1f} cores for {args.feeds:.0f} images/s')
+    if args.workers:
+        print(measure_loader(first, min(args.images, len(first)), args.workers))
 
 
 if __name__ == '__main__':

@@ -2,14 +2,10 @@
 _base_ = ['./imagenet_finetune.py']
 train_pipeline = [
     dict(type='mmwamim.LoadImage'),
-    dict(
-        type='mmpretrain.RandomResizedCrop',
-        scale=224,
-        backend='pillow',
-        interpolation='bicubic'),
+    dict(type='mmwamim.RandomResizedCrop', scale=224, interpolation='bicubic'),
     dict(type='mmpretrain.RandomFlip', prob=0.5),
     dict(
-        type='mmpretrain.RandAugment',
+        type='mmwamim.RandAugment',
         policies='timm_increasing',
         num_policies=2,
         total_level=10,

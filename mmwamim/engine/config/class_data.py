@@ -7,6 +7,7 @@ from mmengine.config import Config
 
 from mmwamim.datasets.label_files import check_label_file
 from mmwamim.datasets.listing import NoImages, printable
+from mmwamim.datasets.sources import is_other, open_source
 from mmwamim.datasets.splits import list_labelled, settle_split
 
 from .loaders import LOADERS, data_sets, given_classes, kind_of, metrics, say, settle_outputs
@@ -59,10 +60,7 @@ def _settle_folders(cfg: Config, datasets: Datasets, known: Optional[Sequence[st
     for name, dataset in datasets:
         is_training = name == 'train_dataloader'
         try:
-            folder, prefix = _settle_prefix(dataset)
-            found = list_labelled(folder, classes or given_classes(dataset),
-                                  dataset.get('extensions'),
-                                  'the training set' if classes else "the config's list")
+            found, prefix = _find(dataset, classes)
         except NoImages as error:
             if is_training:
                 raise NoImages(f'{error}. Set the data set with --data FOLDER, which holds '
@@ -79,6 +77,18 @@ def _settle_folders(cfg: Config, datasets: Datasets, known: Optional[Sequence[st
     where = 'of the checkpoint' if known is not None else 'of the test set' if training is None \
         else f'in {printable(Path(training["data_root"]))}'
     settle_number(cfg, len(classes), where)
+
+
+def _find(dataset: dict, classes: Optional[Sequence[str]]) -> Tuple[object, str]:
+    """What has the list of ``classes`` of a split, and its name or path below the root."""
+    root, prefix = dataset['data_root'], dataset.get('data_prefix', '')
+    wanted = classes or given_classes(dataset)
+    if isinstance(prefix, str) and is_other(root or prefix, prefix if root else ''):
+        columns = {name: dataset.get(name) for name in ('column', 'label_column')}
+        return open_source(root or prefix, prefix if root else '', True, wanted, **columns), prefix
+    folder, prefix = _settle_prefix(dataset)
+    return list_labelled(folder, wanted, dataset.get('extensions'),
+                         'the training set' if classes else "the config's list"), prefix
 
 
 def _settle_prefix(dataset: dict) -> Tuple[Path, str]:

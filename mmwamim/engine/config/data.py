@@ -1,6 +1,5 @@
 """Settles which data a run takes: folders, splits, the list of classes, and how images are read."""
 import os
-from pathlib import Path
 from typing import Iterator, List, Optional, Sequence, Tuple
 
 from mmengine.config import Config
@@ -8,13 +7,14 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 
-from mmwamim.datasets.listing import NoImages, list_images, printable, shortened
+from mmwamim.datasets.listing import printable, shortened
 from mmwamim.datasets.pixels import check_range
-from mmwamim.datasets.splits import pretraining_folder
+from mmwamim.datasets.sources import kind_of_place, open_source
 from mmwamim.errors import UserError
 from mmwamim.evaluation.robustness import read_wnids
 from mmwamim.registry import HOOKS
 
+from .channel_data import settle_channels
 from .class_data import settle_classification
 from .dense_data import settle_detection, settle_segmentation
 from .loaders import LOADERS, add_hook, data_sets, kind_of, metrics, say
@@ -39,13 +39,14 @@ def settle_data(cfg: Config, folder: Optional[str] = None,
         UserError: The folder is missing or empty, the config's data set takes no folder, or a
             split has classes that the training set does not have.
     """
-    if folder is not None and not Path(folder).is_dir():
-        raise NoImages(f'data_root {printable(folder)!r} is not a folder')
+    if folder is not None:
+        kind_of_place(os.path.expanduser(folder))  # raises if there is nothing
     loader = cfg.get('train_dataloader')
     if loader is not None and not loader.get('num_workers'):
         for field in ('persistent_workers', 'prefetch_factor'):  # torch refuses them without
             loader.pop(field, None)
     settle_reading(cfg)
+    settle_channels(cfg)
     add_hook(cfg, dict(type='mmwamim.DataReportHook'))
     if loader is not None and kind_of(loader.dataset) == UNLABELLED:
         _settle_unlabelled(loader, folder)
@@ -160,15 +161,9 @@ def checkpoint_classes(checkpoint: dict) -> Optional[Tuple[str, ...]]:
 def _settle_unlabelled(loader: dict, folder: Optional[str]) -> None:
     if folder is not None:
         loader.dataset.data_root = folder
-    root = Path(loader.dataset.data_root).expanduser()
-    if not root.is_dir():
-        raise NoImages(f'data_root {printable(root)!r} is not a folder')
-    root, _ = pretraining_folder(root)
-    listing = list_images(root, loader.dataset.get('extensions'))
-    images = len(listing.paths)
-    if not images:
-        raise NoImages(f'no image found below {printable(root)!r} (data_root): '
-                       f'{listing.describe()}')
+    root = loader.dataset.data_root
+    images = len(open_source(root, endings=loader.dataset.get('extensions'),
+                             column=loader.dataset.get('column')))
     if loader.dataset.get('indices') is not None:
         indices = loader.dataset.indices
         images = len(indices) if isinstance(indices, Sequence) else min(images, abs(indices))

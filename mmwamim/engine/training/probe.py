@@ -1,11 +1,14 @@
 """Watches what the features of a pre-training run are worth while it goes on."""
+import os
 from pathlib import Path
 from typing import Optional
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmwamim.datasets.splits import find_split, list_labelled
+from mmwamim.datasets.listing import NoImages
+from mmwamim.datasets.sources import kind_of_place, open_source
+from mmwamim.datasets.splits import find_split
 from mmwamim.evaluation.features import (
     LabelledImages,
     effective_rank,
@@ -29,8 +32,8 @@ class FeatureProbeHook(Hook):
 
     Args:
         data_root: A folder with train/<class>/* and val/<class>/* (or validation/, test/ and the
-            like) for k-NN accuracy and the rank, or with images alone for the rank. The classes
-            are those of ``train``.
+            like) for k-NN accuracy and the rank, or with images alone for the rank; or tables,
+            shards or data bases with labels. The classes are those of ``train``.
         interval: Epochs from one probe to the next; the last epoch is always probed.
         size: Side of the images, in pixels. Default: the encoder's ``img_size``.
         k: Neighbours.
@@ -48,19 +51,26 @@ class FeatureProbeHook(Hook):
     def __init__(self, data_root: str, interval: int = 10, size: Optional[int] = None,
                  k: int = 20, most: Optional[int] = 5000, batch_size: int = 64,
                  num_workers: Optional[int] = None) -> None:
-        root = Path(data_root).expanduser()
-        if not root.is_dir():
-            raise FileNotFoundError(f'FeatureProbeHook: data_root {data_root!r} is not a folder')
+        root = os.path.expanduser(data_root)
+        try:
+            folder = kind_of_place(root) == 'folder'
+        except NoImages as error:
+            raise NoImages(f'FeatureProbeHook: {error}') from None
         if interval < 1:
             raise ValueError(f'FeatureProbeHook: interval must be at least 1, not {interval}')
         self.interval, self.size = interval, size
         self.k, self.most, self.batch_size = k, most, batch_size
         self.num_workers = num_workers
-        self.train, self.val, self.classes = root, None, None
-        if find_split(root, 'train') and find_split(root, 'val'):
+        self.train, self.val, self.classes = Path(root), None, None
+        self.splits = ('', '') if folder else ('train', 'val')
+        if not folder:
+            self.val = self.train
+        elif find_split(root, 'train') and find_split(root, 'val'):
             self.train, self.val = find_split(root, 'train'), find_split(root, 'val')
-            self.classes = list_labelled(self.train).classes
-            list_labelled(self.val, self.classes)  # raises now rather than after the first epoch
+        if self.val is not None:
+            self.classes = open_source(str(self.train), self.splits[0], True).classes
+            # Raises now rather than after the first epoch.
+            open_source(str(self.val), self.splits[1], True, self.classes)
 
     def after_train_epoch(self, runner: Runner) -> None:
         last = runner.epoch + 1 == runner.max_epochs
@@ -72,16 +82,17 @@ class FeatureProbeHook(Hook):
         workers = runner.train_dataloader.num_workers if self.num_workers is None \
             else self.num_workers
 
-        def features(folder: Path):
-            images = LabelledImages(str(folder), size, self.most, self.classes is not None,
-                                    self.classes, runner.cfg.get('value_range'))
+        def features(place: Path, split: str):
+            images = LabelledImages(str(place), size, self.most, self.classes is not None,
+                                    self.classes, runner.cfg.get('value_range'), split,
+                                    runner.cfg.get('channels'))
             return extract_features(model.backbone, model.data_preprocessor, images,
                                     self.batch_size, num_workers=workers)
 
-        known, labels = features(self.train)
+        known, labels = features(self.train, self.splits[0])
         values = dict(effective_rank=effective_rank(known, device))
         if self.val is not None:
-            queries, truth = features(self.val)
+            queries, truth = features(self.val, self.splits[1])
             values['knn_top1'] = knn_accuracy(known, labels, queries, truth, self.k,
                                               device=device)
         for name, value in values.items():

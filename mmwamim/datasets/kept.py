@@ -1,0 +1,78 @@
+"""Indexes that are kept from one start to the next, in the user's cache.
+
+Memory that is mapped from a file is there once, however many processes and loader workers of a
+machine read it.
+"""
+import fcntl
+import hashlib
+import os
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Iterator, Optional
+
+import torch
+
+
+def cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/mmwamim/indexes``, or else that below ``~/.cache``."""
+    base = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+    return Path(base, 'mmwamim', 'indexes')
+
+
+class Kept:
+    """One file of the cache.
+
+    Args:
+        path: Where it is, or will be.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def load(self) -> Optional[dict]:
+        """What was kept, its tensors mapped from the file; None if there is none that can be
+        read, as after an interrupted write or by another version."""
+        if not self.path.is_file():
+            return None
+        try:
+            return torch.load(self.path, map_location='cpu', mmap=True, weights_only=True)
+        except Exception:  # torch raises whatever it likes; the index is made again
+            return None
+
+    def save(self, content: dict) -> bool:
+        """Keeps tensors, numbers, strings, and lists and dicts of them; the file is whole or not
+        there. Says so in a line where it cannot be written."""
+        waiting = self.path.with_suffix(f'.{os.getpid()}')
+        try:
+            torch.save(content, waiting)
+            os.replace(waiting, self.path)
+            return True
+        except (OSError, RuntimeError) as error:
+            print(f'the index cannot be kept in {self.path.parent}, and is made again at every '
+                  f'start: {error}', file=sys.stderr)
+            with suppress(OSError):
+                waiting.unlink()
+            return False
+
+
+@contextmanager
+def kept(*key: object) -> Iterator[Kept]:
+    """The file for a key, for this process alone: of several on a machine the first one makes the
+    index, and the others wait and find it."""
+    name = hashlib.blake2b('\0'.join(map(str, key)).encode('utf-8', 'surrogatepass'),
+                           digest_size=16).hexdigest()
+    file = Kept(cache_folder() / f'{name}.pt')
+    lock = None
+    try:
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        # Not one a key, which would fill the folder.
+        lock = open(file.path.with_name(f'{name[:2]}.lock'), 'w')
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    except OSError:
+        pass  # some network drives have no locks: each process makes its own
+    try:
+        yield file
+    finally:
+        if lock is not None:
+            lock.close()

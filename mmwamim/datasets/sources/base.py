@@ -1,0 +1,84 @@
+"""What a data set must know of the place where its images lie."""
+from collections.abc import Sequence as AbstractSequence
+from copy import copy
+from typing import Iterator, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+
+class Source:
+    """Images by number, wherever they lie.
+
+    Attributes:
+        keys: What names each: the path of a file, or ``shard.tar/name.jpg`` and the like.
+        labels: int64 (N, ), or None where none were asked for.
+        classes: Names of the classes that the labels count in, or None.
+        description: What was taken and what was left out, for the log.
+    """
+
+    keys: Sequence[str] = ()
+    labels: Optional[np.ndarray] = None
+    classes: Optional[Tuple[str, ...]] = None
+    description: str = ''
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def key(self, index: int) -> str:
+        """The name of an image, for messages and results."""
+        return self.keys[index]
+
+    def read(self, index: int) -> Optional[bytes]:
+        """The bytes of an image as they are stored; None where the key is the path of a file.
+
+        Raises:
+            UnreadableImage: They cannot be had; the message has the key.
+        """
+        return None
+
+
+class Records(AbstractSequence):
+    """The records of a data set, each made when it is asked for, so that none is held.
+
+    Args:
+        source: Where the images lie.
+        rows: Their numbers there. Default: all.
+    """
+
+    def __init__(self, source: Source, rows: Optional[np.ndarray] = None) -> None:
+        self.source, self.rows = source, rows
+
+    def __len__(self) -> int:
+        return len(self.source) if self.rows is None else len(self.rows)
+
+    def __getitem__(self, place: Union[int, slice, Sequence[int]]) -> Union[dict, 'Records']:
+        if isinstance(place, (slice, AbstractSequence, np.ndarray)):
+            rows = np.arange(len(self.source)) if self.rows is None else self.rows
+            return Records(self.source, rows[place])
+        row = self._row(place)
+        record = dict(img_path=self.source.key(row))
+        if self.source.labels is not None:
+            record['gt_label'] = int(self.source.labels[row])
+        return record
+
+    def __iter__(self) -> Iterator[dict]:
+        return (self[place] for place in range(len(self)))
+
+    def __deepcopy__(self, memo: dict) -> 'Records':
+        return copy(self)  # nothing here is written to
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 (N, )."""
+        labels = self.source.labels
+        return labels if self.rows is None else labels[self.rows]
+
+    def read(self, place: int) -> Optional[bytes]:
+        """As :meth:`Source.read`."""
+        return self.source.read(self._row(place))
+
+    def _row(self, place: int) -> int:
+        if not -len(self) <= place < len(self):
+            raise IndexError(f'image {place} of {len(self)}')
+        place = place % len(self)
+        return place if self.rows is None else int(self.rows[place])

@@ -1,0 +1,167 @@
+"""Data sets of Hugging Face on this machine: saved ones, and Parquet files with images in them."""
+import glob
+import os
+from typing import Any, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from ..listing import NoImages, printable, shortened
+from ..loading import UnreadableImage
+from ..splits import OTHERWISE, SPLITS
+from .base import Source
+from .labels import LABELS, library, settle_labels
+from .table import choose
+
+
+class HuggingFaceSource(Source):
+    """A column of images of a data set, memory-mapped and read row by row.
+
+    Args:
+        where: The folder that ``save_to_disk`` wrote; Parquet files with images, or a folder of
+            them; or ``owner/name``, whose Parquet files lie in the local cache.
+        split: 'train', 'val' or the like, where it has splits.
+        labelled: Whether labels are wanted.
+        classes: As of :func:`mmwamim.datasets.sources.labels.settle_labels`.
+        column: The column of images. Default: the one whose type is an image.
+        label_column: The column of classes. Default: the one whose type is a class, or whose
+            name is usual.
+
+    Raises:
+        NoImages: There is no such split, or no row.
+        UserError: datasets is not installed, or there is no such column.
+    """
+
+    def __init__(self, where: str, split: str = '', labelled: bool = False,
+                 classes: Optional[Sequence[str]] = None, column: Optional[str] = None,
+                 label_column: Optional[str] = None) -> None:
+        self.where = where
+        rows, name = _open(where, split)
+        column = column or _typed(rows.features, 'Image') or _bytes_column(rows.features)
+        column = choose(column, list(rows.features), ('image', 'img', 'picture', 'jpg'), where,
+                        'images', 'column')
+        if not len(rows):
+            raise NoImages(f'{printable(where)!r} has no rows')
+        self.name = f'{where}[{name}]' if name else where
+        said = f'images of the column {column!r}'
+        if labelled:
+            label_column = choose(label_column or _typed(rows.features, 'ClassLabel'),
+                                  list(rows.features), LABELS, where, 'labels', 'label_column')
+            given = np.asarray(rows.data.column(label_column).to_numpy()) \
+                if rows._indices is None else np.asarray(rows[label_column][:])
+            names = getattr(rows.features[label_column], 'names', None)
+            if names and given.min() >= 0 and given.max() < len(names):
+                given = np.array(names)[given]
+                classes = classes or names
+            self.labels, self.classes = settle_labels(given, classes, self.name)
+            said += f', {len(self.classes)} classes of the column {label_column!r}'
+        rows = rows.select_columns([column])
+        if type(rows.features[column]).__name__ == 'Image':
+            rows = rows.cast_column(column, library('datasets').Image(decode=False))
+        self.rows = rows.with_format('arrow')  # bytes as they are stored
+        self.description = (f'{len(self)} images of the Hugging Face data set '
+                            f'{printable(self.name)}: {said}')
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def key(self, index: int) -> str:
+        return f'{self.name}/{index}'
+
+    def read(self, index: int) -> bytes:
+        value = self.rows[index].column(0)[0].as_py()
+        try:
+            if isinstance(value, dict):
+                data, path = value.get('bytes'), value.get('path')
+                if data is None and path:
+                    with open(path, 'rb') as file:
+                        data = file.read()
+                value = data
+        except OSError as error:
+            raise UnreadableImage(f'{self.key(index)}: {path}: {error.strerror}') from error
+        if not isinstance(value, bytes):
+            raise UnreadableImage(f'{self.key(index)}: there is no image in the row')
+        return value
+
+
+def _typed(features: dict, kind: str) -> Optional[str]:
+    return next((name for name, feature in features.items() if type(feature).__name__ == kind),
+                None)
+
+
+def _bytes_column(features: dict) -> Optional[str]:
+    """A column of files that are not said to be images: bytes, or bytes and their path."""
+    return next((name for name, feature in features.items()
+                 if getattr(feature, 'dtype', '') in ('binary', 'large_binary')
+                 or isinstance(feature, dict) and 'bytes' in feature), None)
+
+
+def _open(where: str, split: str) -> Tuple[Any, str]:
+    datasets = library('datasets')
+    datasets.disable_progress_bars()
+    if os.path.isdir(where) and is_saved(where):
+        whole = datasets.load_from_disk(where)
+    else:
+        files = parquet_files(where)
+        found = next((some for name in _names(split or 'train')
+                      if (some := [path for path in files if _is_of(path, name)])), [])
+        if split and not found and any(_is_of(path, name) for path in files
+                                       for names in SPLITS.values() for name in names):
+            raise NoImages(f'{printable(where)!r} has no Parquet file of the split {split!r}: '
+                           f'there are {shortened([os.path.basename(path) for path in files])}')
+        whole = datasets.load_dataset('parquet', data_files=found or files, split='train')
+    if not isinstance(whole, dict):
+        return whole, ''
+    name = next((name for name in _names(split or 'train') if name in whole), None)
+    if name is None and (split or len(whole) > 1):
+        raise NoImages(f'{printable(where)!r} has no split {split!r}: there are '
+                       f'{shortened(list(whole))}')
+    name = name or next(iter(whole))
+    return whole[name], name
+
+
+def _names(split: str) -> List[str]:
+    """The usual names of a split."""
+    kind = next((kind for kind, names in SPLITS.items() if split.lower() in names), None)
+    return [split, *(name for group in OTHERWISE.get(kind, ()) for name in SPLITS[group])]
+
+
+def _is_of(path: str, name: str) -> bool:
+    base = os.path.basename(path).lower()
+    return bool(name) and base.startswith((f'{name}-', f'{name}_', f'{name}.'))
+
+
+def is_saved(folder: str) -> bool:
+    """Whether ``save_to_disk`` wrote a folder."""
+    there = {name for name in ('dataset_dict.json', 'dataset_info.json', 'state.json')
+             if os.path.isfile(os.path.join(folder, name))}
+    return 'dataset_dict.json' in there or len(there) == 2
+
+
+def parquet_files(where: str) -> List[str]:
+    """The Parquet files of a file, a folder, or a data set of the local cache.
+
+    Raises:
+        NoImages: There are none.
+    """
+    if os.path.isfile(where):
+        return [where]
+    folder = where if os.path.isdir(where) else cached(where)
+    found = sorted(glob.glob(os.path.join(glob.escape(folder), '**', '*.parquet'), recursive=True)
+                   ) if folder else []
+    if not found:
+        raise NoImages(f'{printable(where)!r} has no Parquet file')
+    return found
+
+
+def cached(name: str) -> str:
+    """The newest snapshot of ``owner/name`` in the local cache, or ''."""
+    base = os.environ.get('HF_HUB_CACHE') or os.path.join(
+        os.environ.get('HF_HOME') or os.path.expanduser('~/.cache/huggingface'), 'hub')
+    found = glob.glob(os.path.join(base, 'datasets--' + name.replace('/', '--'), 'snapshots', '*'))
+    return max(found, key=os.path.getmtime) if name.count('/') == 1 and found else ''
+
+
+def has_images(path: str) -> bool:
+    """Whether the images themselves are in a Parquet file, and not their paths alone."""
+    schema = library('pyarrow.parquet').read_schema(path)
+    return any('binary' in str(field.type) for field in schema)

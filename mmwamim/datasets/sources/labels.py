@@ -1,0 +1,90 @@
+"""From what a table, shard or data base says of classes to labels in the one list of classes."""
+from importlib import import_module
+from types import ModuleType
+from typing import Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from mmwamim.errors import UserError
+
+from ..listing import printable, shortened
+from ..splits import class_places, same_name, unknown_classes
+
+LABELS = ('label', 'labels', 'class', 'class_name', 'category', 'target', 'gt_label', 'class_id',
+          'label_id', 'cls')
+
+
+def library(name: str, extra: str = 'sources') -> ModuleType:
+    """An optional library.
+
+    Raises:
+        UserError: It is not installed; the message says how.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise UserError(f"these data need {name}, which is not installed: pip install {name}, or "
+                        f"pip install 'mmwamim[{extra}]' for all kinds ({error})") from None
+
+
+def settle_labels(given: Union[np.ndarray, Sequence[str]], classes: Optional[Sequence[str]],
+                  where: str) -> Tuple[np.ndarray, Tuple[str, ...]]:
+    """Labels that count in one list of classes.
+
+    Args:
+        given: A class each: numbers from 0 on, or names. Names that are all numbers are numbers.
+        classes: The list, which fixes the labels: that of the training set. None: this is the
+            training set, whose list is that of its names, sorted, or of its numbers.
+        where: Whose they are, for messages.
+
+    Returns:
+        int64 (N, ) and the list.
+
+    Raises:
+        UserError: A label is no class of the list, or no number from 0 on.
+    """
+    given = np.asarray(given)
+    if given.dtype.kind not in 'iu' and (None in given or '' in given):
+        raise UserError(f'{printable(where)}: {sum(one in (None, "") for one in given)} of '
+                        f'{len(given)} images have no label')
+    if given.dtype.kind not in 'iu':
+        try:
+            numbers = given.astype(np.int64)
+            given = numbers if np.array_equal(numbers, given.astype(np.float64)) else given
+        except ValueError:
+            pass
+    if given.dtype.kind in 'iu':
+        return _settle_numbers(given.astype(np.int64), classes, where)
+    names, labels = np.unique(given.astype(str), return_inverse=True)
+    names = names.tolist()
+    place = class_places(names if classes is None else classes)
+    unknown = [name for name in names if same_name(name) not in place]
+    if unknown:
+        raise UserError(unknown_classes(where, unknown, names, classes, 'the training set'))
+    order = np.array([place[same_name(name)] for name in names], dtype=np.int64)
+    return order[labels], tuple(names if classes is None else classes)
+
+
+def _settle_numbers(labels: np.ndarray, classes: Optional[Sequence[str]], where: str
+                    ) -> Tuple[np.ndarray, Tuple[str, ...]]:
+    least, most = (int(labels.min()), int(labels.max())) if len(labels) else (0, -1)
+    if least < 0:
+        raise UserError(f'{printable(where)}: the label {least} is no class: labels count from 0')
+    if classes is not None and most >= len(classes):
+        raise UserError(f'{printable(where)}: the label {most} is no class: there are '
+                        f'{len(classes)}, {shortened(classes, 4)}, with the labels 0 to '
+                        f'{len(classes) - 1}')
+    return labels, tuple(map(str, range(most + 1))) if classes is None else tuple(classes)
+
+
+def folders_as_labels(keys: Sequence[str], where: str) -> np.ndarray:
+    """The folder in each key, such as 'cat' of 'cat/1.jpg'.
+
+    Raises:
+        UserError: A key has none.
+    """
+    names = [key.rpartition('/')[0].rpartition('/')[2] for key in keys]
+    if not all(names):
+        raise UserError(f'{printable(where)} has no labels: neither stored ones, nor a folder in '
+                        f'every name, as {printable(keys[names.index("")])!r} shows')
+    return np.array(names)

@@ -1,0 +1,216 @@
+"""Tar files as WebDataset writes them, read at any place by an index of their members."""
+import glob
+import json
+import os
+import re
+import tarfile
+from collections import Counter, OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from typing import Dict, List, NamedTuple, Optional, Sequence
+
+import numpy as np
+import torch
+
+from mmwamim.errors import UserError
+
+from ..kept import kept
+from ..listing import NoImages, counts, printable, readable_endings
+from ..loading import UnreadableImage
+from ..paths import PackedPaths
+from ..walk import THREADS
+from .base import Source
+from .labels import LABELS, folders_as_labels, settle_labels
+
+VERSION = 1
+OPEN = 64  # shards that a process holds open
+COMPRESSED = ('.tar.gz', '.tgz', '.tar.bz2', '.tar.xz', '.tar.zst')
+
+
+class Member(NamedTuple):
+    """An image in a shard."""
+    name: str
+    offset: int
+    size: int
+    label: str
+    """What is stored beside it as its class, or ''."""
+
+
+class ShardSource(Source):
+    """Images in tar files, all of which are one set: each member is read by its offset, so that the
+    order, resuming and the count of images are as exact as those of a folder.
+
+    The members of a sample share their name up to the first dot. Its class is what a member
+    ``.cls``, ``.label`` or the like holds, or a field of these names in ``.json``; where there is
+    none, the folder in the member's name.
+
+    Args:
+        pattern: A folder of ``.tar`` files, one of them, or a pattern: ``train-{000..099}.tar``,
+            ``train-*.tar``.
+        labelled: Whether labels are wanted.
+        classes: As of :func:`mmwamim.datasets.sources.labels.settle_labels`.
+
+    Raises:
+        NoImages: There is no such shard, or no image in them.
+        UserError: They are compressed.
+    """
+
+    def __init__(self, pattern: str, labelled: bool = False,
+                 classes: Optional[Sequence[str]] = None) -> None:
+        self.shards, self._open = find_shards(pattern), OrderedDict()
+        content = _index(self.shards)
+        self.keys = PackedPaths(content['names'].numpy(), content['ends'].numpy())
+        self.spans, self.shard_of = content['spans'].numpy(), content['shard_of'].numpy()
+        notes = list(content['notes'])
+        if not len(self.keys):
+            raise NoImages('\n  '.join([f'no image in {len(self.shards)} shards of '
+                                        f'{printable(pattern)}', *notes]))
+        if labelled:
+            stored = PackedPaths(content['labels'].numpy())
+            given = list(stored) if len(stored) == len(self.keys) \
+                else folders_as_labels(self.keys, pattern)
+            self.labels, self.classes = settle_labels(given, classes, pattern)
+        self.description = '\n  '.join([
+            f'{len(self)} images in {len(self.shards)} tar shards of {printable(pattern)}, by an '
+            f'index of their members: {counts(content["taken"])}', *notes])
+
+    def key(self, index: int) -> str:
+        return f'{self.shards[self.shard_of[index]]}/{self.keys[index]}'
+
+    def read(self, index: int) -> bytes:
+        offset, size = self.spans[index].tolist()
+        try:
+            data = os.pread(self._file(int(self.shard_of[index])), size, offset)
+        except OSError as error:
+            raise UnreadableImage(f'{self.key(index)}: {error.strerror}') from error
+        if len(data) < size:
+            raise UnreadableImage(f'{self.key(index)}: the shard ends in the middle of it')
+        return data
+
+    def _file(self, shard: int) -> int:
+        """Its number; those not used for the longest time are closed."""
+        if shard not in self._open:
+            if len(self._open) >= OPEN:
+                os.close(self._open.popitem(last=False)[1])
+            self._open[shard] = os.open(self.shards[shard], os.O_RDONLY)
+        self._open.move_to_end(shard)
+        return self._open[shard]
+
+    def __getstate__(self) -> dict:
+        return dict(self.__dict__, _open=OrderedDict())  # numbers mean nothing elsewhere
+
+
+def find_shards(pattern: str) -> List[str]:
+    """The tar files of a folder or pattern, sorted.
+
+    Examples:
+        >>> expand_braces('a-{08..10}-{x,y}.tar')[:3]
+        ['a-08-x.tar', 'a-08-y.tar', 'a-09-x.tar']
+    """
+    if os.path.isdir(pattern):
+        names = sorted(name for name in os.listdir(pattern) if not name.startswith('.'))
+        found = [os.path.join(pattern, name) for name in names if name.endswith('.tar')]
+        packed = [name for name in names if name.lower().endswith(COMPRESSED)]
+    else:
+        names = expand_braces(pattern)
+        packed = [name for name in names if name.lower().endswith(COMPRESSED)]
+        found = [path for name in names for path in sorted(glob.glob(name)) or [name]]
+        missing = [path for path in found if not os.path.isfile(path)]
+        if missing:
+            raise NoImages(f'{len(missing)} of {len(found)} shards are not there, such as '
+                           f'{printable(missing[0])!r}')
+    if packed:
+        raise UserError(f'{printable(packed[0])!r} is compressed, so that its images cannot be '
+                        'read one by one: unpack it to .tar (images in it are compressed already)')
+    if not found:
+        raise NoImages(f'{printable(pattern)!r} has no .tar file in it')
+    return found
+
+
+def expand_braces(pattern: str) -> List[str]:
+    """'{000..099}' and '{a,b}' in a pattern, as a shell expands them."""
+    parts = re.split(r'\{([^{}]*)\}', pattern)
+    choices = [_choices(part) if number % 2 else [part] for number, part in enumerate(parts)]
+    return [''.join(some) for some in product(*choices)]
+
+
+def _choices(inside: str) -> List[str]:
+    span = re.fullmatch(r'(\d+)\.\.(\d+)', inside)
+    if not span:
+        return inside.split(',')
+    first, last = span.groups()
+    width = max(map(len, span.groups())) if '0' in (first[0], last[0]) else 0
+    return [str(number).zfill(width) for number in range(int(first), int(last) + 1)]
+
+
+def _index(shards: Sequence[str]) -> dict:
+    """The members of all shards: kept in the cache as long as size and time of none changes."""
+    states = [list(os.stat(path)[6:7]) + [os.stat(path).st_mtime_ns] for path in shards]
+    with kept('shards', VERSION, *map(os.path.abspath, shards)) as file:
+        content = file.load()
+        if content is not None and content['states'] == states:
+            return content
+        with ThreadPoolExecutor(THREADS) as pool:
+            found = list(pool.map(members, shards))
+        content = _packed(shards, found)
+        content['states'] = states
+        return file.load() if file.save(content) else content
+
+
+def _packed(shards: Sequence[str], found: Sequence[Sequence[Member]]) -> dict:
+    rows = [member for images, _ in found for member in images]
+    names = PackedPaths.from_strings(member.name for member in rows)
+    labels = [member.label for member in rows]
+    complete = bool(labels) and all(labels)
+    notes = [note for _, note in found if note]
+    some = sum(map(bool, labels))
+    if some and not complete:
+        notes.append(f'{len(labels) - some} of {len(labels)} images have no stored class')
+    endings = Counter(os.path.splitext(member.name)[1].lower() for member in rows)
+    return dict(
+        names=torch.from_numpy(names.data.copy()), ends=torch.from_numpy(names.ends),
+        spans=torch.tensor([(m.offset, m.size) for m in rows], dtype=torch.int64).view(-1, 2),
+        shard_of=torch.from_numpy(np.repeat(np.arange(len(shards), dtype=np.int32),
+                                            [len(images) for images, _ in found])),
+        labels=torch.from_numpy(PackedPaths.from_strings(
+            labels if complete else []).data.copy()),
+        taken=dict(endings), notes=notes)
+
+
+def members(path: str) -> tuple:
+    """The images of a tar file, and what is wrong with it, or ''."""
+    endings, images, labels, note = readable_endings() + ('.npy', ), [], {}, ''
+    try:
+        with tarfile.open(path, 'r:') as file:
+            while (member := file.next()) is not None:
+                file.members = []  # which it would keep
+                if not member.isfile() or os.path.basename(member.name).startswith('.'):
+                    continue
+                if member.name.lower().endswith(endings):
+                    images.append(Member(member.name, member.offset_data, member.size, ''))
+                else:
+                    _read_label(file, member, labels)
+    except (tarfile.TarError, OSError, EOFError) as error:
+        note = f'{printable(path)} is damaged behind its first {len(images)} images: {error}'
+    return [image._replace(label=labels.get(_sample(image.name), '')) for image in images], note
+
+
+def _sample(name: str) -> str:
+    folder, _, base = name.rpartition('/')
+    return f'{folder}/{base.partition(".")[0]}'
+
+
+def _read_label(file: tarfile.TarFile, member: tarfile.TarInfo, labels: Dict[str, str]) -> None:
+    ending = member.name.rpartition('.')[2].lower()
+    if member.size > 1 << 20 or ending not in (*LABELS, 'json'):
+        return
+    text = file.extractfile(member).read().decode('utf-8', 'replace').strip()
+    if ending == 'json':
+        try:
+            fields = json.loads(text)
+        except json.JSONDecodeError:
+            return
+        text = next((str(fields[name]) for name in LABELS if name in fields), '') \
+            if isinstance(fields, dict) else ''
+    if text:
+        labels.setdefault(_sample(member.name), text)

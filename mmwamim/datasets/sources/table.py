@@ -1,0 +1,161 @@
+"""A text, CSV, TSV or Parquet file with a column of paths."""
+import csv
+import os
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence
+
+from mmwamim.errors import UserError
+
+from ..label_files import LOOKED_AT
+from ..listing import NoImages, printable, readable_endings, shortened
+from ..paths import PackedPaths
+from ..splits import SPLITS
+from .base import Source
+from .labels import LABELS, library, settle_labels
+
+PATHS = ('path', 'file', 'filename', 'file_name', 'filepath', 'file_path', 'image_path', 'img_path',
+         'image_file', 'image', 'img')
+TEXT, CSV = ('.txt', '.lst'), {'.csv': ',', '.tsv': '\t'}
+ENDINGS = (*TEXT, *CSV, '.parquet')
+SPLIT = 'split'  # the column that says what is for training
+
+
+class TableSource(Source):
+    """Images whose paths stand in a table; relative ones are relative to the table's folder.
+
+    A text file has a path a line, or a path, a blank or tab and a class. Of the columns of other
+    files those that are named are taken, or those with usual names (:data:`PATHS`, ``LABELS``).
+    Where there is a column ``split``, the rows of the split that is asked for count.
+
+    Args:
+        path: The file.
+        split: 'train', 'val' or the like; '': all rows.
+        labelled: Whether labels are wanted.
+        classes: As of :func:`mmwamim.datasets.sources.labels.settle_labels`.
+        column: The column of paths.
+        label_column: The column of classes.
+
+    Raises:
+        NoImages: There is no row, or none of the first files is there.
+        UserError: There is no such column.
+    """
+
+    def __init__(self, path: str, split: str = '', labelled: bool = False,
+                 classes: Optional[Sequence[str]] = None, column: Optional[str] = None,
+                 label_column: Optional[str] = None) -> None:
+        self.folder = os.path.dirname(os.path.abspath(path))
+        table = read_table(path, column, label_column)
+        names = list(table)
+        column = choose(column, names, PATHS, path, 'paths', 'column')
+        paths, said = table[column], [f'paths of the column {column!r}']
+        rows = _rows(table, split if labelled else split or 'train', path)
+        if rows is not None:
+            paths, said = [paths[row] for row in rows], [*said, f'rows of the split {split!r}']
+        empty = sum(not one for one in paths)
+        if empty or not paths:
+            raise NoImages(f'{printable(path)}: {empty} of {len(paths)} rows have no path in the '
+                           f'column {column!r}')
+        self.keys = PackedPaths.from_strings(paths)
+        if labelled:
+            label_column = choose(label_column, names, LABELS, path, 'labels', 'label_column')
+            given = table[label_column]
+            given = given if rows is None else [given[row] for row in rows]
+            self.labels, self.classes = settle_labels(given, classes, path)
+            said.append(f'{len(self.classes)} classes of the column {label_column!r}')
+        self.description = f'{len(self)} images of the table {printable(path)}: ' + ', '.join(said)
+        self._look(path)
+
+    def key(self, index: int) -> str:
+        return os.path.join(self.folder, self.keys[index])
+
+    def _look(self, path: str) -> None:
+        """Whether some of the files are there."""
+        some = range(0, len(self), max(len(self) // LOOKED_AT, 1))
+        missing = [i for i in some if not os.path.isfile(self.key(i))]
+        if not missing:
+            return
+        text = (f'{len(missing)} of the {len(some)} files of {printable(path)} looked for are not '
+                f'there, such as {printable(self.key(missing[0]))!r}')
+        if len(missing) == len(some):
+            raise NoImages(f'{text}. Relative paths are relative to the folder of the table')
+        self.description += f'\n  {text}'
+
+
+def read_table(path: str, column: Optional[str] = None, label_column: Optional[str] = None
+               ) -> Dict[str, List]:
+    """The columns of a file that may be of use."""
+    ending = os.path.splitext(path)[1].lower()
+    if ending in TEXT:
+        return _read_text(path)
+    if ending in CSV:
+        with open(path, newline='', encoding='utf-8-sig', errors='surrogateescape') as file:
+            rows = csv.reader(file, delimiter=CSV[ending])
+            names = next(rows, [])
+            columns: List[List[str]] = [[] for _ in names]
+            for row in filter(None, rows):
+                if len(row) != len(names):
+                    raise UserError(f'{printable(path)}, line {rows.line_num}: {len(row)} fields, '
+                                    f'but the header has {len(names)}')
+                for values, value in zip(columns, row):
+                    values.append(value)
+        return dict(zip(names, columns))
+    parquet = library('pyarrow.parquet')
+    usual = {*PATHS, *LABELS, SPLIT}
+    names = [name for name in parquet.read_schema(path).names
+             if name in (column, label_column) or name.lower() in usual]
+    return parquet.read_table(path, columns=names).to_pydict() if names else {}
+
+
+def _read_text(path: str) -> Dict[str, List[str]]:
+    endings, paths, labels = readable_endings() + ('.npy', ), [], []
+    lines = Path(path).read_text(encoding='utf-8-sig', errors='surrogateescape').splitlines()
+    for number, line in enumerate(lines, start=1):
+        line = line.strip()
+        if not line:
+            continue
+        image, label = line, ''
+        if not line.lower().endswith(endings):
+            parts = line.rsplit(None, 1)
+            image, label = parts if len(parts) == 2 else (line, '')
+        if bool(label) != bool(labels) and paths:
+            raise UserError(f'{printable(path)}, line {number}: expected '
+                            f'{"a path and its class" if labels else "a path alone"}, as in the '
+                            f'lines before, not {printable(line)!r}')
+        paths.append(image)
+        labels += [label] if label else []
+    return dict(path=paths, **(dict(label=labels) if labels else {}))
+
+
+def choose(named: Optional[str], there: Sequence[str], usual: Sequence[str], where: str,
+           what: str, option: str) -> str:
+    """The column that is named, or else the one with a usual name.
+
+    Raises:
+        UserError: There is none; the message lists what there is.
+    """
+    small = {name.lower(): name for name in reversed(there)}
+    wanted = [named] if named else usual
+    found = next((there[there.index(name)] if name in there else small.get(name.lower())
+                  for name in wanted if name in there or name.lower() in small), None)
+    if found is None:
+        raise UserError(
+            f'{printable(where)} has no column {named!r}' if named else
+            f'{printable(where)} has no column of {what} with a usual name '
+            f'({", ".join(usual[:6])}, ...)') from None
+    return found
+
+
+def _rows(table: Dict[str, List], split: str, path: str) -> Optional[List[int]]:
+    column = next((name for name in table if name.lower() == SPLIT), None)
+    if split and column is None and split.lower() not in SPLITS['train']:
+        raise NoImages(f'{printable(path)!r} has no column {SPLIT!r}, and so no split {split!r}: '
+                       f'give a folder that holds, say, train.csv and {split}.csv')
+    if column is None or not split:
+        return None
+    names = next((names for names in SPLITS.values() if split.lower() in names), (split.lower(), ))
+    rows = [row for row, value in enumerate(table[column]) if str(value).lower() in names]
+    if not rows:
+        there = sorted(set(map(str, table[column])))
+        raise NoImages(f'{printable(path)} has no row of the split {split!r} in the column '
+                       f'{column!r}: there are {shortened(there)}')
+    return rows

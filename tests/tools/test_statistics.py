@@ -1,0 +1,75 @@
+"""Mean and deviation against NumPy's of all pixels at once."""
+import importlib.util
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.tools.test_train import ROOT
+
+
+@pytest.fixture(scope='module')
+def tool():
+    spec = importlib.util.spec_from_file_location('stats', ROOT / 'tools/data/statistics.py')
+    module = importlib.util.module_from_spec(spec)
+    sys.modules['stats'] = module  # for its workers
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules['stats']
+
+
+class Files:
+    def __init__(self, paths):
+        self.paths = paths
+
+    def key(self, row):
+        return str(self.paths[row])
+
+    def read(self, row):
+        return None
+
+
+@pytest.mark.parametrize('channels', [None, 12])
+def test_blocks_join_to_the_whole(tool, tmp_path, channels):
+    rng, images, paths = np.random.default_rng(0), [], []
+    for i in range(7):
+        height, width = rng.integers(3, 20, 2)
+        image = rng.integers(0, 256, (height, width, channels or 3), dtype=np.uint8)
+        paths.append(tmp_path / f'{i}.{"npy" if channels else "png"}')
+        if channels:
+            image = image.astype(np.float32) + 1e4  # far from 0, where squares would cancel
+            np.save(paths[-1], image)
+        else:
+            Image.fromarray(image).save(paths[-1])
+        images.append(image.reshape(-1, image.shape[2]).astype(np.float64))
+    paths.append(tmp_path / 'damaged.png')
+    paths[-1].write_bytes(b'nothing')
+    blocks = [tool.measure(rows, Files(paths), channels, None) for rows in ([0, 1, 2], [3, 4, 5, 6],
+                                                                           [7])]
+    assert len(blocks[2]['faults']) == 1 and 'damaged.png' in blocks[2]['faults'][0]
+    whole = np.concatenate(images)
+    names = dict(dict=dict)
+    text = tool.config_lines(blocks, channels)
+    exec(text, names)
+    found = names['data_preprocessor']
+    assert np.allclose(found['mean'], whole.mean(0), rtol=1e-5)
+    assert np.allclose(found['std'], whole.std(0), rtol=1e-5)
+    assert found['to_rgb'] == (channels is None) and names.get('channels') == channels
+
+
+def test_an_interrupted_run_goes_on(tool, tmp_path, monkeypatch, capsys):
+    for i in range(5):
+        Image.new('RGB', (4, 4), (i * 10, 7, 9)).save(tmp_path / f'{i}.png')
+    report = tmp_path / 'report.jsonl'
+    monkeypatch.setattr(tool, 'BLOCK', 2)
+    monkeypatch.setattr('sys.argv', ['x', str(tmp_path), '--report', str(report), '--workers', '1'])
+    tool.main()
+    first = capsys.readouterr()
+    lines = report.read_text().splitlines()
+    assert len(lines) == 3 and 'mean=[20.0, 7.0, 9.0]' in first.out
+    assert 'channels [1, 2] have one value alone' in first.err
+    report.write_text('\n'.join(lines[:2]) + '\n' + lines[2][:20])  # cut off while it was written
+    tool.main()
+    second = capsys.readouterr()
+    assert second.out == first.out and '1/1 blocks' in second.err
