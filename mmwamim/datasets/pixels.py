@@ -86,7 +86,8 @@ def to_rgb(image: Image.Image, value_range: Range = None,
     """
     bits = _stored_bits(image)
     image.load()  # turns a TIFF upright by itself, and then says that it is
-    return turn(_as_stored(image, bits, value_range, file or image.filename), orientation(image))
+    source = file or getattr(image, 'filename', None)  # one that was made has no file
+    return turn(_as_stored(image, bits, value_range, source), orientation(image))
 
 
 def orientation(image: Image.Image) -> int:
