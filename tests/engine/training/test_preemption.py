@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -64,7 +65,8 @@ def request_of_this_process():
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})  # as tools/train.py, at its start
-    os.kill(os.getpid(), signal.SIGUSR1)
+    # There no other thread, which could take it, has started yet.
+    signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
     yield StopRequest.listen()
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -74,7 +76,7 @@ def test_a_limit_while_importing_is_kept_and_a_cancel_outweighs_it(request_of_th
     request = request_of_this_process
     assert request.number == signal.SIGUSR1
     for number in (signal.SIGTERM, signal.SIGUSR1):
-        os.kill(os.getpid(), number)
+        signal.pthread_kill(threading.get_ident(), number)
     assert request.number == signal.SIGTERM and StopRequest.listen() is request
 
 
