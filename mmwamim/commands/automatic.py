@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmwamim.cores import granted_cores
 from mmwamim.datasets.listing import Listing
-from mmwamim.engine.config.loaders import kind_of
+from mmwamim.engine.config.reading import type_name
 from mmwamim.engine.training.measure import build_step
 from mmwamim.errors import UserError
 from mmwamim.memory import free_memory, saved_for_backward
@@ -100,9 +100,9 @@ def resize(cfg: Config, side: int) -> dict:
     if backbone.get('img_size') == side:
         return {}
     crops = [number for number, step in enumerate(cfg.train_dataloader.dataset.pipeline)
-             if kind_of(step) == 'RandomCropToTensor']
+             if type_name(step) == 'RandomCropToTensor']
     grows = (cfg.get('default_hooks') or {}).get('resolution')  # its sizes belong together
-    if kind_of(backbone) != 'MaskedViT' or not crops or grows or kind_of(
+    if type_name(backbone) != 'MaskedViT' or not crops or grows or type_name(
             cfg.model.get('target_generator') or {}) != 'WaveletTargetGenerator':
         raise UserError(f'image_size {side}: only the ViT recipes of configs/wamim (not the fast '
                         'ones) change their size by one number, and this encoder is for '

@@ -21,7 +21,8 @@ from mmwamim.command_line import command_line
 from mmwamim.datasets.listing import NoImages, list_images, printable
 from mmwamim.datasets.splits import settle_split
 from mmwamim.engine.checkpoints.finding import is_first
-from mmwamim.engine.config.loaders import kind_of, say
+from mmwamim.engine.config.loaders import say
+from mmwamim.engine.config.reading import type_name
 from mmwamim.engine.config.settle import RunOptions
 from mmwamim.engine.distributed.processes import settle_launcher
 from mmwamim.engine.export.programs import load_encoder, run_config
@@ -121,7 +122,7 @@ def recipe_for(encoder: nn.Module, cfg: Config) -> str:
 
 
 def _kind(cfg: Config) -> str:
-    name = kind_of(cfg.model.backbone)
+    name = type_name(cfg.model.backbone)
     if name in ('MaskedViT', 'VisionTransformer', 'MAEViT'):
         return 'ViT'
     if name in ('SparseSwin', 'SwinTransformer'):
@@ -201,8 +202,8 @@ def encoder_fields(cfg: Config, encoder: nn.Module, source: Config) -> Dict[str,
                  ResizeEdge=('scale', round(side * 8 / 7)))
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         for number, step in enumerate(cfg[loader].dataset.pipeline):
-            if kind_of(step) in sizes:
-                name, value = sizes[kind_of(step)]
+            if type_name(step) in sizes:
+                name, value = sizes[type_name(step)]
                 fields[f'{loader}.dataset.pipeline.{number}.{name}'] = value
     return fields
 

@@ -18,7 +18,8 @@ from mmwamim.datasets.listing import Listing, NoImages, list_images, printable
 from mmwamim.datasets.splits import pretraining_folder
 from mmwamim.engine.checkpoints.finding import is_first
 from mmwamim.engine.config.data import UNLABELLED
-from mmwamim.engine.config.loaders import kind_of, say
+from mmwamim.engine.config.loaders import say
+from mmwamim.engine.config.reading import type_name
 from mmwamim.engine.config.settle import RunOptions
 from mmwamim.engine.distributed.processes import settle_launcher
 from mmwamim.engine.run import train
@@ -106,7 +107,7 @@ def settle_options(data: Path_, *, arch: Optional[Path_], epochs: Optional[int],
     if resume and left.is_file():  # settled when the run began
         config = left
     cfg = read_with(config, fields, OPTIONS)
-    if kind_of((cfg.get('train_dataloader') or {}).get('dataset') or {}) != UNLABELLED:
+    if type_name((cfg.get('train_dataloader') or {}).get('dataset') or {}) != UNLABELLED:
         raise UserError(f'{config} is no config of pre-training on a folder of images')
     changed: Dict[str, Any] = dict(SHORT)
     if config != left:

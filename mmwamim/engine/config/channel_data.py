@@ -6,7 +6,8 @@ from mmengine.config import Config
 from mmwamim.datasets.listing import readable_endings
 from mmwamim.errors import UserError
 
-from .loaders import LOADERS, data_sets, kind_of, say
+from .loaders import LOADERS, data_sets, say
+from .reading import type_name
 
 RESIZING = {'RandomResizedCrop': 'mmwamim.RandomResizedCrop', 'ResizeEdge': 'mmwamim.ResizeEdge'}
 FOR_COLOURS = ('RandAugment', 'AutoAugment', 'RandomErasing', 'ColorJitter', 'Lighting')
@@ -37,7 +38,7 @@ def settle_channels(cfg: Config) -> None:
 
 def _steps(pipeline: list, cfg: Config) -> Iterator[dict]:
     for step in pipeline:
-        kind = kind_of(step)
+        kind = type_name(step)
         if kind == 'LoadImage':
             fields = {name: step[name] for name in ('value_range', 'max_pixels') if name in step}
             yield dict(type='mmwamim.LoadChannels', channels=cfg.channels, **fields)

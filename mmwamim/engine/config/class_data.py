@@ -10,7 +10,8 @@ from mmwamim.datasets.listing import NoImages, printable
 from mmwamim.datasets.sources import is_other, open_source
 from mmwamim.datasets.splits import list_labelled, settle_split
 
-from .loaders import LOADERS, data_sets, given_classes, kind_of, metrics, say, settle_outputs
+from .loaders import LOADERS, data_sets, given_classes, metrics, say, settle_outputs
+from .reading import type_name
 
 Datasets = Sequence[Tuple[str, dict]]  # each with the name of its loader
 KINDS = ('CustomDataset', 'ClassFolders', 'ImageNet')
@@ -40,13 +41,13 @@ def settle_classification(cfg: Config, known: Optional[Sequence[str]]) -> None:
 
 def _is_labelled(dataset: dict) -> bool:
     """Whether its images have labels that are to be settled here; ImageNet's test set has none."""
-    return kind_of(dataset) in KINDS and dataset.get('with_label', True) and not (
-        kind_of(dataset) == 'ImageNet' and dataset.get('split') == 'test')
+    return type_name(dataset) in KINDS and dataset.get('with_label', True) and not (
+        type_name(dataset) == 'ImageNet' and dataset.get('split') == 'test')
 
 
 def _settle_names(dataset: dict) -> None:
     """mmpretrain's data set of ImageNet as any other: the folder of a split, or its list."""
-    split = dataset.pop('split', '') if kind_of(dataset) == 'ImageNet' else ''
+    split = dataset.pop('split', '') if type_name(dataset) == 'ImageNet' else ''
     dataset.setdefault('data_root', '')
     if split:
         dataset['data_prefix'] = dataset.get('data_prefix') or split
@@ -143,6 +144,6 @@ def settle_number(cfg: Config, classes: int, where: str) -> None:
             settle_outputs(part, classes)
     for metric in (head, *metrics(cfg, 'val_evaluator'), *metrics(cfg, 'test_evaluator')):
         guesses = metric.get('topk')
-        if guesses and (metric is head or kind_of(metric) == 'Accuracy'):
+        if guesses and (metric is head or type_name(metric) == 'Accuracy'):
             guesses = (guesses, ) if isinstance(guesses, int) else guesses
             metric['topk'] = tuple(k for k in guesses if k <= classes) or (1, )

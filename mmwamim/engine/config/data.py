@@ -17,7 +17,8 @@ from mmwamim.registry import HOOKS
 from .channel_data import settle_channels
 from .class_data import settle_classification
 from .dense_data import settle_detection, settle_segmentation
-from .loaders import LOADERS, add_hook, data_sets, kind_of, metrics, say
+from .loaders import LOADERS, add_hook, data_sets, metrics, say
+from .reading import type_name
 
 UNLABELLED = 'UnlabelledImages'
 OTHER_READERS = {f'{scope}LoadImageFromFile' for scope in ('', 'mmcv.', 'mmpretrain.', 'mmdet.',
@@ -48,7 +49,7 @@ def settle_data(cfg: Config, folder: Optional[str] = None,
     settle_reading(cfg)
     settle_channels(cfg)
     add_hook(cfg, dict(type='mmwamim.DataReportHook'))
-    if loader is not None and kind_of(loader.dataset) == UNLABELLED:
+    if loader is not None and type_name(loader.dataset) == UNLABELLED:
         _settle_unlabelled(loader, folder)
         return
     roots = [dataset for name in LOADERS for dataset in data_sets(cfg.get(name))

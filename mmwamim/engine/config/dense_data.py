@@ -22,7 +22,8 @@ from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.datasets.splits import find_split
 from mmwamim.errors import UserError
 
-from .loaders import LOADERS, data_sets, given_classes, kind_of, metrics, say, settle_outputs
+from .loaders import LOADERS, data_sets, given_classes, metrics, say, settle_outputs
+from .reading import type_name
 
 COCO = ('CocoDataset', 'CocoInstances')
 LABEL_MAPS = ('ADE20KDataset', 'BaseSegDataset', 'LabelMapFolders')
@@ -77,7 +78,7 @@ def settle_detection(cfg: Config, known: Optional[Sequence[str]]) -> None:
 def _settle_metric(cfg: Config, name: str, path: Path) -> None:
     """The metric of the split, on the split's own annotation file."""
     for metric in metrics(cfg, name):
-        if kind_of(metric) in ('CocoMetric', 'CocoInstanceMetric'):
+        if type_name(metric) in ('CocoMetric', 'CocoInstanceMetric'):
             metric['type'] = 'mmwamim.CocoInstanceMetric'
             if metric.get('ann_file'):
                 metric['ann_file'] = str(path)
@@ -123,7 +124,7 @@ def _datasets(cfg: Config, kinds: Tuple[str, ...], known) -> List[Tuple[str, dic
     the test set alone."""
     names = LOADERS if known is None else LOADERS[-1:]
     return [(name, dataset) for name in names for dataset in data_sets(cfg.get(name))
-            if kind_of(dataset) in kinds and bool(dataset.get('ann_file')) == (kinds == COCO)]
+            if type_name(dataset) in kinds and bool(dataset.get('ann_file')) == (kinds == COCO)]
 
 
 def _classes_of(dataset: dict) -> Tuple[Sequence[str], Optional[list], bool]:
@@ -145,7 +146,7 @@ def _classes_of(dataset: dict) -> Tuple[Sequence[str], Optional[list], bool]:
                        if step['type'] in LABEL_READERS), None)
     if own:
         return own, (dataset.get('metainfo') or {}).get('palette', palette), bool(reduce)
-    if kind_of(dataset) != 'ADE20KDataset':
+    if type_name(dataset) != 'ADE20KDataset':
         raise UserError(f'the classes of {printable(root)} are not known: name them in '
                         f'{printable(root / CLASS_FILE)}, one a line from label 0 on')
     importlib.import_module('mmseg.datasets')
@@ -212,10 +213,10 @@ def _settle_divisor(cfg: Config) -> None:
     preprocessor = cfg.model.get('data_preprocessor')
     if preprocessor is None:
         return
-    if preprocessor['type'].endswith('DetDataPreprocessor'):
+    if type_name(preprocessor).endswith('DetDataPreprocessor'):
         preprocessor['pad_size_divisor'] = math.lcm(divisor,
                                                     preprocessor.get('pad_size_divisor', 1))
-    elif preprocessor['type'].endswith('SegDataPreProcessor'):
+    elif type_name(preprocessor).endswith('SegDataPreProcessor'):
         size = preprocessor.get('size')
         if size is not None:
             preprocessor['size'] = tuple(-(-side // divisor) * divisor for side in size)

@@ -8,6 +8,8 @@ from mmengine.config import Config
 from mmwamim.datasets.listing import printable
 from mmwamim.errors import UserError
 
+from .reading import type_name
+
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -15,11 +17,6 @@ def say(text: str) -> None:
     """Prints in the first process alone, before MMEngine has a logger."""
     if int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0))) == 0:
         print(text, flush=True)
-
-
-def kind_of(part: dict) -> str:
-    """The class that a part of a config names, without its package."""
-    return str(part.get('type', '')).split('.')[-1]
 
 
 def data_sets(loader: Optional[dict]) -> Iterator[dict]:
@@ -46,7 +43,7 @@ def add_hook(cfg: Config, hook: dict) -> None:
     """Adds a hook at the end unless the config has one of its class already, as that which an
     earlier run has left in its work directory has."""
     hooks = cfg.get('custom_hooks') or []
-    if all(kind_of(other) != kind_of(hook) for other in hooks):
+    if all(type_name(other) != type_name(hook) for other in hooks):
         cfg.custom_hooks = [*hooks, hook]
 
 

@@ -4,7 +4,7 @@ from mmengine.config import Config
 from mmwamim.errors import UserError
 
 from .loaders import add_hook
-from .reading import default_hooks, is_type
+from .reading import default_hooks, is_type, type_name
 
 LOOPS = dict(EpochBasedTrainLoop=True, IterBasedTrainLoop=False)  # whether epochs are counted
 
@@ -15,7 +15,7 @@ def settle_loop(cfg: Config) -> None:
     loop, loader = cfg.get('train_cfg'), cfg.get('train_dataloader')
     if loop is None or loader is None:
         return
-    kind = str(loop.get('type', '')).split('.')[-1]
+    kind = type_name(loop)
     by_epoch = LOOPS.get(kind) if kind else loop.get('by_epoch')
     if by_epoch is not None:
         loop.pop('by_epoch', None)

@@ -45,4 +45,15 @@ def default_hooks(cfg: Config) -> dict:
 
 def is_type(part: dict, name: str) -> bool:
     """Whether a part of a config is of a type, with or without the package's prefix."""
-    return str(part.get('type', '')).split('.')[-1] == name
+    return type_name(part) == name
+
+
+def type_name(part: dict) -> str:
+    """The class that a part of a config names, without its package: by a string, or itself as in
+    MMEngine's pure-Python configs.
+
+    >>> type_name(dict(type='mmwamim.WaMIM')), type_name(dict(type=Config)), type_name({})
+    ('WaMIM', 'Config', '')
+    """
+    kind = part.get('type') or ''
+    return getattr(kind, '__name__', str(kind)).split('.')[-1]

@@ -5,7 +5,7 @@ from mmengine.config import Config
 from mmwamim.errors import UserError
 
 from .loaders import add_hook
-from .reading import default_hooks, is_type
+from .reading import default_hooks, is_type, type_name
 
 
 def settle_precision(cfg: Config, amp: bool) -> None:
@@ -30,12 +30,13 @@ def settle_step(cfg: Config) -> None:
         return
     scaled = wrapper.get('loss_scale', 'dynamic' if is_type(wrapper, 'AmpOptimWrapper') else None)
     unscaled = scaled is None or (isinstance(scaled, dict) and not scaled.get('enabled', True))
-    if unscaled and wrapper.get('type', 'OptimWrapper').split('.')[-1] in (
+    if unscaled and (type_name(wrapper) or 'OptimWrapper') in (
             'OptimWrapper', 'AmpOptimWrapper'):
         for field in ('loss_scale', 'use_fsdp'):
             wrapper.pop(field, None)
         wrapper.type = 'mmwamim.GuardedOptimWrapper'
-    if wrapper.get('constructor', '').split('.')[-1] in ('', 'DefaultOptimWrapperConstructor'):
+    if type_name(dict(type=wrapper.get('constructor'))) in (
+            '', 'DefaultOptimWrapperConstructor'):
         wrapper.constructor = 'mmwamim.MergedOptimWrapperConstructor'
     hooks = default_hooks(cfg)
     if is_type(hooks.get('runtime_info') or dict(type='RuntimeInfoHook'), 'RuntimeInfoHook'):

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmwamim.errors import UserError
 
 from ..config.loaders import LOADERS, add_hook
+from ..config.reading import type_name
 from .workers import settle_workers
 
 FIRST_PORT, PORTS = 20000, 20000  # below those that the system gives away
@@ -95,9 +96,10 @@ def settle_processes(cfg: Config, launcher: str) -> None:
             raise UserError(f'{local} processes were asked for, but this machine has '
                             f'{torch.cuda.device_count()} GPUs')
         return
-    cfg.env_cfg.dist_cfg = dict(backend='gloo')
+    cfg.env_cfg = {**(cfg.get('env_cfg') or {}), 'dist_cfg': dict(backend='gloo')}
     add_hook(cfg, dict(type='mmwamim.CPUHook'))
-    _replace_type(cfg.model, 'SyncBN', 'BN')  # there is none for the CPU
+    for name in ('SyncBN', 'SyncBatchNorm'):
+        _replace_type(cfg.model, name, 'BN')  # there is none for the CPU
     for name in LOADERS:
         if cfg.get(name):
             cfg[name].pin_memory = False
@@ -128,5 +130,5 @@ def _replace_type(config, old: str, new: str) -> None:
     for value in config.values() if isinstance(config, dict) else config:
         if isinstance(value, (dict, list, tuple)):
             _replace_type(value, old, new)
-    if isinstance(config, dict) and config.get('type') == old:
+    if isinstance(config, dict) and config.get('type') and type_name(config) == old:
         config['type'] = new

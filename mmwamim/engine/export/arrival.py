@@ -21,6 +21,7 @@ from mmwamim.errors import UserError
 from mmwamim.registry import HOOKS
 
 from ..checkpoints import read_checkpoint
+from ..config.reading import is_type
 from ..distributed.sharding import gather
 
 PREFIX = 'backbone.'
@@ -135,7 +136,7 @@ def settle_encoder(cfg: Config, path: str = None) -> None:
     """
     backbone = cfg.model.get('backbone', {})
     init_cfg = backbone.get('init_cfg')
-    if not isinstance(init_cfg, dict) or init_cfg.get('type') != 'Pretrained':
+    if not isinstance(init_cfg, dict) or not is_type(init_cfg, 'Pretrained'):
         if path not in (None, 'none'):
             raise UserError('--pretrained works with configs whose model.backbone has '
                              "init_cfg=dict(type='Pretrained', ...)")
@@ -143,7 +144,7 @@ def settle_encoder(cfg: Config, path: str = None) -> None:
     if path == 'none':  # from scratch, said aloud
         backbone.init_cfg = None
         cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks', [])
-                            if not hook['type'].endswith('EncoderArrivedHook')]
+                            if not is_type(hook, 'EncoderArrivedHook')]
         return
     if path is not None:
         init_cfg.checkpoint = path
