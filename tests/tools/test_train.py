@@ -92,7 +92,7 @@ def test_dist_train_resume_pictures_and_the_encoder(photographs, tmp_path):
                     'default_hooks.logger.interval=1', PORT='29611')
     assert code == 0, log
     assert f'12 in {photographs}' in log and '6 = 3 images x 2 processes' in log
-    assert 'float32 on cpu' in log and 'show_reconstruction.py' in log
+    assert 'float32 on cpu' in log and f'mmwamim show {work}' in log, log
     state = torch.load(work / 'encoder.pth', weights_only=True)['state_dict']
     full = torch.load(work / 'epoch_2.pth', weights_only=False)['state_dict']
     assert set(state) == {name for name in full if name.startswith('backbone.')}
