@@ -9,6 +9,7 @@ from mmengine.config import Config, DictAction
 
 from mmwamim.engine.config.check import SECTIONS
 from mmwamim.engine.config.reading import read_config
+from mmwamim.engine.training.compile import MODES
 from mmwamim.errors import UserError
 
 MORE = (*SECTIONS, 'auto_scale_lr', 'env_cfg', 'randomness', 'log_level', 'log_processor',
@@ -20,6 +21,17 @@ def add_fields(parser: argparse.ArgumentParser) -> None:
     """The words at the end of a command line."""
     parser.add_argument('fields', nargs='*', metavar='KEY=VALUE',
                         help='any field of the config, as in model.mask_ratio=0.6')
+
+
+def add_training_options(parser: argparse.ArgumentParser) -> None:
+    """What every command that trains takes."""
+    parser.add_argument('--amp', action='store_true',
+                        help='bfloat16 on a GPU, also where the config has none')
+    parser.add_argument('--compile', nargs='?', const='default', choices=MODES, metavar='MODE',
+                        help='compile the step into one graph')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
+                        help='who started the processes')
+    add_fields(parser)
 
 
 def parse_fields(words: Sequence[str]) -> Dict[str, Any]:

@@ -27,7 +27,6 @@ from mmwamim.engine.config.settle import RunOptions
 from mmwamim.engine.distributed.processes import settle_launcher
 from mmwamim.engine.export.programs import load_encoder, run_config
 from mmwamim.engine.run import train
-from mmwamim.engine.training.compile import MODES
 from mmwamim.engine.training.preemption import StopRequest
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import image_side
@@ -36,7 +35,7 @@ from mmwamim.weights.card import preprocessor_of
 from . import automatic
 from .architectures import find_config
 from .calls import SHORT, Run, as_a_call
-from .fields import add_fields, flatten, is_given, merge, parse_fields, read_with
+from .fields import add_training_options, flatten, is_given, merge, parse_fields, read_with
 from .results import result_of
 
 Path_ = Union[str, Path]
@@ -233,13 +232,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="without the encoder's weights, to compare with")
     parser.add_argument('--resume', nargs='?', const=True, default=False, metavar='CHECKPOINT',
                         help='go on from the last checkpoint in --out, or from CHECKPOINT')
-    parser.add_argument('--amp', action='store_true',
-                        help='bfloat16 on a GPU, also where the config has none')
-    parser.add_argument('--compile', nargs='?', const='default', choices=MODES, metavar='MODE',
-                        help='compile the step into one graph')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
-                        help='who started the processes')
-    add_fields(parser)
+    add_training_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:

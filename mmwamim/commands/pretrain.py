@@ -23,14 +23,13 @@ from mmwamim.engine.config.reading import type_name
 from mmwamim.engine.config.settle import RunOptions
 from mmwamim.engine.distributed.processes import settle_launcher
 from mmwamim.engine.run import train
-from mmwamim.engine.training.compile import MODES
 from mmwamim.engine.training.preemption import StopRequest
 from mmwamim.errors import UserError
 
 from . import automatic
 from .architectures import find_config
 from .calls import SHORT, Run, as_a_call
-from .fields import add_fields, flatten, is_given, merge, parse_fields, read_with
+from .fields import add_training_options, flatten, is_given, merge, parse_fields, read_with
 from .results import result_of, what_next
 
 Path_ = Union[str, Path]
@@ -211,15 +210,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--workers', type=int, metavar='N', help='processes that read images')
     parser.add_argument('--resume', nargs='?', const=True, default=False, metavar='CHECKPOINT',
                         help='go on from the last checkpoint in --out, or from CHECKPOINT')
-    parser.add_argument('--amp', action='store_true',
-                        help='bfloat16 on a GPU, also where the config has none')
-    parser.add_argument('--compile', nargs='?', const='default', choices=MODES, metavar='MODE',
-                        help='compile the step into one graph')
     parser.add_argument('--no-pictures', dest='pictures', action='store_false',
                         help='draw nothing at the end')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
-                        help='who started the processes')
-    add_fields(parser)
+    add_training_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
