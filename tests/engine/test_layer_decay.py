@@ -82,3 +82,17 @@ def test_what_cannot_decay_is_refused():
     with pytest.raises(ValueError, match=r'layer_decay_rate must lie in \(0, 1\], not 1.5'):
         build_optim_wrapper(nn.Linear(2, 2), dict(WRAPPER, paramwise_cfg=dict(
             layer_decay_rate=1.5)))
+
+
+@pytest.mark.parametrize('kind, decay', [
+    ('AdamW', 0.01), ('SGD', 0.), ('mmwamim.FusedAdamW', 0.01), (torch.optim.AdamW, 0.01)])
+def test_without_weight_decay_it_is_the_optimizers_own(kind, decay):
+    arch = dict(embed_dims=8, num_layers=2, num_heads=2, feedforward_channels=16)
+    model = Detector(VisionTransformer(arch=arch, img_size=32))
+    wrapper = build_optim_wrapper(model, dict(
+        WRAPPER, optimizer=dict(type=kind, lr=1.),
+        paramwise_cfg=dict(layer_decay_rate=0.5, norm_decay_mult=0.)))
+    found = {name: group['weight_decay'] for group in wrapper.optimizer.param_groups
+             for name in group['param_names']}
+    assert found['backbone.layers.0.attn.qkv.weight'] == decay
+    assert found['backbone.layers.0.ln1.weight'] == 0.

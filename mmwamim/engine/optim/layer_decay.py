@@ -1,10 +1,11 @@
 """Layer-wise decay of the learning rate for every toolbox."""
-from typing import Callable, List, Optional, Tuple
+import inspect
+from typing import Callable, List, Optional, Tuple, Union
 
 from mmpretrain.engine.optimizers import LearningRateDecayOptimWrapperConstructor
 from torch import nn
 
-from mmwamim.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmwamim.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS
 
 from .groups import MergesGroups
 
@@ -34,7 +35,10 @@ class LayerDecayOptimWrapperConstructor(MergesGroups, LearningRateDecayOptimWrap
         rate = (paramwise_cfg or {}).get('layer_decay_rate', 1.)
         if not 0 < rate <= 1:
             raise ValueError(f'paramwise_cfg.layer_decay_rate must lie in (0, 1], not {rate}')
-        super().__init__(optim_wrapper_cfg, paramwise_cfg)
+        optimizer = dict(optim_wrapper_cfg['optimizer'])
+        # mmpretrain reads every group's, also where nobody has given one.
+        optimizer.setdefault('weight_decay', _default_decay(optimizer['type']))
+        super().__init__(dict(optim_wrapper_cfg, optimizer=optimizer), paramwise_cfg)
 
     def add_params(self, params: List[dict], module: nn.Module, prefix: str = '',
                    get_layer_depth: Optional[Callable] = None, **kwargs) -> None:
@@ -42,6 +46,13 @@ class LayerDecayOptimWrapperConstructor(MergesGroups, LearningRateDecayOptimWrap
             get_layer_depth = depth_of(module)
         super().add_params(params, module, prefix=prefix, get_layer_depth=get_layer_depth,
                            **kwargs)
+
+
+def _default_decay(optimizer: Union[str, type]) -> float:
+    """The weight decay of an optimizer that is given none: 0.01 of AdamW, 0 of SGD."""
+    kind = OPTIMIZERS.get(optimizer) if isinstance(optimizer, str) else optimizer
+    field = inspect.signature(kind.__init__).parameters.get('weight_decay')
+    return 0. if field is None or field.default is field.empty else field.default
 
 
 def depth_of(model: nn.Module) -> Callable[[str], Tuple[int, int]]:

@@ -1,4 +1,5 @@
 """Swin Transformer that computes visible tokens only, in every stage."""
+from math import lcm
 from typing import Any, List, Sequence, Union
 
 import torch
@@ -231,9 +232,13 @@ class SparseSwin(SwinTransformer):
     def _check_sizes(self, images: Tensor, plan: MaskPlan) -> None:
         height, width = images.shape[2:]
         unit, mask = self.mask_unit, tuple(plan.mask.shape)
-        if height % unit or width % unit:
-            raise ValueError(f'image size {height}x{width} must be divisible by the mask unit '
-                             f'{unit}')
+        step = lcm(unit, *self.window_strides)  # one advice that satisfies all
+        if height % step or width % step:
+            way = '' if self.cut_windows or step == unit else \
+                f', another window_size, or cut_windows=True, which takes multiples of {unit} px'
+            raise ValueError(
+                f'image size {height}x{width}: sides must be divisible by {step} px (the mask '
+                f'unit {unit}{", the windows of all stages" if step != unit else ""}){way}')
         grid = (height // unit, width // unit)
         if mask[0] != 1:
             raise ValueError(f'mask {mask}: SparseSwin needs one mask for the whole batch, '
@@ -241,15 +246,6 @@ class SparseSwin(SwinTransformer):
         if plan.grid != grid:
             raise ValueError(f'mask {mask} must be (1, {grid[0]}, {grid[1]}): one unit for each '
                              f'{unit}x{unit} px')
-        for index, window in enumerate(self.stage_windows):
-            if self.cut_windows:
-                break
-            stride = self.patch_size << index
-            if height // stride % window or width // stride % window:
-                raise ValueError(
-                    f'window_size {window} does not divide the {height // stride}x'
-                    f'{width // stride} tokens of stage {index + 1}: use image sides that are '
-                    f'multiples of {stride * window} px, another window_size, or cut_windows=True')
 
     def _embed_visible(self, images: Tensor, windows: WindowPlan) -> Tensor:
         """(B, C, H, W) -> (B, visible, D), unit by unit in nested order."""

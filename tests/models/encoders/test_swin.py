@@ -225,11 +225,18 @@ def test_bad_fields_are_named(fields, error, message):
 
 
 @pytest.mark.parametrize('size, mask, message', [
-    ((240, 224), (1, 7, 7), 'divisible by the mask unit 32'),
-    ((256, 256), (1, 8, 8), r'window_size 7 does not divide the 64x64 tokens of stage 1.*28 px'),
+    # One advice for all of them, and a right one: 224 is the least multiple of 32 and of 7 tokens.
+    ((240, 224), (1, 7, 7), '240x224: sides must be divisible by 224 px.*cut_windows=True'),
+    ((256, 256), (1, 8, 8), '256x256: sides must be divisible by 224 px.*multiples of 32 px'),
     ((448, 224), (1, 7, 14), r'must be \(1, 14, 7\)'),
     ((224, 224), (2, 7, 7), 'shared_mask=True'),
 ])
 def test_images_and_masks_that_do_not_fit(size, mask, message):
     with pytest.raises(ValueError, match=message):
         build()(noise(2, 3, *size), torch.zeros(mask).bool())
+
+
+def test_with_cut_windows_the_mask_unit_alone_counts():
+    encoder = build(cut_windows=True)
+    with pytest.raises(ValueError, match=r'divisible by 32 px \(the mask unit 32\)$'):
+        encoder(noise(1, 3, 240, 224), torch.zeros(1, 7, 7).bool())
