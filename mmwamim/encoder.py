@@ -53,7 +53,7 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None,
     """
     cfg = programs.run_config(checkpoint, config)
     backbone = programs.load_encoder(checkpoint, config)
-    settings = dict(preprocessor_of(cfg)) or dict(type='mmpretrain.SelfSupDataPreprocessor')
+    settings = dict(preprocessor_of(cfg))
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         preprocessor = MODELS.build(settings)
     _return_levels(backbone, cfg.model.backbone.get('out_indices', -1))

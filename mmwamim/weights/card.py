@@ -55,5 +55,7 @@ def model_card(cfg: Config, encoder, size: int, name: str, command: Sequence[str
 
 
 def preprocessor_of(cfg: Config) -> dict:
-    """The data preprocessor's settings, at the top of a config or in its model."""
-    return cfg.get('data_preprocessor') or cfg.model.get('data_preprocessor') or {}
+    """The data preprocessor's settings, at the top of a config or in its model; where neither has
+    one, that of mmpretrain's self-supervised models, which ``WaMIM`` takes, too."""
+    return cfg.get('data_preprocessor') or cfg.model.get('data_preprocessor') or dict(
+        type='mmpretrain.SelfSupDataPreprocessor')

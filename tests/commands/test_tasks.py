@@ -13,6 +13,7 @@ from mmwamim.commands.show import show
 from mmwamim.commands.test import evaluate
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.export.programs import load_encoder, run_config
+from mmwamim.engine.training.measure import build_step
 from mmwamim.errors import UserError
 from mmwamim.models.targets import WaveletTargetGenerator
 from tests.runs import ROOT, make_classes
@@ -119,3 +120,17 @@ def test_export_says_how_to_load_it_and_the_card_how_it_was_made(pretrained, tmp
     assert done.how_to_load in capsys.readouterr().out
     with pytest.raises(UserError, match="there is no format 'tim'"):
         mmwamim.export(pretrained.encoder, 'tim', out)
+
+
+def test_a_preprocessor_inside_the_model_is_the_same(pretrained, classes, tmp_path):
+    cfg = run_config(pretrained.encoder, None)
+    cfg.model.data_preprocessor = cfg.pop('data_preprocessor')
+    cfg.dump(tmp_path / 'inside.py')
+    inside = dict(config=tmp_path / 'inside.py', workers=0)
+    features = [mmwamim.embed(pretrained.encoder, classes / 'val', **given).features
+                for given in (dict(workers=0), inside)]
+    assert np.array_equal(*features) and features[0].std() > 0
+    found = [mmwamim.probe(pretrained.encoder, classes, linear=False, **given)
+             for given in (dict(workers=0), inside)]
+    assert found[0] == found[1]
+    assert build_step(Config.fromfile(tmp_path / 'inside.py'), 2).forward().isfinite()

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmwamim.weights.card import preprocessor_of
+
 from ..config.step import settle_step
 from ..optim.guarded import GuardedOptimWrapper
 from .cpu import fast_linear, linear
@@ -50,7 +52,7 @@ def build_step(cfg: Config, batch: int, device: str = 'cpu', part: str = 'model'
         if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
             cfg.model[name].init_cfg = None
     MessageHub.get_current_instance().update_info('max_iters', 10**6)  # moving averages ask for it
-    model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    model = MODELS.build(dict(cfg.model, data_preprocessor=preprocessor_of(cfg)))
     model = model.to(device).train()
     data = model.data_preprocessor(noise_batch(cfg, batch), training=True)
     inputs, samples = data['inputs'], data.get('data_samples')
