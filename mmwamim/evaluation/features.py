@@ -68,10 +68,13 @@ def evaluation_pipeline(size: int, value_range: Optional[Sequence[float]] = None
     """
     load = dict(type='mmwamim.LoadImage') if channels is None else \
         dict(type='mmwamim.LoadChannels', channels=channels)
+    # Colours as Pillow resizes them, so that features are comparable to the last digit; Pillow
+    # takes no other numbers of channels.
+    resize = dict(type='mmpretrain.ResizeEdge', backend='pillow') if channels is None else \
+        dict(type='mmwamim.ResizeEdge')
     return [
         dict(load, value_range=value_range),
-        dict(type='mmwamim.ResizeEdge', scale=round(size * 8 / 7), edge='short',
-             interpolation='bicubic'),
+        dict(resize, scale=round(size * 8 / 7), edge='short', interpolation='bicubic'),
         dict(type='mmpretrain.CenterCrop', crop_size=size),
         dict(type='mmpretrain.PackInputs'),
     ]
