@@ -3,7 +3,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
 
 CONFIGS = sorted((ROOT / 'configs/wamim/ablations').glob('*.py'))
 

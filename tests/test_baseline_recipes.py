@@ -14,7 +14,7 @@ from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
 from torch import nn
 
 from mmwamim.registry import OPTIM_WRAPPER_CONSTRUCTORS
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
 
 FOLDER = ROOT / 'configs/baselines'
 STEPS = 5  # an epoch

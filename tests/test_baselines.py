@@ -14,7 +14,7 @@ from mmwamim.engine.config.step import settle_precision
 from mmwamim.engine.export.arrival import compare
 from mmwamim.engine.export.hook import encoder_state
 from mmwamim.evaluation.features import encode
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
 
 CONFIGS = sorted((ROOT / 'configs/baselines').glob('*.py'))
 STOCK = dict(

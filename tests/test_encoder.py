@@ -11,9 +11,8 @@ from PIL import Image
 
 import mmwamim
 from mmwamim.errors import UserError
-from tests.helpers import noise
-from tests.runs import ROOT
-from tests.tools.test_export import save
+from tests.support.commands import ROOT
+from tests.support.models import noise, save_encoder
 
 QUICK = 'configs/quickstart/vit_tiny_pretrain.py'
 SWIN = 'configs/wamim/swin_b_100e.py'
@@ -24,7 +23,7 @@ MEAN, STD = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp('run') / 'encoder.pth'
-    save(path, QUICK)
+    save_encoder(path, QUICK)
     return path
 
 
@@ -78,7 +77,7 @@ def test_features_are_those_of_the_stock_vit(checkpoint):
 
 
 def test_features_are_those_of_the_stock_swin(tmp_path):
-    save(tmp_path / 'encoder.pth', SWIN, **TINY_SWIN)
+    save_encoder(tmp_path / 'encoder.pth', SWIN, **TINY_SWIN)
     encoder, images = mmwamim.load_encoder(tmp_path / 'encoder.pth'), noise(1, 3, 224, 224)
     stock = SwinTransformer(arch=TINY_SWIN['arch'], window_size=7, out_indices=(0, 1, 2, 3))
     stock.load_state_dict(
@@ -118,7 +117,7 @@ def test_it_is_a_module_in_eval_mode_that_can_be_trained(checkpoint):
 
 def test_a_masked_autoencoder_of_mmpretrain_is_not_masked(tmp_path):
     """Its forward pass hides three quarters at random unless it is told not to."""
-    save(tmp_path / 'encoder.pth', 'configs/baselines/mae_vit_b_1600e.py',
+    save_encoder(tmp_path / 'encoder.pth', 'configs/baselines/mae_vit_b_1600e.py',
          arch=dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64), img_size=32)
     encoder, images = mmwamim.load_encoder(tmp_path / 'encoder.pth'), noise(1, 3, 32, 32)
     assert torch.equal(encoder(images), encoder(images))

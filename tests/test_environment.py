@@ -9,7 +9,7 @@ from mmwamim.engine.config.check import check_config
 from mmwamim.engine.config.reading import read_config
 from mmwamim.environment import check_environment, installed, problems
 from mmwamim.errors import UserError
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
 
 
 def distribution(site, name, version):

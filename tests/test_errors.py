@@ -4,7 +4,7 @@ from torch.utils.data import DataLoader, Dataset
 from mmwamim.datasets.listing import NoImages
 from mmwamim.errors import UserError, told_in_one_line
 from mmwamim.registry import MODELS
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
 
 
 @told_in_one_line()

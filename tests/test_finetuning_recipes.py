@@ -17,9 +17,9 @@ from PIL import Image
 
 from mmwamim.engine.config.step import settle_precision
 from mmwamim.engine.export.arrival import compare
-from tests.helpers import noise, shake
+from tests.support.commands import ROOT
+from tests.support.models import noise, shake
 from tests.test_baseline_recipes import augmentation
-from tests.tools.test_train import ROOT
 
 STEPS = 5  # an epoch
 VIT = dict(embed_dims=24, num_layers=2, num_heads=2, feedforward_channels=48)

@@ -6,7 +6,7 @@ from mmengine.registry import MODELS, init_default_scope
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmwamim.engine.config.reading import read_config
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
 
 ENTRIES = yaml.safe_load((ROOT / 'configs/wamim/metafile.yml').read_text())['Models']
 FIRST = {entry['Metadata']['Parameters']: entry for entry in ENTRIES}  # one of each encoder

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
 
 
 def run(code, site):

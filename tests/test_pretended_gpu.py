@@ -1,4 +1,4 @@
-"""Forward passes on a GPU that is not there (:mod:`tests.pretended_gpu`), held to budgets.
+"""Forward passes on a GPU that is not there (:mod:`tests.support.pretended_gpu`), held to budgets.
 
 A step of ours copies two things to the GPU, the images and the plan of the mask, and reads nothing
 back. mmpretrain's baselines do what they do: their rows say how much.
@@ -16,8 +16,8 @@ from mmpretrain.structures import DataSample
 
 from mmwamim.datasets.sampling import seed_everything
 from mmwamim.engine.training.measure import noise_batch
-from tests.pretended_gpu import PretendedGPU, bfloat16
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
+from tests.support.pretended_gpu import PretendedGPU, bfloat16
 
 
 class Budget(NamedTuple):

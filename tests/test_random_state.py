@@ -6,8 +6,8 @@ from mmengine.logging import MessageHub
 from mmengine.registry import MODELS, init_default_scope
 
 from mmwamim.datasets.sampling import mix_seed, seed_everything
-from tests.helpers import noise
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
+from tests.support.models import noise
 
 # A baseline that draws its masks on the device of the images, and ours with drop path, which does.
 CHANGES = {

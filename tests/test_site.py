@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
 
 
 def test_the_site_builds_and_misses_no_page(tmp_path):

@@ -4,8 +4,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from tests.helpers import level_losses, noise, total_loss
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
+from tests.support.models import level_losses, noise, total_loss
 
 ENCODERS = dict(vit='configs/evidence/wamim.py', swin='configs/evidence/swin/swin_wamim.py')
 STRIDES = dict(vit=(2, 4, 8, 16), swin=(4, 8, 16))

@@ -4,7 +4,7 @@ import copy
 import pytest
 
 import mmwamim
-from tests.runs import make_images
+from tests.support.small_data import make_images
 
 # Steps of milliseconds; images of 32 pixels.
 SMALL = {'model.backbone.arch': dict(_delete_=True, embed_dims=32, num_layers=4, num_heads=2,

@@ -14,7 +14,7 @@ from mmwamim.commands.finetune import STEPS as TUNING
 from mmwamim.datasets.listing import list_images
 from mmwamim.errors import UserError
 from mmwamim.memory import free_memory, saved_for_backward
-from tests.runs import ROOT
+from tests.support.commands import ROOT
 
 MIB = 2**20
 

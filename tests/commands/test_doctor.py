@@ -4,7 +4,7 @@ from packaging.requirements import Requirement
 
 from mmwamim.commands import doctor
 from mmwamim.commands.main import main
-from tests.runs import ROOT
+from tests.support.commands import ROOT
 
 
 def pretend(monkeypatch, changes):

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmwamim.commands.fields import check_names, flatten, is_given, parse_fields
 from mmwamim.commands.main import COMMANDS, load, main, parser_of
 from mmwamim.errors import UserError
-from tests.runs import ROOT
+from tests.support.commands import ROOT
 
 
 @pytest.mark.parametrize('name', COMMANDS)

@@ -16,7 +16,9 @@ from mmwamim.engine.export.programs import load_encoder, run_config
 from mmwamim.engine.training.measure import build_step
 from mmwamim.errors import UserError
 from mmwamim.models.targets import WaveletTargetGenerator
-from tests.runs import ROOT, make_classes
+from tests.support.commands import ROOT
+from tests.support.models import save_encoder
+from tests.support.small_data import make_classes
 
 
 @pytest.fixture(scope='module')
@@ -71,8 +73,7 @@ def test_finetuning_takes_the_encoder_and_its_geometry(pretrained, classes, tmp_
     ('swin_b_100e', 'swin_b_ft_100e', 1024)])
 def test_the_recipe_of_each_encoder_is_that_of_its_own_config(source, recipe, width, tmp_path):
     """For the encoders of the paper nothing but what is the same changes."""
-    from tests.tools.test_export import save
-    save(tmp_path / 'encoder.pth', f'configs/wamim/{source}.py')
+    save_encoder(tmp_path / 'encoder.pth', f'configs/wamim/{source}.py')
     encoder, cfg = load_encoder(tmp_path / 'encoder.pth'), run_config(tmp_path / 'encoder.pth')
     assert recipe_for(encoder, cfg) == recipe
     theirs = Config.fromfile(ROOT / f'configs/classification/{recipe}.py')

@@ -16,7 +16,7 @@ from mmwamim.engine.config.data import settle_data
 from mmwamim.engine.export.programs import to_program
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import LabelledImages, extract_features
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
 
 
 def values(channels, kind=np.uint16, height=5, width=7, seed=0):

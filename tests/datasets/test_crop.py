@@ -116,7 +116,6 @@ def test_an_edge_is_resized_as_by_mmpretrain(size, edge):
     assert fits['img'] is image and fits['img_shape'] == size
 
 
-
 @pytest.mark.parametrize('channels, kind', [(1, np.uint8), (4, np.float32), (12, np.uint8),
                                             (12, np.float32)])
 def test_crops_of_any_number_of_channels_are_those_of_each_channel(channels, kind):

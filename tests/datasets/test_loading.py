@@ -7,7 +7,7 @@ from PIL import Image
 from mmwamim.datasets import LoadImage, UnlabelledImages, loading
 from mmwamim.datasets.loading import UnreadableImage, read_rgb
 from tests.faults.damaged_images import DAMAGED, encode
-from tests.tools.test_train import QUICK, run
+from tests.support.commands import QUICK, run
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 

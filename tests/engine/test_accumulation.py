@@ -9,9 +9,9 @@ from mmengine.optim import OptimWrapper
 from mmwamim.engine.config.step import settle_accumulation
 from mmwamim.engine.training.runner import TrainingRunner
 from mmwamim.errors import UserError
-from tests.helpers import noise, total_loss
 from tests.models.test_wamim import build, fix_masks
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
+from tests.support.models import noise, total_loss
 
 
 @pytest.mark.parametrize('processes, batch, counts', [(8, 512, 1), (4, 512, 2), (1, 64, 64)])

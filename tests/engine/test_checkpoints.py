@@ -43,7 +43,7 @@ def test_missing_and_foreign_files_are_named(tmp_path):
 def test_a_run_refuses_to_resume_from_what_runs_code(tmp_path):
     import sys
 
-    from tests.tools.test_train import QUICK, run
+    from tests.support.commands import QUICK, run
 
     class Malicious:
 

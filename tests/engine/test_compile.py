@@ -10,8 +10,8 @@ from mmwamim.engine import CompileHook
 from mmwamim.engine.training.compile import CompiledLoss, compile_model
 from mmwamim.models import WaMIM
 from mmwamim.models.masking import MaskPlan, draw_mask
-from tests.helpers import TINY, build_wamim, level_losses, noise, shake, total_loss
-from tests.pretended_gpu import PretendedGPU, bfloat16
+from tests.support.models import TINY, build_wamim, level_losses, noise, shake, total_loss
+from tests.support.pretended_gpu import PretendedGPU, bfloat16
 
 
 def build_vit(**fields):

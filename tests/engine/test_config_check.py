@@ -5,7 +5,7 @@ from mmengine.config import Config
 from mmwamim.engine.config.check import accepted_fields, check_config
 from mmwamim.errors import UserError
 from mmwamim.models import MaskedViT, SparseSwin
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
 
 ALL = sorted(str(p.relative_to(ROOT)) for p in (ROOT / 'configs').glob('[!_]*/**/*.py'))
 PARTS = [  # places of the config whose fields are checked

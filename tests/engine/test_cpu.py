@@ -14,8 +14,8 @@ from mmwamim.engine.distributed import settle_processes
 from mmwamim.engine.training import cpu
 from mmwamim.engine.training.cpu import fast_linear, linear
 from mmwamim.models import MaskedViT, SparseSwin
-from tests.helpers import build_wamim, level_losses, noise
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
+from tests.support.models import build_wamim, level_losses, noise
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from mmwamim.engine.config.loaders import data_sets
 from mmwamim.engine.config.step import settle_precision
 from mmwamim.errors import UserError
 from tests.datasets.test_images import paint
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
 
 FINETUNE = Config.fromfile(ROOT / 'configs/trials/cifar10_finetune.py')
 

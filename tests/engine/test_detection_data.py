@@ -12,8 +12,8 @@ from mmwamim.datasets.annotations import category_ids, check_coco, read_coco
 from mmwamim.datasets.listing import NoImages
 from mmwamim.engine.config.data import settle_data
 from mmwamim.errors import UserError
-from tests.tools.small_data import scene
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
+from tests.support.small_data import scene
 
 pytest.importorskip('mmdet')
 DETECTION = 'configs/detection/mask_rcnn_vit_b_sfp_3x_coco.py'

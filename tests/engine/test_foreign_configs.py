@@ -6,7 +6,7 @@ import pytest
 from mmwamim.engine.config.settle import RunOptions
 from mmwamim.engine.run import train
 from mmwamim.errors import UserError
-from tests.runs import make_images
+from tests.support.small_data import make_images
 
 BASE = '''
 from mmwamim.models import MaskedViT, MultiLevelDecoder, MultiLevelMIMHead

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from mmwamim.engine.optim.fused_adamw import FusedAdamW
-from tests.helpers import NoReadBack, noise
+from tests.support.models import noise
+from tests.support.pretended_gpu import NoReadBack
 
 SETTINGS = dict(lr=0.1, betas=(0.8, 0.95), eps=1e-6)
 

@@ -9,8 +9,9 @@ from mmpretrain.engine.optimizers import LARS
 from torch import nn
 
 from mmwamim.engine import GuardedEMAHook, GuardedOptimWrapper
-from tests.engine.processes import in_two_processes
-from tests.helpers import NoReadBack, noise
+from tests.support.models import noise
+from tests.support.pretended_gpu import NoReadBack
+from tests.support.processes import in_two_processes
 
 OPTIMIZERS = {
     'fused AdamW': lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.1, fused=True),

@@ -14,7 +14,7 @@ from mmwamim.engine.training.measure import (
     peak_memory,
     run_step,
 )
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
 
 
 def test_flops_of_a_linear_layer_by_hand():

@@ -20,8 +20,8 @@ from mmwamim.engine import LayerDecayOptimWrapperConstructor
 from mmwamim.engine.config.step import settle_precision
 from mmwamim.engine.optim.groups import MergedOptimWrapperConstructor, RegroupHook
 from mmwamim.engine.optim.layer_decay import depth_of
-from tests.helpers import noise
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
+from tests.support.models import noise
 
 ADAMW = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.01, weight_decay=0.1))
 PLAIN = dict(norm_decay_mult=0., bias_decay_mult=0., flat_decay_mult=0.,

@@ -10,8 +10,8 @@ from mmwamim.engine import FeatureProbeHook
 from mmwamim.engine.export.programs import load_encoder
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import LabelledImages, effective_rank, extract_features
-from tests.runs import PRETRAIN, prepare
-from tests.tools.test_train import QUICK, ROOT, run
+from tests.support.commands import QUICK, ROOT, run
+from tests.support.runs import PRETRAIN, prepare
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from mmwamim.datasets.sampling import Draw, mix_seed
 from mmwamim.engine.checkpoints import AtomicBackend, damage, latest_checkpoint
 from mmwamim.errors import PREEMPTED
 from tests.faults.kill_and_resume import CONFIG, last_step, losses, same
-from tests.tools.test_train import ROOT, run
+from tests.support.commands import ROOT, run
 
 
 @pytest.fixture(scope='module')

@@ -11,7 +11,7 @@ from mmwamim.datasets.listing import NoImages
 from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.engine.config.data import settle_data
 from mmwamim.errors import UserError
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
 
 pytest.importorskip('mmseg')
 SEGMENTATION = 'configs/segmentation/upernet_vit_b_160k_ade20k_512x512.py'

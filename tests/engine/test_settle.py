@@ -9,8 +9,9 @@ from mmwamim.engine.config.reading import read_config
 from mmwamim.engine.config.settle import settle
 from mmwamim.engine.config.step import settle_precision
 from mmwamim.errors import MissingFile, UserError
-from tests.runs import FINETUNE, PRETRAIN, QUIET, ROOT, TINY, make_classes, make_images
-from tests.tools.test_robustness import load_tool
+from tests.support.commands import ROOT, load_tool
+from tests.support.runs import FINETUNE, PRETRAIN, QUIET, SHRINK
+from tests.support.small_data import make_classes, make_images
 
 
 @pytest.mark.parametrize('loop, name, sampler', [
@@ -62,7 +63,7 @@ def test_the_config_that_a_run_leaves_starts_the_same_run(config, tmp_path, monk
         return settle(script.parse_args())
 
     cfg = build(ROOT / config, '--data', str(data), '--batch-size', '2', '--cfg-options',
-                *TINY[config], *QUIET, 'optim_wrapper.accumulative_counts=2',
+                *SHRINK[config], *QUIET, 'optim_wrapper.accumulative_counts=2',
                 'auto_scale_lr.base_batch_size=64')
     cfg.dump(tmp_path / 'left.py')
     again = build(tmp_path / 'left.py')

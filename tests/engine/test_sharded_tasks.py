@@ -12,11 +12,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 
 from mmwamim.engine.checkpoints import read_checkpoint
-from tests.engine.processes import in_two_processes
-from tests.engine.test_sharding import free_port
-from tests.tools.small_data import make_ade, make_coco, make_imagenet
-from tests.tools.test_downstream import COMMANDS, SERIAL
-from tests.tools.test_train import ROOT, run
+from tests.support.commands import ROOT, SERIAL, SEVERAL, free_port, run
+from tests.support.processes import in_two_processes
+from tests.support.small_data import make_ade, make_coco, make_imagenet
 
 SWIN = ['model.backbone.arch.embed_dims=24', 'model.backbone.arch.depths=[1,1,1,1]',
         'model.backbone.arch.num_heads=[1,1,2,2]']
@@ -89,7 +87,7 @@ def test_every_task_learns_under_fsdp_what_it_learns_without(data, tmp_path):
                 tmp_path / f'{task}{sharded}', '--pretrained', encoder, *['--fsdp'] * sharded,
                 *options)])
     script = tmp_path / 'script.py'
-    script.write_text(ONE_GROUP + COMMANDS)
+    script.write_text(ONE_GROUP + SEVERAL)
     code, log = run(sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run',
                     '--nproc_per_node', 2, '--master_port', free_port(), script,
                     json.dumps(commands))

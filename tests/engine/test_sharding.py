@@ -1,6 +1,5 @@
 """``--fsdp``, as users start it, with two processes: it learns what DDP learns, in its files."""
 import json
-import socket
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from PIL import Image
 
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.distributed.sharding import map_tensors
-from tests.tools.test_train import QUICK, run
+from tests.support.commands import QUICK, free_port, run
 
 SWIN = 'configs/wamim/swin_b_100e.py'
 
@@ -28,12 +27,6 @@ def photographs(tmp_path_factory):
                 photo.crop((20 * i, 10 * i, 20 * i + 200, 10 * i + 160)).save(
                     root / split / name / f'{i}.jpg')
     return root
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(('127.0.0.1', 0))
-        return str(found.getsockname()[1])
 
 
 def train(config, data, work, *options, fsdp=True, resume=None):

@@ -15,7 +15,7 @@ from mmwamim.engine import DeferredInfoHook
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.training.watch import trim_history
 from mmwamim.models.finite import NonFiniteLoss
-from tests.helpers import NoReadBack
+from tests.support.pretended_gpu import NoReadBack
 
 
 class Numbers(Dataset):

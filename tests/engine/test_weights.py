@@ -6,7 +6,7 @@ from mmpretrain.models import SwinTransformer, VisionTransformer
 from mmwamim.engine.export.arrival import check_encoder, settle_encoder
 from mmwamim.errors import UserError
 from mmwamim.models import MaskedViT, SparseSwin
-from tests.helpers import TINY
+from tests.support.models import TINY
 
 SWIN = dict(embed_dims=16, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2])
 

@@ -14,7 +14,7 @@ from mmwamim.evaluation.features import (
     pool_levels,
 )
 from mmwamim.models import MaskedViT, SparseSwin
-from tests.helpers import TINY, noise
+from tests.support.models import TINY, noise
 
 
 def test_pooling():

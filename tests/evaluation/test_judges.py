@@ -13,7 +13,7 @@ from mmwamim.evaluation.judges import (
     linear_accuracy,
     nearest_neighbours,
 )
-from tests.helpers import noise
+from tests.support.models import noise
 
 
 def labels(count, seed=0):

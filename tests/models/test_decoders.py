@@ -3,7 +3,8 @@ import torch
 
 from mmwamim.models import LevelDecoder, MultiLevelDecoder
 from mmwamim.models.masking import MaskPlan, draw_mask, rescale_mask
-from tests.helpers import loop_decode, noise, shake
+from tests.support.models import noise, shake
+from tests.support.references import loop_decode
 
 GRID = (4, 6)
 

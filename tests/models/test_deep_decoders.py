@@ -1,11 +1,11 @@
 """MAE's, MFF's and CrossMAE's decoders against loops that put every token in its place by hand."""
 import pytest
 import torch
-import torch.nn.functional as F
 
 from mmwamim.models import CrossAttentionDecoder, MAEDecoder, WaMIM
 from mmwamim.models.masking import MaskPlan
-from tests.helpers import TINY, level_losses, loop_positions, noise, shake, total_loss
+from tests.support.models import TINY, level_losses, noise, shake, total_loss
+from tests.support.references import loop_cross, loop_mae
 
 GRID = (3, 4)
 SIZES = dict(target_strides=(8, ), mask_unit=8, out_channels=(5, ), num_extra_tokens=1,
@@ -29,62 +29,6 @@ def plan_of(batch=2, predicted=None):
     if predicted is None:
         return MaskPlan.arrange(mask, 4)
     return MaskPlan.arrange(mask, 4, predicted=wanted, num_predicted=predicted)
-
-
-def norm(x, layer):
-    return F.layer_norm(x, x.shape[-1:], layer.weight, layer.bias, 1e-6)
-
-
-def attend(query, key, value, heads):
-    """One query after the other, one head after the other."""
-    width, rows = query.shape[-1] // heads, []
-    for q in query:
-        parts = []
-        for h in range(heads):
-            part = slice(h * width, (h + 1) * width)
-            scores = torch.stack([(q[part] * k[part]).sum() for k in key]) / width**0.5
-            parts.append((scores.softmax(0)[:, None] * value[:, part]).sum(0))
-        rows.append(torch.cat(parts))
-    return torch.stack(rows)
-
-
-def loop_mae(made, features, mask):
-    """(rows * cols, C) of one image, of features (tokens, width) of each level."""
-    grid, heads = tuple(mask.shape), made.blocks[0].attn.num_heads
-    fused = features[-1]
-    if len(features) > 1:
-        shares = torch.exp(made.fusion) / torch.exp(made.fusion).sum()
-        fused = shares[-1] * features[-1] + sum(
-            share * (level @ layer.weight.T + layer.bias)
-            for share, layer, level in zip(shares, made.project, features, strict=False))
-    tokens = list(norm(fused, made.norm) @ made.embed.weight.T + made.embed.bias)
-    sequence = [tokens.pop(0)]
-    for place, hidden in enumerate(mask.flatten().tolist()):
-        token = made.mask_token[0, 0] if hidden else tokens.pop(0)
-        sequence.append(token + loop_positions(grid, len(token))[place])
-    x = torch.stack(sequence)
-    for block in made.blocks:
-        q, k, v = (norm(x, block.ln1) @ block.attn.qkv.weight.T + block.attn.qkv.bias).chunk(3, 1)
-        x = x + block.attn.proj(attend(q, k, v, heads))
-        first, last = block.ffn.layers[0][0], block.ffn.layers[1]
-        x = x + last(F.gelu(first(norm(x, block.ln2))))
-    return made.predict(norm(x, made.out_norm))[1:]
-
-
-def loop_cross(made, features, grid):
-    """(rows * cols, C) of one image: each place asks by itself."""
-    cells, token = [], made.mask_token[0, 0]
-    for position in loop_positions(grid, len(token)):
-        x = (token + position)[None]
-        for shares, block in zip(made.shares, made.blocks, strict=True):
-            memory = norm(sum(s * level for s, level in zip(shares, features, strict=True)),
-                          block.memory_norm)
-            k, v = (memory @ block.key_value.weight.T + block.key_value.bias).chunk(2, 1)
-            x = x + block.proj(attend(block.query(norm(x, block.ln1)), k, v, block.num_heads))
-            first, last = block.ffn.layers[0][0], block.ffn.layers[1]
-            x = x + last(F.gelu(first(norm(x, block.ln2))))
-        cells.append(made.predict(norm(x, made.out_norm))[0])
-    return torch.stack(cells)
 
 
 @pytest.mark.parametrize('kind, levels', [(MAEDecoder, 1), (MAEDecoder, 3),

@@ -8,7 +8,8 @@ from mmwamim.models import LevelDecoder, MultiLevelDecoder
 from mmwamim.models.draws import draw_level, draw_noise, keys_in_parts, tokens_of
 from mmwamim.models.masking import MaskPlan, draw_mask, rescale_mask
 from tests.engine.test_compile import MODELS
-from tests.helpers import _loop_resize, build_wamim, level_losses, loop_positions, noise, shake
+from tests.support.models import build_wamim, level_losses, noise, shake
+from tests.support.references import _loop_resize, loop_positions
 
 GRID = (8, 12)
 CELLS = [(1, 1), (2, 2), (4, 2)]

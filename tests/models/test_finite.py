@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from mmwamim.models.finite import NonFiniteLoss, check_finite
-from tests.tools.test_train import QUICK, ROOT, run
+from tests.support.commands import QUICK, ROOT, run
 
 
 def test_the_bad_levels_are_named():

@@ -4,7 +4,8 @@ from sklearn.metrics import r2_score
 
 from mmwamim.models import MultiLevelMIMHead
 from mmwamim.models.masking import draw_mask
-from tests.helpers import level_losses, loop_loss, loop_rescale, noise, total_loss
+from tests.support.models import level_losses, noise, total_loss
+from tests.support.references import loop_loss, loop_rescale
 
 SHAPES = [(2, 3, 8, 12), (2, 3, 4, 6), (2, 4, 2, 3), (2, 4, 4, 6)]
 WEIGHTS = (0.5, 1., 2., 3.)

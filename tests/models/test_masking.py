@@ -10,7 +10,7 @@ from mmwamim.models.masking import (
     rescale_mask,
     upload,
 )
-from tests.helpers import loop_rescale
+from tests.support.references import loop_rescale
 
 
 @pytest.mark.parametrize('units, ratio, visible', [(196, 0.75, 49), (49, 0.75, 12), (10, 0.9, 1),

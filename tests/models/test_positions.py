@@ -3,7 +3,7 @@ import torch
 from mmpretrain.models.utils import build_2d_sincos_position_embedding
 
 from mmwamim.models.positions import sincos_positions
-from tests.helpers import loop_positions
+from tests.support.references import loop_positions
 
 
 @pytest.mark.parametrize('side, channels', [(14, 64), (7, 128), (1, 8), (28, 4)])

@@ -4,7 +4,7 @@ import torch
 
 from mmwamim.models.masking import MaskPlan, draw_mask
 from mmwamim.models.tokens import put, reorder, take
-from tests.helpers import noise
+from tests.support.models import noise
 
 
 def gradients(function, *tensors):

@@ -11,18 +11,8 @@ import mmwamim
 from mmwamim.models import WaMIM
 from mmwamim.models.masking import MaskPlan, draw_mask
 from mmwamim.registry import MODELS
-from tests.helpers import (
-    LOSS_WEIGHTS,
-    build_wamim,
-    level_losses,
-    loop_decode,
-    loop_encode,
-    loop_loss,
-    loop_targets,
-    noise,
-    shake,
-    total_loss,
-)
+from tests.support.models import LOSS_WEIGHTS, build_wamim, level_losses, noise, shake, total_loss
+from tests.support.references import loop_decode, loop_encode, loop_loss, loop_targets
 
 FORMS = [  # what is built, and the images it is given
     (dict(), (2, 3, 64, 64)),
@@ -228,7 +218,7 @@ import sys
 import torch.distributed as dist
 from torch import save
 from torch.nn.parallel import DistributedDataParallel
-from tests.helpers import total_loss
+from tests.support.models import total_loss
 from tests.models.test_wamim import batch_of_four, build, fix_masks
 
 rank, store, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]

@@ -10,18 +10,9 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from mmwamim.models import WaMIM
-from tests.helpers import (
-    LOSS_WEIGHTS,
-    level_losses,
-    loop_decode,
-    loop_loss,
-    loop_rescale,
-    loop_targets,
-    noise,
-    shake,
-    total_loss,
-)
 from tests.models.test_wamim import fix_masks
+from tests.support.models import LOSS_WEIGHTS, level_losses, noise, shake, total_loss
+from tests.support.references import loop_decode, loop_loss, loop_rescale, loop_targets
 
 ARCH = dict(embed_dims=32, depths=[2, 2, 2, 2], num_heads=[1, 2, 4, 8])
 

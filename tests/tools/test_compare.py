@@ -2,7 +2,7 @@ import json
 import subprocess
 import sys
 
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
 
 
 def compare(*arguments):

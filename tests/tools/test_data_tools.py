@@ -10,7 +10,7 @@ from PIL import Image
 from mmwamim.commands import check as check_command
 from mmwamim.datasets.loading import read_rgb
 from tests.datasets.test_pixels import UPRIGHT, blocks
-from tests.tools.test_robustness import load_tool
+from tests.support.commands import load_tool
 
 check = load_tool('tools/data/check.py')
 resize = load_tool('tools/data/resize.py')

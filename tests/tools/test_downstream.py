@@ -7,9 +7,9 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from mmwamim.engine.export.arrival import read_encoder
-from tests.helpers import noise
-from tests.tools.small_data import make_ade, make_coco, make_imagenet
-from tests.tools.test_train import ROOT, run
+from tests.support.commands import ROOT, SERIAL, SEVERAL, run
+from tests.support.models import noise
+from tests.support.small_data import make_ade, make_coco, make_imagenet
 
 # For each encoder: its pre-training config, and the downstream ones with what must be changed.
 TASKS = dict(
@@ -46,15 +46,6 @@ SHORT = dict(
                   'train_dataloader.dataset.pipeline.3.crop_size=(128,128)',
                   'model.data_preprocessor.size=(128,128)', 'model.test_cfg.crop_size=(128,128)',
                   'val_dataloader.dataset.pipeline.1.scale=(256,128)'])
-SERIAL = [f'{name}_dataloader.{field}' for name in ('train', 'val')
-          for field in ('num_workers=0', 'persistent_workers=False')]
-# Several commands of tools/train.py in one process, which saves importing torch each time.
-COMMANDS = '''
-import json, runpy, sys
-for arguments in json.loads(sys.argv[1]):
-    sys.argv = ['tools/train.py', *arguments]
-    runpy.run_path('tools/train.py', run_name='__main__')
-'''
 
 
 @pytest.fixture(scope='module')
@@ -76,7 +67,7 @@ def test_one_step_of_pretraining_goes_everywhere(encoder, data, tmp_path):
         commands.append([task, '--data', data[kind], '--pretrained', checkpoint, '--work-dir',
                          tmp_path / kind, *SHORT[kind], *SERIAL, *changes])
     commands = [[str(part) for part in command] for command in commands]
-    code, log = run(sys.executable, '-W', 'ignore', '-c', COMMANDS, json.dumps(commands))
+    code, log = run(sys.executable, '-W', 'ignore', '-c', SEVERAL, json.dumps(commands))
     assert code == 0, log[-6000:]
     assert log.count('has arrived') == 3
     for measure in ('accuracy/top1', 'coco/bbox_mAP', 'coco/segm_mAP', 'mIoU'):

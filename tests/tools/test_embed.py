@@ -6,12 +6,12 @@ from mmpretrain.models import SelfSupDataPreprocessor
 from PIL import Image
 
 from mmwamim.engine.export.programs import load_encoder
-from tests.tools.test_export import save
-from tests.tools.test_train import QUICK, run
+from tests.support.commands import QUICK, run
+from tests.support.models import save_encoder
 
 
 def test_features_of_a_folder(tmp_path):
-    save(tmp_path / 'encoder.pth', QUICK)
+    save_encoder(tmp_path / 'encoder.pth', QUICK)
     folder = tmp_path / 'images'
     (folder / 'nested').mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -39,7 +39,7 @@ def test_features_of_a_folder(tmp_path):
 
 
 def test_mistakes_are_named(tmp_path):
-    save(tmp_path / 'encoder.pth', QUICK)
+    save_encoder(tmp_path / 'encoder.pth', QUICK)
     tool = (sys.executable, 'tools/embed.py', tmp_path / 'encoder.pth')
     code, log = run(*tool, tmp_path / 'nowhere', '--out', tmp_path / 'x.npz')
     assert code != 0 and 'nowhere' in log.splitlines()[-1]

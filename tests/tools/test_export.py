@@ -4,26 +4,13 @@ import numpy as np
 import pytest
 import timm
 import torch
-from mmengine.config import Config
-from mmengine.registry import MODELS
 from safetensors.torch import load_file
 
 from mmwamim.engine.export.programs import LastMap, load_encoder, to_timm
 from mmwamim.errors import UserError
 from mmwamim.weights.transformers import to_transformers
-from tests.helpers import noise, shake
-from tests.tools.test_train import ROOT, run
-
-
-def save(path, config, **changes):
-    """An encoder with weights that hide nothing, and its checkpoint."""
-    torch.manual_seed(0)
-    cfg = Config.fromfile(ROOT / config)
-    cfg.model.backbone.update(changes)
-    encoder = shake(MODELS.build(cfg.model.backbone), 0.02)
-    state = {f'backbone.{name}': value for name, value in encoder.state_dict().items()}
-    torch.save(dict(meta=dict(config=cfg.pretty_text), state_dict=state), path)
-    return encoder
+from tests.support.commands import run
+from tests.support.models import noise, save_encoder
 
 
 @pytest.mark.parametrize('config, name', [
@@ -31,7 +18,7 @@ def save(path, config, **changes):
     ('configs/wamim/vit_b_100e.py', 'vit_base_patch16_224'),
     ('configs/wamim/swin_b_100e.py', 'swin_base_patch4_window7_224')])
 def test_timm_gives_the_same_features(config, name, tmp_path):
-    save(tmp_path / 'encoder.pth', config)
+    save_encoder(tmp_path / 'encoder.pth', config)
     out = tmp_path / 'timm.safetensors'
     code, log = run(sys.executable, 'tools/export.py', tmp_path / 'encoder.pth', '--format',
                     'timm', '--out', out)
@@ -52,7 +39,7 @@ def test_timm_gives_the_same_features(config, name, tmp_path):
     ('configs/wamim/swin_b_100e.py', dict(arch='tiny'))])
 def test_programs_give_the_same_features(config, changes, tmp_path):
     import onnxruntime
-    save(tmp_path / 'encoder.pth', config, **changes)
+    save_encoder(tmp_path / 'encoder.pth', config, **changes)
     for form, suffix in (('torch', 'pt2'), ('onnx', 'onnx'), ('safetensors', 'safetensors')):
         code, log = run(sys.executable, 'tools/export.py', tmp_path / 'encoder.pth', '--format',
                         form, '--out', tmp_path / f'encoder.{suffix}')
@@ -73,7 +60,7 @@ def test_programs_give_the_same_features(config, changes, tmp_path):
 
 
 def test_what_cannot_be_exported_is_named(tmp_path):
-    encoder = save(tmp_path / 'encoder.pth', 'configs/wamim/vit_s_100e.py',
+    encoder = save_encoder(tmp_path / 'encoder.pth', 'configs/wamim/vit_s_100e.py',
                    layer_scale_init_value=0.1)
     with pytest.raises(UserError, match='without pre_norm and layer_scale_init_value'):
         to_timm(encoder)

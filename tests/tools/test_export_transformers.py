@@ -7,9 +7,8 @@ import timm
 import torch
 
 from mmwamim.engine.export.programs import load_encoder
-from tests.helpers import noise
-from tests.tools.test_export import save
-from tests.tools.test_train import run
+from tests.support.commands import run
+from tests.support.models import noise, save_encoder
 
 TINY_SWIN = dict(arch=dict(embed_dims=32, depths=[2, 2, 2, 2], num_heads=[1, 2, 4, 8]))
 
@@ -31,7 +30,7 @@ def export(path, form, out, *options):
     ('configs/wamim/swin_b_100e.py', TINY_SWIN, 224, 0)])
 def test_transformers_gives_the_same_features(config, changes, size, extra, tmp_path):
     transformers = pytest.importorskip('transformers')
-    save(tmp_path / 'encoder.pth', config, **changes)
+    save_encoder(tmp_path / 'encoder.pth', config, **changes)
     export(tmp_path / 'encoder.pth', 'transformers', tmp_path / 'hub', '--license', 'apache-2.0')
     model, loading = transformers.AutoModel.from_pretrained(
         tmp_path / 'hub', output_loading_info=True)
@@ -55,7 +54,7 @@ def test_transformers_gives_the_same_features(config, changes, size, extra, tmp_
 
 
 def test_timm_takes_the_encoder_of_the_quick_start(tmp_path):
-    save(tmp_path / 'encoder.pth', 'configs/quickstart/vit_tiny_pretrain.py')
+    save_encoder(tmp_path / 'encoder.pth', 'configs/quickstart/vit_tiny_pretrain.py')
     log = export(tmp_path / 'encoder.pth', 'timm', tmp_path / 'timm.pth')
     call = re.search(r'timm\.create_model\(.*\)', log)[0]  # as a user pastes it
     images = noise(2, 3, 64, 64)

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from tests.tools.test_train import ROOT, run
+from tests.support.commands import ROOT, run
 
 spec = importlib.util.spec_from_file_location('gpu', ROOT / 'tools/benchmark/gpu.py')
 gpu = importlib.util.module_from_spec(spec)

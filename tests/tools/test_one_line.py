@@ -3,8 +3,7 @@ import sys
 
 import pytest
 
-from tests.tools.test_robustness import load_tool
-from tests.tools.test_train import QUICK, ROOT
+from tests.support.commands import QUICK, ROOT, load_tool
 
 NO_CONFIG, NO_CHECKPOINT = "there is no config 'no.py'", "there is no checkpoint 'no.pth'"
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
 
 
 @pytest.fixture(scope='module')

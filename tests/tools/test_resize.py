@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
 
 
 def resize(*arguments):

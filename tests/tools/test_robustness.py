@@ -1,5 +1,4 @@
 """tools/robustness.py and tools/data/make_corruptions.py on tiny sets and a tiny classifier."""
-import importlib.util
 import json
 import os
 import subprocess
@@ -14,6 +13,7 @@ from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
 
 from mmwamim.evaluation import robustness as R
+from tests.support.commands import load_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 WNIDS = ['n01440764', 'n01443537', 'n01484850', 'n01491361']
@@ -34,13 +34,6 @@ test_dataloader = dict(dataset=dict(type='mmpretrain.CustomDataset', pipeline=[
     dict(type='PackInputs')]))
 robustness = dict(imagenet_a='A', imagenet_r='nowhere')
 '''
-
-
-def load_tool(path):
-    spec = importlib.util.spec_from_file_location(Path(path).stem + '_tool', ROOT / path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 tool = load_tool('tools/robustness.py')

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tests.tools.test_train import ROOT, run
+from tests.support.commands import ROOT, run
 
 spec = importlib.util.spec_from_file_location('scaling', ROOT / 'tools/benchmark/scaling.py')
 scaling = importlib.util.module_from_spec(spec)

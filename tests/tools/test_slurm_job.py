@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from tests.runs import PRETRAIN, ROOT
+from tests.support.commands import ROOT
+from tests.support.runs import PRETRAIN
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from mmwamim.errors import PREEMPTED
 from tests.faults.kill_and_resume import alive
-from tests.runs import ROOT
+from tests.support.commands import ROOT
 
 
 @pytest.fixture(scope='module')

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
 
 
 @pytest.fixture(scope='module')

@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from mmwamim.errors import PREEMPTED, Preempted
-from tests.tools.test_robustness import load_tool
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT, load_tool
 
 tool = load_tool('tools/sweep.py')
 

@@ -1,9 +1,7 @@
 """The scripts as users start them, in processes of their own, on small real photographs."""
 import os
 import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import skimage.data
@@ -13,19 +11,10 @@ from mmpretrain.models import SwinTransformer, VisionTransformer
 from PIL import Image
 
 from mmwamim.registry import MODELS
+from tests.support.commands import QUICK, ROOT, run
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted(str(p.relative_to(ROOT)) for p in (ROOT / 'configs').glob('[!_]*/*.py')
                  if Config.fromfile(p).model.type == 'mmwamim.WaMIM')
-QUICK = 'configs/quickstart/vit_tiny_pretrain.py'
-
-
-def run(*command, cwd=ROOT, **environment):
-    environment = {**os.environ, 'PYTHON': sys.executable, 'PYTHONPATH': str(ROOT),
-                   'OMP_NUM_THREADS': '1', **environment}
-    done = subprocess.run([str(part) for part in command], cwd=cwd, env=environment, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
-    return done.returncode, done.stdout
 
 
 @pytest.fixture(scope='session')

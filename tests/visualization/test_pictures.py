@@ -10,8 +10,8 @@ from mmwamim.visualization import read_scalars, save, wavelet_figure
 from mmwamim.visualization.curves import read_accuracies
 from mmwamim.visualization.figures import to_array
 from mmwamim.visualization.pictures import _borrowed, pyramid_figure
-from tests.helpers import build_wamim, noise
-from tests.tools.test_train import run
+from tests.support.commands import run
+from tests.support.models import build_wamim, noise
 
 
 def write_log(folder, lines):

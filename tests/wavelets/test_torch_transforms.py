@@ -20,7 +20,7 @@ from mmwamim.wavelets import (
     waverec2,
     waverecn,
 )
-from tests.pretended_gpu import PretendedGPU
+from tests.support.pretended_gpu import PretendedGPU
 
 CALLS = {
     'symmetric': lambda t: waverec2(wavedec2(t, 'db2', 2, 'symmetric'), 'db2', 'symmetric'),

@@ -14,8 +14,9 @@ from mmwamim.weights.init import fitted_state
 from mmwamim.weights.names import SWIN_OFFICIAL, SWIN_TIMM
 from mmwamim.weights.reading import read_source
 from mmwamim.weights.resizing import change_channels, resize_patches, resize_relative
-from tests.helpers import noise, shake
-from tests.runs import PRETRAIN, make_images, prepare
+from tests.support.models import noise, shake
+from tests.support.runs import PRETRAIN, prepare
+from tests.support.small_data import make_images
 
 ARCH = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
 VIT = dict(embed_dim=32, depth=2, num_heads=2, mlp_ratio=2, patch_size=8, img_size=32,

@@ -8,7 +8,9 @@ import pytest
 
 from mmwamim.engine.training.batches import advice
 from mmwamim.errors import UserError
-from tests.runs import FINETUNE, LINEAR, ROOT, make_classes, prepare, record
+from tests.support.commands import ROOT
+from tests.support.runs import FINETUNE, LINEAR, prepare, record
+from tests.support.small_data import make_classes
 
 
 @pytest.fixture(scope='module')

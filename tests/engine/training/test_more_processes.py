@@ -5,7 +5,8 @@ import socket
 
 import torch.multiprocessing
 
-from tests.runs import PRETRAIN, make_images, record
+from tests.support.runs import PRETRAIN, record
+from tests.support.small_data import make_images
 
 OPTIONS = ['--epochs', 2, '--batch-size', 2]
 

@@ -15,7 +15,9 @@ from mmwamim.engine.checkpoints import read_header
 from mmwamim.engine.training.preemption import REASON_NAME, StopRequest, deaf
 from mmwamim.errors import PREEMPTED, Preempted, told_in_one_line
 from tests.faults.kill_and_resume import same
-from tests.runs import FINETUNE, PRETRAIN, ROOT, make_classes, make_images, prepare, record
+from tests.support.commands import ROOT
+from tests.support.runs import FINETUNE, PRETRAIN, prepare, record
+from tests.support.small_data import make_classes, make_images
 
 
 class Slow(torch.utils.data.Dataset):

@@ -10,7 +10,8 @@ from mmwamim.datasets import RandomCropToTensor
 from mmwamim.engine import ResolutionScheduleHook
 from mmwamim.errors import UserError
 from tests.engine.training.test_resume_exactly import check
-from tests.runs import GROWING, PRETRAIN, make_images, prepare, record
+from tests.support.runs import GROWING, PRETRAIN, prepare, record
+from tests.support.small_data import make_images
 
 HOOK = 'default_hooks.resolution'
 SHORT = [f'{HOOK}.sizes=(32,48,96)', f'{HOOK}.until=(0.5,0.75,1)']  # 2, 1 and 1 of 4 epochs

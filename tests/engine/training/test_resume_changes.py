@@ -6,7 +6,8 @@ from mmengine.hooks import Hook
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.errors import UserError
 from tests.faults.kill_and_resume import same
-from tests.runs import PRETRAIN, make_images, prepare, record
+from tests.support.runs import PRETRAIN, prepare, record
+from tests.support.small_data import make_images
 
 
 @pytest.fixture(scope='module')

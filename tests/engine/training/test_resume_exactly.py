@@ -4,18 +4,8 @@ import torch
 
 from mmwamim.engine.checkpoints import read_checkpoint
 from tests.faults.kill_and_resume import same
-from tests.runs import (
-    DETECT,
-    FINETUNE,
-    LINEAR,
-    PRETRAIN,
-    SEGMENT,
-    STOCK,
-    make_classes,
-    make_images,
-    record,
-)
-from tests.tools.small_data import make_ade, make_coco
+from tests.support.runs import DETECT, FINETUNE, LINEAR, PRETRAIN, SEGMENT, STOCK, record
+from tests.support.small_data import make_ade, make_classes, make_coco, make_images
 
 
 @pytest.fixture(scope='module')

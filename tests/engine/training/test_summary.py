@@ -13,17 +13,9 @@ from mmwamim.engine import RunSummaryHook
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.training.summary import summary
 from mmwamim.errors import UserError
-from tests.runs import (
-    FINETUNE,
-    PRETRAIN,
-    ROOT,
-    SEGMENT,
-    make_classes,
-    make_images,
-    prepare,
-    record,
-)
-from tests.tools.small_data import make_ade
+from tests.support.commands import ROOT
+from tests.support.runs import FINETUNE, PRETRAIN, SEGMENT, prepare, record
+from tests.support.small_data import make_ade, make_classes, make_images
 
 
 @pytest.fixture(scope='module')

@@ -7,7 +7,8 @@ import torch
 
 from mmwamim.engine.checkpoints import AtomicBackend, read_checkpoint, read_header
 from mmwamim.engine.checkpoints.finding import run_of
-from tests.runs import FINETUNE, PRETRAIN, make_classes, make_images, prepare, record
+from tests.support.runs import FINETUNE, PRETRAIN, prepare, record
+from tests.support.small_data import make_classes, make_images
 
 EACH = ['default_hooks.checkpoint.interval=1', 'default_hooks.checkpoint.max_keep_ckpts=2']
 TWO = ['--epochs', 2, '--batch-size', 4]

@@ -9,7 +9,7 @@ from mmpretrain.models.utils import CosineEMA
 from mmwamim.models import IBOT, SelfDistillationHead
 from mmwamim.models.baselines.block_masks import draw_block_mask
 from mmwamim.models.baselines.ibot import Teacher
-from tests.helpers import noise
+from tests.support.models import noise
 
 
 @pytest.fixture(autouse=True)

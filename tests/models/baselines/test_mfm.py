@@ -5,7 +5,7 @@ import torch
 from mmwamim.models import MFM, FrequencyHead
 from mmwamim.models.baselines.mfm import filter_images
 from mmwamim.models.targets.fourier import low_frequencies
-from tests.helpers import noise
+from tests.support.models import noise
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 

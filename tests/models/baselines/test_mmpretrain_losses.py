@@ -14,7 +14,8 @@ from mmengine.logging import MessageHub
 from mmengine.registry import MODELS, init_default_scope
 from mmpretrain.structures import DataSample
 
-from tests.helpers import loop_positions, noise, shake
+from tests.support.models import noise, shake
+from tests.support.references import loop_positions
 
 ARCH = dict(embed_dims=24, num_layers=3, num_heads=2, feedforward_channels=48)
 DROP = 0.5

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.helpers import noise
 from tests.models.baselines.test_mmpretrain_losses import ARCH, DROP, build, embed, masks, samples
+from tests.support.models import noise
 
 BEIT_SIZES = dict(img_size=32, patch_size=8, drop_path_rate=DROP, layer_scale_init_value=0.1)
 TOKENIZER = dict(type='DALL-E', n_hid=4, n_blk_per_group=1, vocab_size=11)

@@ -11,9 +11,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from tests.helpers import level_losses, loop_decode, loop_loss, loop_rescale, noise, shake
-from tests.models.test_deep_decoders import loop_cross, loop_mae
-from tests.tools.test_train import ROOT
+from tests.support.commands import ROOT
+from tests.support.models import level_losses, noise, shake
+from tests.support.references import loop_cross, loop_decode, loop_loss, loop_mae, loop_rescale
 
 VIT = dict(embed_dims=24, num_layers=12, num_heads=2, feedforward_channels=48)
 SWIN = dict(embed_dims=16, depths=[2, 2, 2, 2], num_heads=[1, 1, 2, 2])

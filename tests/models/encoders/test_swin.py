@@ -9,8 +9,8 @@ from mmpretrain.models.utils import ShiftWindowMSA
 from mmwamim.models import SparseSwin
 from mmwamim.models.encoders import swin
 from mmwamim.models.masking import draw_mask
-from tests.helpers import noise, shake
-from tests.models.encoders.encoder_contract import EncoderContract
+from tests.support.encoder_contract import EncoderContract
+from tests.support.models import noise, shake
 
 TINY = dict(embed_dims=16, depths=[2, 2, 4, 2], num_heads=[1, 2, 4, 8])
 

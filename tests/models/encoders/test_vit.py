@@ -4,8 +4,9 @@ from mmpretrain.models import VisionTransformer
 
 from mmwamim.models import MaskedViT
 from mmwamim.models.masking import draw_mask
-from tests.helpers import TINY, loop_encode, noise, shake
-from tests.models.encoders.encoder_contract import EncoderContract
+from tests.support.encoder_contract import EncoderContract
+from tests.support.models import TINY, noise, shake
+from tests.support.references import loop_encode
 
 
 def build(seed=0, **fields):

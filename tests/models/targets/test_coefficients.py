@@ -8,7 +8,7 @@ import torch
 
 from mmwamim.models import PixelTargetGenerator, WaveletTargetGenerator
 from mmwamim.models.targets.coefficients import CoefficientNorm
-from tests.helpers import noise
+from tests.support.models import noise
 
 LEVELS = (1, 2, 4)
 # Rotation to luma and chroma, worked out by hand: rows orthonormal.

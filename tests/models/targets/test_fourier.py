@@ -5,8 +5,8 @@ import torch
 
 from mmwamim.models import FourierTargetGenerator, FrequencyPassTargetGenerator
 from mmwamim.models.targets.fourier import low_frequencies
-from tests.helpers import noise
-from tests.models.targets.target_contract import TargetContract
+from tests.support.models import noise
+from tests.support.target_contract import TargetContract
 
 
 class TestContractOfParts(TargetContract):

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from skimage.feature import hog
 
 from mmwamim.models import HOGTargetGenerator
-from tests.helpers import noise
-from tests.models.targets.target_contract import TargetContract
+from tests.support.models import noise
+from tests.support.target_contract import TargetContract
 
 
 class TestContract(TargetContract):

@@ -3,9 +3,8 @@ import pytest
 import pywt
 
 from mmwamim.models import WaveletPacketTargetGenerator
-from tests.helpers import noise
-
-from .target_contract import TargetContract
+from tests.support.models import noise
+from tests.support.target_contract import TargetContract
 
 
 class TestContract(TargetContract):

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from mmwamim.models import PixelTargetGenerator
-from tests.helpers import noise
-from tests.models.targets.target_contract import TargetContract
+from tests.support.models import noise
+from tests.support.target_contract import TargetContract
 
 
 class TestContract(TargetContract):

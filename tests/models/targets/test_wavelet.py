@@ -4,8 +4,9 @@ import pywt
 import torch
 
 from mmwamim.models import WaveletTargetGenerator
-from tests.helpers import loop_targets, noise
-from tests.models.targets.target_contract import TargetContract
+from tests.support.models import noise
+from tests.support.references import loop_targets
+from tests.support.target_contract import TargetContract
 
 
 class TestContractOfLocalEnergy(TargetContract):

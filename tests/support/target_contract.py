@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmwamim.models import TargetGenerator
-from tests.helpers import noise
+from tests.support.models import noise
 
 
 class TargetContract(ABC):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmwamim.models.masking import draw_mask, rescale_mask
-from tests.helpers import noise, shake
+from tests.support.models import noise, shake
 
 
 class EncoderContract(ABC):

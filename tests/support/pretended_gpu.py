@@ -166,3 +166,16 @@ def bfloat16():
             torch.clear_autocast_cache()
         torch.set_autocast_enabled('cuda', before[0])
         torch.set_autocast_dtype('cuda', before[1])
+
+
+# Operations that wait for the device to hand a value to the host.
+READ_BACKS = {'aten._local_scalar_dense.default', 'aten.nonzero.default',
+              'aten.masked_select.default', 'aten.is_nonzero.default'}
+
+
+class NoReadBack(TorchDispatchMode):
+    """Fails where a value of a tensor is read: on a GPU the host would wait there."""
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        assert str(function) not in READ_BACKS, f'{function}: a value is read back'
+        return function(*arguments, **(keywords or {}))

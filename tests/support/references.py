@@ -1,4 +1,4 @@
-"""Slow, obvious references for the parts of the package, and small models to try them on."""
+"""Slow, obvious references for the parts of the package."""
 import math
 
 import numpy as np
@@ -6,64 +6,8 @@ import pywt
 import torch
 import torch.nn.functional as F
 from mmpretrain.models.utils import resize_pos_embed
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmwamim.models import WaMIM
-
-# Operations that wait for the device to hand a value to the host.
-READ_BACKS = {'aten._local_scalar_dense.default', 'aten.nonzero.default',
-              'aten.masked_select.default', 'aten.is_nonzero.default'}
-
-
-class NoReadBack(TorchDispatchMode):
-    """Fails where a value of a tensor is read: on a GPU the host would wait there."""
-
-    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
-        assert str(function) not in READ_BACKS, f'{function}: a value is read back'
-        return function(*arguments, **(keywords or {}))
-
-
-TINY = dict(embed_dims=32, num_layers=4, num_heads=2, feedforward_channels=64)
-LOSS_WEIGHTS = (0.8, 0.9, 1.1, 1.2)
-
-
-def shake(module, scale=0.1):
-    """Moves every parameter away from the zeros and ones that hide mistakes."""
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter += scale * torch.randn_like(parameter)
-    return module
-
-
-def noise(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def level_losses(results):
-    """What a model's ``loss`` returns without its reports, in order."""
-    return [value for name, value in results.items() if 'loss' in name]
-
-
-def total_loss(results):
-    """The loss as MMEngine sums it up."""
-    return sum(level_losses(results))
-
-
-def build_wamim(*, size=64, patch=8, channels=3, levels=(1, 2, 3, 4), backbone=(), neck=(),
-                head=(), target=(), seed=0, **fields):
-    """A tiny WaMIM of four levels."""
-    torch.manual_seed(seed)
-    return WaMIM(
-        backbone=dict(dict(type='mmwamim.MaskedViT', arch=TINY, img_size=size, patch_size=patch,
-                           in_channels=channels, out_indices=(0, 1, 2, 3), out_type='raw'),
-                      **dict(backbone)),
-        neck=dict(dict(type='mmwamim.MultiLevelDecoder', embed_dims=32, num_heads=2),
-                  **dict(neck)),
-        head=dict(dict(type='mmwamim.MultiLevelMIMHead', loss_weights=LOSS_WEIGHTS),
-                  **dict(head)),
-        target_generator=dict(dict(type='mmwamim.WaveletTargetGenerator', levels=levels,
-                                   in_channels=channels), **dict(target)),
-        **fields)
+from tests.support.models import LOSS_WEIGHTS
 
 
 def loop_positions(grid, channels):
@@ -206,3 +150,59 @@ def loop_loss(predictions, targets, mask, weights=LOSS_WEIGHTS, distance='l2'):
                         norm = norm + share[b, r, c]
         losses.append(weight * total / norm)
     return losses
+
+
+def norm(x, layer):
+    return F.layer_norm(x, x.shape[-1:], layer.weight, layer.bias, 1e-6)
+
+
+def attend(query, key, value, heads):
+    """One query after the other, one head after the other."""
+    width, rows = query.shape[-1] // heads, []
+    for q in query:
+        parts = []
+        for h in range(heads):
+            part = slice(h * width, (h + 1) * width)
+            scores = torch.stack([(q[part] * k[part]).sum() for k in key]) / width**0.5
+            parts.append((scores.softmax(0)[:, None] * value[:, part]).sum(0))
+        rows.append(torch.cat(parts))
+    return torch.stack(rows)
+
+
+def loop_mae(made, features, mask):
+    """(rows * cols, C) of one image, of features (tokens, width) of each level."""
+    grid, heads = tuple(mask.shape), made.blocks[0].attn.num_heads
+    fused = features[-1]
+    if len(features) > 1:
+        shares = torch.exp(made.fusion) / torch.exp(made.fusion).sum()
+        fused = shares[-1] * features[-1] + sum(
+            share * (level @ layer.weight.T + layer.bias)
+            for share, layer, level in zip(shares, made.project, features, strict=False))
+    tokens = list(norm(fused, made.norm) @ made.embed.weight.T + made.embed.bias)
+    sequence = [tokens.pop(0)]
+    for place, hidden in enumerate(mask.flatten().tolist()):
+        token = made.mask_token[0, 0] if hidden else tokens.pop(0)
+        sequence.append(token + loop_positions(grid, len(token))[place])
+    x = torch.stack(sequence)
+    for block in made.blocks:
+        q, k, v = (norm(x, block.ln1) @ block.attn.qkv.weight.T + block.attn.qkv.bias).chunk(3, 1)
+        x = x + block.attn.proj(attend(q, k, v, heads))
+        first, last = block.ffn.layers[0][0], block.ffn.layers[1]
+        x = x + last(F.gelu(first(norm(x, block.ln2))))
+    return made.predict(norm(x, made.out_norm))[1:]
+
+
+def loop_cross(made, features, grid):
+    """(rows * cols, C) of one image: each place asks by itself."""
+    cells, token = [], made.mask_token[0, 0]
+    for position in loop_positions(grid, len(token)):
+        x = (token + position)[None]
+        for shares, block in zip(made.shares, made.blocks, strict=True):
+            memory = norm(sum(s * level for s, level in zip(shares, features, strict=True)),
+                          block.memory_norm)
+            k, v = (memory @ block.key_value.weight.T + block.key_value.bias).chunk(2, 1)
+            x = x + block.proj(attend(block.query(norm(x, block.ln1)), k, v, block.num_heads))
+            first, last = block.ffn.layers[0][0], block.ffn.layers[1]
+            x = x + last(F.gelu(first(norm(x, block.ln2))))
+        cells.append(made.predict(norm(x, made.out_norm))[0])
+    return torch.stack(cells)

@@ -8,22 +8,20 @@ import sys
 from pathlib import Path
 from unittest import mock
 
-import numpy as np
 import pytest
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from PIL import Image
 
 from mmwamim.engine.config.settle import settle
 from mmwamim.engine.training.runner import TrainingRunner
 from mmwamim.errors import Preempted
+from tests.support.commands import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PRETRAIN = 'configs/quickstart/vit_tiny_pretrain.py'
 GROWING = 'configs/evidence/imagenette/growing.py'
 FINETUNE = 'configs/trials/cifar10_finetune.py'
 # Models whose steps take milliseconds.
-TINY = {
+SHRINK = {
     PRETRAIN: ['model.backbone.arch.embed_dims=32', 'model.backbone.arch.num_layers=4',
                'model.backbone.arch.num_heads=2', 'model.backbone.arch.feedforward_channels=64',
                'model.backbone.out_indices=(0,1,2,3)', 'model.neck.embed_dims=32',
@@ -33,21 +31,21 @@ TINY = {
                'model.head.in_channels=32', 'train_dataloader.dataset.indices=None',
                'val_dataloader.dataset.indices=None',
                'test_dataloader.dataset.indices=None', 'val_dataloader.dataset.data_prefix=val']}
-TINY[GROWING] = TINY[PRETRAIN]
+SHRINK[GROWING] = SHRINK[PRETRAIN]
 LINEAR = 'configs/classification/vit_s_linear_90e.py'
 DETECT = 'configs/trials/mask_rcnn_swin_small_coco100.py'
 SEGMENT = 'configs/trials/upernet_swin_small_coco100.py'
-TINY[LINEAR] = [
+SHRINK[LINEAR] = [
     'model.backbone.img_size=32', 'model.backbone.patch_size=8',
     'train_dataloader.dataset.pipeline.1.scale=32', 'val_dataloader.dataset.pipeline.1.scale=36',
     'val_dataloader.dataset.pipeline.2.crop_size=32']
-TINY[DETECT] = [
+SHRINK[DETECT] = [
     'train_dataloader.dataset.indices=None', 'val_dataloader.dataset.indices=2',
     'train_dataloader.dataset.pipeline.2.scale=(128,96)', 'train_dataloader.batch_size=2',
     'val_dataloader.dataset.pipeline.1.scale=(128,96)', 'train_cfg.val_interval=1',
     'model.train_cfg.rpn_proposal.max_per_img=20', 'model.train_cfg.rcnn.sampler.num=16',
     'model.test_cfg.rpn.max_per_img=10', 'default_hooks.checkpoint.interval=1']
-TINY[SEGMENT] = [
+SHRINK[SEGMENT] = [
     'train_dataloader.dataset.indices=None', 'val_dataloader.dataset.indices=1',
     'train_dataloader.batch_size=2', 'train_dataloader.dataset.pipeline.2.scale=(96,72)',
     'train_dataloader.dataset.pipeline.3.crop_size=(64,64)', 'model.data_preprocessor.size=(64,64)',
@@ -62,24 +60,6 @@ STOCK = ['custom_hooks=[]', 'default_hooks.checkpoint.type=CheckpointHook',
 QUIET = ['train_dataloader.num_workers=0', 'default_hooks.logger.interval=1']
 
 
-def make_images(folder: Path, count: int, size: int = 40) -> Path:
-    """``count`` noisy pictures."""
-    rng = np.random.default_rng(0)
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(count):
-        Image.fromarray(rng.integers(0, 255, (size, size, 3), dtype=np.uint8)).save(
-            folder / f'{number:03d}.png')
-    return folder
-
-
-def make_classes(root: Path, classes: int = 2, train: int = 6, val: int = 2) -> Path:
-    """train/<class>/* and val/<class>/* of pictures of 32 pixels."""
-    for split, count in (('train', train), ('val', val)):
-        for name in range(classes):
-            make_images(root / split / f'class{name}', count, 32)
-    return root
-
-
 def prepare(config: str, data: Path, work: Path, *options, fields=()) -> Runner:
     """The runner of a tiny run; options are those of tools/train.py, fields KEY=VALUE."""
     spec = importlib.util.spec_from_file_location('train_script', ROOT / 'tools/train.py')
@@ -88,7 +68,7 @@ def prepare(config: str, data: Path, work: Path, *options, fields=()) -> Runner:
     workers = ['val_dataloader.num_workers=0'] if config not in (PRETRAIN, GROWING) else []
     command = ['train.py', ROOT / config, '--data', data, '--work-dir', work, *options,
                *(['--pretrained', 'none'] if config not in (PRETRAIN, GROWING) else []),
-               '--cfg-options', *TINY[config], *QUIET, *workers, *fields]
+               '--cfg-options', *SHRINK[config], *QUIET, *workers, *fields]
     with mock.patch.object(sys, 'argv', [str(part) for part in command]):
         cfg = settle(script.parse_args())
     cfg.experiment_name = secrets.token_hex(4)  # MMEngine keeps logs and histories by this name

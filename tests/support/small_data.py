@@ -6,6 +6,24 @@ import numpy as np
 from PIL import Image
 
 
+def make_images(folder: Path, count: int, size: int = 40) -> Path:
+    """``count`` noisy pictures."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        Image.fromarray(rng.integers(0, 255, (size, size, 3), dtype=np.uint8)).save(
+            folder / f'{number:03d}.png')
+    return folder
+
+
+def make_classes(root: Path, classes: int = 2, train: int = 6, val: int = 2) -> Path:
+    """train/<class>/* and val/<class>/* of pictures of 32 pixels."""
+    for split, count in (('train', train), ('val', val)):
+        for name in range(classes):
+            make_images(root / split / f'class{name}', count, 32)
+    return root
+
+
 def scene(rng, height: int, width: int):
     """A noisy picture with one bright rectangle: pixels (H, W, 3) and the box (x, y, w, h)."""
     pixels = rng.integers(0, 80, (height, width, 3), dtype=np.uint8)
