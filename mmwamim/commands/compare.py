@@ -25,7 +25,7 @@ from mmwamim.engine.config.reading import read_config
 from mmwamim.engine.training.cpu import keep_memory
 from mmwamim.engine.training.measure import (
     build_step,
-    count_flops,
+    count_flops_in_batch,
     count_parameters,
     matrix_rate,
     peak_memory,
@@ -102,10 +102,11 @@ def _measure(todo: List[Tuple[Path, int]], rounds: int, warmup: int, device: str
     for path, batch in todo:
         print(f'building {path.stem}', file=sys.stderr, flush=True)
         cfg = read_config(path)
-        small = build_step(cfg, 2)  # an image's FLOPs do not depend on the batch
+        small = build_step(cfg, 2)
         encoder, trained = count_parameters(small.model)
         rows.append(dict(name=path.stem, config=str(path), batch=batch, encoder_parameters=encoder,
-                         trained_parameters=trained, flops=count_flops(small), times=[]))
+                         trained_parameters=trained, times=[],
+                         flops=count_flops_in_batch(small, build_step(cfg, 4), batch)))
         del small
         steps.append(build_step(cfg, batch, device))
     started, turns = time.time(), warmup + rounds

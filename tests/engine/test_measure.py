@@ -9,6 +9,7 @@ from mmwamim.engine.training.measure import (
     Step,
     build_step,
     count_flops,
+    count_flops_in_batch,
     count_parameters,
     matrix_rate,
     peak_memory,
@@ -24,6 +25,15 @@ def test_flops_of_a_linear_layer_by_hand():
     assert count_flops(step) == 2 * (2 * 32 * 64)
     x.requires_grad_()
     assert count_flops(step) == 3 * (2 * 32 * 64)
+
+
+def test_what_a_batch_shares_is_divided_among_its_images():
+    """As counted at that batch; an image of a step of 2 takes more, its part of what is shared."""
+    cfg = Config.fromfile(ROOT / 'configs/evidence/imagenette/partial.py')
+    small, larger, whole = (build_step(cfg, batch) for batch in (2, 4, 24))
+    predicted = count_flops_in_batch(small, larger, 24)
+    assert predicted == pytest.approx(count_flops(whole), rel=1e-6)
+    assert predicted < 0.99 * count_flops(small)
 
 
 @pytest.mark.parametrize('config, encoder, dense_decoders', [

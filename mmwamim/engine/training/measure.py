@@ -139,6 +139,22 @@ def count_flops(step: Step) -> float:
     return counter.get_total_flops() / step.images
 
 
+def count_flops_in_batch(small: Step, larger: Step, batch: int) -> float:
+    """Floating-point operations an image of a step with ``batch`` images, of two small steps.
+
+    What the images of a batch share, such as the products of decoders' positions, is divided
+    among them, so it weighs less in a larger batch.
+
+    Args:
+        small: A step, say of 2 images.
+        larger: The same with more images.
+        batch: Images of the step in question.
+    """
+    few, more = (count_flops(step) * step.images for step in (small, larger))
+    one = (more - few) / (larger.images - small.images)
+    return one + (few - one * small.images) / batch
+
+
 def matrix_rate(device: str = 'cpu', dtype: torch.dtype = torch.float32, size: int = 0,
                 rounds: int = 5) -> float:
     """Floating-point operations a second of the best of several products of square matrices,
