@@ -1,117 +1,12 @@
-"""Times the wavelet transform against other libraries, in turn in one process, and compares
-the values of all with PyWavelets' in float64.
-
-    python tools/benchmark/wavelets.py [--device cuda --amp]
-"""
-import argparse
-import importlib.util
-import statistics
-import sys
-import time
-import warnings
-from functools import partial
-from typing import Callable, Dict, List
-
-import pywt
-import torch
-from torch import Tensor
-from torch.utils._pytree import tree_leaves
-
+"""Times the wavelet transform against other libraries: python tools/benchmark/wavelets.py."""
+from mmwamim.benchmarks import wavelets
+from mmwamim.commands.main import call
 from mmwamim.errors import told_in_one_line
-from mmwamim.models import WaveletTargetGenerator
-from mmwamim.wavelets import wavedec2
-
-WAVELETS = ('haar', 'db2', 'db4', 'sym4', 'coif1', 'bior2.2')
-LEVEL = 5
-
-
-def libraries(x: Tensor, wavelet: str) -> Dict[str, Callable]:
-    """A call for every library that is installed and works on the device of ``x``."""
-    import ptwt
-    calls = {'mmwamim': partial(wavedec2, x, wavelet, LEVEL),
-             'ptwt': partial(ptwt.wavedec2, x, wavelet, level=LEVEL, mode='zero')}
-    if importlib.util.find_spec('pytorch_wavelets'):
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            from pytorch_wavelets import DWTForward
-        calls['pytorch_wavelets'] = partial(
-            DWTForward(LEVEL, wavelet, 'zero').to(x.device), x)
-    if x.device.type == 'cpu':
-        calls['PyWavelets'] = partial(pywt.wavedec2, x.numpy(), wavelet, 'zero', LEVEL)
-    return calls
-
-
-def bands(coefficients, library: str) -> List[Tensor]:
-    """Last approximation, then details from coarse to fine; three bands a level."""
-    if library == 'mmwamim':
-        coefficients = [coefficients[-1][0], *(level[1:] for level in coefficients[::-1])]
-    if library == 'pytorch_wavelets':
-        approximation, details = coefficients
-        coefficients = [approximation, *(level.unbind(2) for level in details[::-1])]
-    return [torch.as_tensor(band).cpu().double() for band in tree_leaves(coefficients)]
-
-
-def error(call: Callable, library: str, exact: List[Tensor]) -> float:
-    """The largest difference from ``exact``, relative to the largest value there."""
-    largest = max(band.abs().max() for band in exact)
-    return max(float((ours - theirs).abs().max() / largest)
-               for ours, theirs in zip(bands(call(), library), exact, strict=True))
-
-
-def timed(call, device: str) -> float:
-    if device.startswith('cuda'):
-        torch.cuda.synchronize()
-    started = time.perf_counter()
-    call()
-    if device.startswith('cuda'):
-        torch.cuda.synchronize()
-    return (time.perf_counter() - started) * 1e3
 
 
 @told_in_one_line()
 def main() -> None:
-    parser = argparse.ArgumentParser(description='Time the wavelet transform')
-    parser.add_argument('--batch', type=int, default=32)
-    parser.add_argument('--size', type=int, default=224)
-    parser.add_argument('--rounds', type=int, default=30)
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument('--amp', action='store_true', help='run inside bfloat16 autocast')
-    args = parser.parse_args()
-    if not importlib.util.find_spec('ptwt'):
-        sys.exit('error: the peer of this benchmark is not installed: pip install ptwt==1.0.1')
-    torch.manual_seed(0)
-    x = torch.randn(args.batch, 3, args.size, args.size, device=args.device)
-    targets = WaveletTargetGenerator()
-    cases = {
-        'Haar levels 2-5, as the targets need': partial(wavedec2, x, 'haar', LEVEL,
-                                                        detail_levels=(2, 3, 4, 5)),
-        'targets: Haar levels 2-5, normalised': partial(targets, x),
-    }
-    peers = {name: libraries(x, name) for name in WAVELETS}
-    for name, calls in peers.items():
-        cases.update({f'{name}, {library}': call for library, call in calls.items()})
-    times = {name: [] for name in cases}
-    with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=args.amp):
-        for turn in range(args.rounds + 3):
-            for name, call in cases.items():
-                milliseconds = timed(call, args.device)
-                if turn >= 3:
-                    times[name].append(milliseconds)
-    print(f'{args.batch}x3x{args.size}x{args.size}, {LEVEL} levels, {args.device}, '
-          f'{torch.get_num_threads()} threads, torch {torch.__version__}, {args.rounds} rounds in '
-          'turn')
-    for name, values in times.items():
-        print(f'  {name:<40} median {statistics.median(values):7.2f} ms   '
-              f'({min(values):.2f} to {max(values):.2f})')
-    print('time / ours, of medians and of the fastest, and error: the largest difference from '
-          'PyWavelets in float64, as a share of the largest coefficient')
-    for name, calls in peers.items():
-        exact = bands(pywt.wavedec2(x.cpu().double().numpy(), name, 'zero', LEVEL), 'PyWavelets')
-        for library, call in calls.items():
-            ratios = [of(times[f'{name}, {library}']) / of(times[f'{name}, mmwamim'])
-                      for of in (statistics.median, min)]
-            print(f'  {name:<8} {library:<17} {ratios[0]:6.2f} {ratios[1]:6.2f}   '
-                  f'{error(call, library, exact):.1e}')
+    call(wavelets)
 
 
 if __name__ == '__main__':

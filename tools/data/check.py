@@ -1,7 +1,9 @@
-"""Finds the images of a folder that cannot be read, or that show nothing, before a run does.
+"""Finds images that cannot be read, or show nothing: python tools/data/check.py FOLDER."""
+import sys
 
-    python tools/data/check.py FOLDER [--workers 8] [--report FILE] [--value-range LOW HIGH]
-"""
+# The statistics.py of this folder is not the one that Python's own modules import.
+sys.path = [place for place in sys.path if not place.endswith('tools/data')]
+
 from mmwamim.commands import check
 from mmwamim.commands.main import call
 from mmwamim.errors import leave_with, told_in_one_line

@@ -1,159 +1,17 @@
-"""Makes a small ImageNet-C out of class folders: make_corruptions.py IMAGES OUT.
-
-IMAGES/<class>/<name>.* becomes OUT/<corruption>/<severity>/<class>/<name>.JPEG, the published
-layout: 15 corruptions at 5 severities, of the centre crop (short edge to 256, crop to 224), with
-imagecorruptions-imaug. The random numbers depend on --seed and the file alone, so a run that is
-started again goes on where it was. They are not those of the published set, nor are the scores.
-"""
-import argparse
-import hashlib
-import json
-import os
+"""Makes a small ImageNet-C: python tools/data/make_corruptions.py IMAGES OUT."""
 import sys
-import time
-from collections import defaultdict
-from pathlib import Path
-from typing import List, Optional, Sequence, Tuple
 
-import numpy as np
-from PIL import Image
+# The statistics.py of this folder is not the one that Python's own modules import.
+sys.path = [place for place in sys.path if not place.endswith('tools/data')]
 
-from mmwamim.datasets.listing import list_images, printable
-from mmwamim.datasets.loading import UnreadableImage, read_rgb
-from mmwamim.datasets.pixels import Range, check_range
-from mmwamim.errors import UserError, told_in_one_line
-from mmwamim.evaluation.robustness import CORRUPTIONS, SEVERITIES
-
-QUALITY = 85  # of the JPEG files, as in the published set
-
-
-def find_images(root: Path, per_class: Optional[int]) -> List[Path]:
-    """Images of every class folder, the first ``per_class`` of each, relative to ``root``.
-
-    Raises:
-        UserError: There is none, or two would get the same name.
-    """
-    listing = list_images(root)
-    print(listing.describe())
-    classes, names, elsewhere = defaultdict(list), {}, 0
-    for path in map(Path, listing.paths):
-        if len(path.parts) != 2:
-            elsewhere += 1
-            continue
-        other = names.setdefault(path.with_suffix(''), path)
-        if other is not path:
-            raise UserError(f'{root / other} and {root / path}: two images named {path.stem} '
-                             'would get the same file')
-        classes[path.parent].append(path)
-    if not classes:
-        raise UserError(f'{str(root)!r} has no class folders with images in them')
-    if elsewhere:
-        print(f'left out {elsewhere} images that do not lie at <class>/<image>')
-    return [path for _, images in sorted(classes.items()) for path in images[:per_class]]
-
-
-def crop_centre(path: Path, size: int, value_range: Range = None) -> np.ndarray:
-    """uint8 (size, size, 3), RGB: the centre of the image, short edge at size * 256 / 224."""
-    image = Image.fromarray(read_rgb(path, value_range=value_range))
-    edge = round(size * 256 / 224)
-    scale = edge / min(image.size)
-    image = image.resize([max(round(side * scale), edge) for side in image.size], Image.BICUBIC)
-    left, top = ((side - size) // 2 for side in image.size)
-    return np.asarray(image.crop((left, top, left + size, top + size)))
-
-
-def corrupt(image: np.ndarray, corruption: str, severity: int, seed: int) -> np.ndarray:
-    """uint8 (H, W, 3) of an image of that kind, the same for the same seed."""
-    import imagecorruptions
-    np.random.seed(seed)  # most corruptions draw from numpy's global generator ...
-    own = dict(seed=seed) if corruption in ('impulse_noise', 'glass_blur') else {}  # ... not these
-    return imagecorruptions.corrupt(image, severity, corruption, **own)
-
-
-def file_seed(seed: int, *key) -> int:
-    """32 bits that differ from file to file and do not depend on the order of work."""
-    text = '/'.join(str(part) for part in (seed, *key))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], 'little')
-
-
-def check_settings(out: Path, settings: dict) -> None:
-    """Notes how OUT is made.
-
-    Raises:
-        UserError: It was begun in another way.
-    """
-    note = out / 'corruptions.json'
-    if note.is_file() and json.loads(note.read_text()) != settings:
-        raise UserError(f'{note} says that {str(out)!r} was made with other settings: '
-                         'give another OUT')
-    out.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(settings) + '\n')
-
-
-def make(root: Path, out: Path, images: Sequence[Path], size: int, seed: int,
-         value_range: Range = None) -> Tuple[int, int]:
-    """Writes what is missing; returns the number of files written and of unreadable images."""
-    started, printed, written, looked = time.monotonic(), time.monotonic(), 0, 0
-    unreadable = set()
-    total = len(images) * len(CORRUPTIONS) * len(SEVERITIES)
-    for path in images:
-        clean = None  # read when the first file of the image is missing
-        for corruption in CORRUPTIONS:
-            for severity in SEVERITIES:
-                looked += 1
-                target = out / corruption / str(severity) / path.parent / f'{path.stem}.JPEG'
-                if target.is_file() or path in unreadable:
-                    continue
-                try:
-                    clean = crop_centre(root / path, size, value_range) if clean is None else clean
-                except UnreadableImage as error:
-                    print(f'left out {printable(error)}')
-                    unreadable.add(path)
-                    continue
-                key = file_seed(seed, corruption, severity, path.parent.name, path.stem)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                temporary = target.with_suffix('.tmp')
-                Image.fromarray(corrupt(clean, corruption, severity, key)).save(
-                    temporary, 'JPEG', quality=QUALITY)
-                os.replace(temporary, target)  # an interruption leaves no half of a file
-                written += 1
-                if time.monotonic() - printed > 5:
-                    printed = time.monotonic()
-                    left = (total - looked) * (printed - started) / written / 60
-                    print(f'{looked} of {total} files, about {left:.1f} min left', flush=True)
-    return written, len(unreadable)
+from mmwamim.commands import corruptions
+from mmwamim.commands.main import call
+from mmwamim.errors import leave_with, told_in_one_line
 
 
 @told_in_one_line()
-def main(arguments: Optional[Sequence[str]] = None) -> None:
-    parser = argparse.ArgumentParser(description='Make a small ImageNet-C')
-    parser.add_argument('images', help='folder with <class>/<image>; for ImageNet, its val')
-    parser.add_argument('out', help='folder to write')
-    parser.add_argument('--per-class', type=int, metavar='N', help='take the first N of a class')
-    parser.add_argument('--size', type=int, default=224, help='edge of the images in pixels (224)')
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--value-range', type=float, nargs=2, metavar=('LOW', 'HIGH'),
-                        help='black and white in data deeper than 8 bits')
-    args = parser.parse_args(arguments)
-    try:
-        import imagecorruptions  # noqa: F401
-    except ImportError:
-        raise UserError("imagecorruptions is missing: pip install 'mmwamim[robustness]'"
-                        ) from None
-    if args.size < 32 or args.per_class is not None and args.per_class < 1:
-        raise UserError('--size must be at least 32 and --per-class at least 1')
-    images = find_images(Path(args.images), args.per_class)
-    value_range = check_range(args.value_range)
-    settings = dict(seed=args.seed, size=args.size)
-    if value_range is not None:
-        settings['value_range'] = list(value_range)
-    check_settings(Path(args.out), settings)
-    written, unreadable = make(Path(args.images), Path(args.out), images, args.size, args.seed,
-                               value_range)
-    print(f'{written} files written to {args.out}, {len(images) - unreadable} images in each '
-          f'folder, {unreadable} unreadable')
-    if unreadable:
-        sys.exit(1)
+def main() -> None:
+    leave_with(call(corruptions))
 
 
 if __name__ == '__main__':

@@ -1,0 +1,196 @@
+"""Makes a small ImageNet-C out of class folders.
+
+    mmwamim corruptions IMAGES OUT --per-class 5
+
+IMAGES/<class>/<name>.* becomes OUT/<corruption>/<severity>/<class>/<name>.JPEG, the published
+layout: 15 corruptions at 5 severities, of the centre crop (short edge to 256, crop to 224), with
+imagecorruptions-imaug. The random numbers depend on ``--seed`` and the file alone, so a run that is
+started again goes on where it was. They are not those of the published set, nor are the scores.
+"""
+import argparse
+import hashlib
+import json
+import os
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+from PIL import Image
+
+from mmwamim.datasets.listing import list_images, printable
+from mmwamim.datasets.loading import UnreadableImage, read_rgb
+from mmwamim.datasets.pixels import Range, check_range
+from mmwamim.errors import UserError
+from mmwamim.evaluation.robustness import CORRUPTIONS, SEVERITIES
+
+QUALITY = 85  # of the JPEG files, as in the published set
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """A small ImageNet-C."""
+
+    folder: Path
+    images: int
+    """In each folder of a corruption and severity."""
+    written: int
+    """Files that were not there before."""
+    unreadable: List[str]
+    """What is wrong, one for each image."""
+
+
+def corruptions(images: Union[str, Path], out: Union[str, Path], *,
+                per_class: Optional[int] = None, size: int = 224, seed: int = 0,
+                value_range: Optional[Sequence[float]] = None) -> Corrupted:
+    """Writes every image of class folders in 15 corruptions and 5 severities.
+
+    Args:
+        images: Holds ``<class>/<image>``.
+        out: The folder to write, or to go on with.
+        per_class: The first so many of a class. Default: all.
+        size: Edge of the images in pixels.
+        seed: Of the random numbers, with the file's name.
+        value_range: Black and white in data deeper than 8 bits.
+
+    Raises:
+        UserError: imagecorruptions is missing, there are no class folders, two images would get the
+            same name, or the folder was begun with other settings.
+
+    Examples:
+        >>> mmwamim.commands.corruptions.corruptions('val', 'val-c').written  # doctest: +SKIP
+        3750
+    """
+    try:
+        import imagecorruptions  # noqa: F401
+    except ImportError:
+        raise UserError("imagecorruptions is missing: pip install 'mmwamim[robustness]'"
+                        ) from None
+    if size < 32 or per_class is not None and per_class < 1:
+        raise UserError('--size must be at least 32 and --per-class at least 1')
+    root, out, value_range = Path(images), Path(out), check_range(value_range)
+    found = find_images(root, per_class)
+    settings = dict(seed=seed, size=size)
+    if value_range is not None:
+        settings['value_range'] = list(value_range)
+    check_settings(out, settings)
+    written, unreadable = make(root, out, found, size, seed, value_range)
+    return Corrupted(out, len(found) - len(unreadable), written, unreadable)
+
+
+def find_images(root: Path, per_class: Optional[int]) -> List[Path]:
+    """Images of every class folder, the first ``per_class`` of each, relative to ``root``.
+
+    Raises:
+        UserError: There is none, or two would get the same name.
+    """
+    listing = list_images(root)
+    print(listing.describe())
+    classes, names, elsewhere = defaultdict(list), {}, 0
+    for path in map(Path, listing.paths):
+        if len(path.parts) != 2:
+            elsewhere += 1
+            continue
+        other = names.setdefault(path.with_suffix(''), path)
+        if other is not path:
+            raise UserError(f'{root / other} and {root / path}: two images named {path.stem} '
+                             'would get the same file')
+        classes[path.parent].append(path)
+    if not classes:
+        raise UserError(f'{str(root)!r} has no class folders with images in them')
+    if elsewhere:
+        print(f'left out {elsewhere} images that do not lie at <class>/<image>')
+    return [path for _, images in sorted(classes.items()) for path in images[:per_class]]
+
+
+def crop_centre(path: Path, size: int, value_range: Range = None) -> np.ndarray:
+    """uint8 (size, size, 3), RGB: the centre of the image, short edge at size * 256 / 224."""
+    image = Image.fromarray(read_rgb(path, value_range=value_range))
+    edge = round(size * 256 / 224)
+    scale = edge / min(image.size)
+    image = image.resize([max(round(side * scale), edge) for side in image.size], Image.BICUBIC)
+    left, top = ((side - size) // 2 for side in image.size)
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def corrupt(image: np.ndarray, corruption: str, severity: int, seed: int) -> np.ndarray:
+    """uint8 (H, W, 3) of an image of that kind, the same for the same seed."""
+    import imagecorruptions
+    np.random.seed(seed)  # most corruptions draw from numpy's global generator ...
+    own = dict(seed=seed) if corruption in ('impulse_noise', 'glass_blur') else {}  # ... not these
+    return imagecorruptions.corrupt(image, severity, corruption, **own)
+
+
+def file_seed(seed: int, *key) -> int:
+    """32 bits that differ from file to file and do not depend on the order of work."""
+    text = '/'.join(str(part) for part in (seed, *key))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], 'little')
+
+
+def check_settings(out: Path, settings: dict) -> None:
+    """Notes how OUT is made.
+
+    Raises:
+        UserError: It was begun in another way.
+    """
+    note = out / 'corruptions.json'
+    if note.is_file() and json.loads(note.read_text()) != settings:
+        raise UserError(f'{note} says that {str(out)!r} was made with other settings: '
+                         'give another OUT')
+    out.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps(settings) + '\n')
+
+
+def make(root: Path, out: Path, images: Sequence[Path], size: int, seed: int,
+         value_range: Range = None) -> Tuple[int, List[str]]:
+    """Writes what is missing; returns the number of files written, and what is wrong with the
+    images that could not be read."""
+    started, printed, written, looked = time.monotonic(), time.monotonic(), 0, 0
+    unreadable: Dict[Path, str] = {}
+    total = len(images) * len(CORRUPTIONS) * len(SEVERITIES)
+    for path in images:
+        clean = None  # read when the first file of the image is missing
+        for corruption in CORRUPTIONS:
+            for severity in SEVERITIES:
+                looked += 1
+                target = out / corruption / str(severity) / path.parent / f'{path.stem}.JPEG'
+                if target.is_file() or path in unreadable:
+                    continue
+                try:
+                    clean = crop_centre(root / path, size, value_range) if clean is None else clean
+                except UnreadableImage as error:
+                    unreadable[path] = printable(error)
+                    print(f'left out {unreadable[path]}')
+                    continue
+                key = file_seed(seed, corruption, severity, path.parent.name, path.stem)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                temporary = target.with_suffix('.tmp')
+                Image.fromarray(corrupt(clean, corruption, severity, key)).save(
+                    temporary, 'JPEG', quality=QUALITY)
+                os.replace(temporary, target)  # an interruption leaves no half of a file
+                written += 1
+                if time.monotonic() - printed > 5:
+                    printed = time.monotonic()
+                    left = (total - looked) * (printed - started) / written / 60
+                    print(f'{looked} of {total} files, about {left:.1f} min left', flush=True)
+    return written, list(unreadable.values())
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('images', metavar='IMAGES',
+                        help='folder with <class>/<image>; for ImageNet, its val')
+    parser.add_argument('out', metavar='OUT', help='folder to write')
+    parser.add_argument('--per-class', type=int, metavar='N', help='take the first N of a class')
+    parser.add_argument('--size', type=int, default=224, help='edge of the images in pixels (224)')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--value-range', type=float, nargs=2, metavar=('LOW', 'HIGH'),
+                        help='black and white in data deeper than 8 bits')
+
+
+def run(args: argparse.Namespace) -> int:
+    made = corruptions(**vars(args))
+    print(f'{made.written} files written to {made.folder}, {made.images} images in each folder, '
+          f'{len(made.unreadable)} unreadable')
+    return int(bool(made.unreadable))

@@ -1,0 +1,141 @@
+"""What a few labels are enough for, from a pre-trained encoder and from scratch: a linear probe of
+the frozen encoder, and fine-tuning of the stock mmpretrain VisionTransformer, with the same
+labelled pictures, steps and seeds."""
+import statistics
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from torch import Tensor, nn
+
+from mmwamim.engine.checkpoints import read_checkpoint
+
+from .judges import linear_accuracy
+
+# Learning rate of each way, None where nothing is trained but a linear layer, to its optimum.
+WAYS = {'linear probe': None, 'fine-tuning, lr 0.0003': 3e-4, 'fine-tuning, lr 0.001': 1e-3}
+
+
+def choose(labels: Tensor, per_class: int, seed: int) -> Tensor:
+    """The places of ``per_class`` pictures of each class."""
+    rng = torch.Generator().manual_seed(seed)
+    shuffled = torch.randperm(len(labels), generator=rng)
+    return torch.cat([shuffled[labels[shuffled] == digit][:per_class] for digit in range(10)])
+
+
+def build_classifier(cfg: Config, encoder: Optional[Path]) -> nn.Module:
+    """Stock VisionTransformer with mean pooling and a linear layer, from encoder.pth or not."""
+    settings = {key: cfg.model.backbone[key] for key in ('arch', 'img_size', 'patch_size')}
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        backbone = MODELS.build(dict(type='mmpretrain.VisionTransformer', out_type='avg_featmap',
+                                     final_norm=False, **settings))
+    backbone.init_weights()
+    if encoder is not None:
+        state = read_checkpoint(encoder)['state_dict']
+        state = {name.removeprefix('backbone.'): value for name, value in state.items()}
+        missing, unexpected = backbone.load_state_dict(state, strict=False)
+        # The norm after pooling is new, the one before it is not used: nothing else may differ.
+        assert set(missing) == {'ln2.weight', 'ln2.bias'}, missing
+        assert set(unexpected) == {'ln1.weight', 'ln1.bias'}, unexpected
+    return nn.ModuleDict(dict(
+        backbone=backbone, head=nn.Linear(backbone.embed_dims, 10)))
+
+
+def jitter(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Turns, scales and moves each picture (B, C, H, W) a little, as handwriting varies."""
+    turn, scale, across, down = (torch.rand(4, len(images), generator=rng) - 0.5) \
+        * torch.tensor([0.4, 0.3, 0.25, 0.25])[:, None]
+    rows = [torch.stack([turn.cos() * (1 + scale), -turn.sin(), across], 1),
+            torch.stack([turn.sin(), turn.cos() * (1 + scale), down], 1)]
+    grid = F.affine_grid(torch.stack(rows, 1), images.shape, align_corners=False)
+    return F.grid_sample(images, grid, padding_mode='border', align_corners=False)
+
+
+def fine_tune(model: nn.Module, train: tuple, test: tuple, steps: int, rate: float,
+              seed: int) -> float:
+    """Test accuracy in percent after ``steps`` steps of AdamW on all labelled pictures."""
+    images, labels = train
+    rng = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
+    model.train()
+    for _ in range(steps):
+        loss = F.cross_entropy(model.head(model.backbone(jitter(images, rng))[0]), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    logits = model.head(pooled(model.backbone, test[0]))
+    return (logits.argmax(1) == test[1]).float().mean().item() * 100
+
+
+@torch.no_grad()
+def pooled(backbone: nn.Module, images: Tensor) -> Tensor:
+    """Mean-pooled features (N, C) of pictures (N, 3, SIZE, SIZE)."""
+    backbone.eval()
+    return torch.cat([backbone(part)[0] for part in images.split(200)])
+
+
+def compare_few_labels(cfg: Config, encoder: Path, splits: Dict[str, Tuple[Tensor, Tensor]],
+                       per_class: int = 2, steps: int = 50, seeds: int = 5) -> dict:
+    """Probes and fine-tunes from both starts over the seeds.
+
+    Args:
+        cfg: Of pre-training: backbone and preprocessor are taken from it.
+        encoder: encoder.pth of that config.
+        splits: 'train' and 'test': pictures, uint8 (N, 3, H, W), and their classes, int64 (N,),
+            from 0 to 9.
+        per_class: Labelled pictures of each class.
+        steps: Of fine-tuning.
+        seeds: Of labelled pictures, new layers and augmentation.
+
+    Returns:
+        The task, every score, and for 'checkpoint' and 'scratch' mean and spread of both ways.
+    """
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        preprocessor = MODELS.build(cfg.data_preprocessor)
+    splits = {name: (preprocessor(dict(inputs=pictures, data_samples=None))['inputs'], labels)
+              for name, (pictures, labels) in splits.items()}
+    test = splits['test']
+    result = dict(task=f'which digit, {per_class} labels each, {len(test[1])} test digits of other '
+                  'writers', labels_per_class=per_class, steps=steps, chance=10.,
+                  metric='top-1 %, a number for each seed: of labelled pictures, new layers and '
+                  'augmentation', runs={})
+    for start in ('checkpoint', 'scratch'):
+        runs = _score(cfg, encoder if start == 'checkpoint' else None, splits, per_class, steps,
+                      seeds)
+        result['runs'][start] = runs
+        for way, scores in runs.items():
+            print(f'  from {start:<10} {way}: {scores}', flush=True)
+        probed, *tuned = runs.values()
+        result[start] = {'linear probe': summary(probed),
+                         'fine-tuning': summary(max(tuned, key=statistics.mean))}
+    return result
+
+
+def _score(cfg: Config, encoder: Optional[Path], splits: dict, per_class: int, steps: int,
+           seeds: int) -> Dict[str, List[float]]:
+    """Accuracies of each way, one a seed."""
+    (images, labels), test = splits['train'], splits['test']
+    runs: Dict[str, List[float]] = {way: [] for way in WAYS}
+    for seed in range(seeds):
+        chosen = choose(labels, per_class, seed)
+        train = images[chosen], labels[chosen]
+        for way, rate in WAYS.items():
+            torch.manual_seed(seed)
+            model = build_classifier(cfg, encoder)
+            if rate:
+                found = fine_tune(model, train, test, steps, rate, seed)
+            else:
+                found = linear_accuracy(pooled(model.backbone, train[0]), train[1],
+                                        pooled(model.backbone, test[0]), test[1])
+            runs[way].append(round(found, 1))
+    return runs
+
+
+def summary(scores: List[float]) -> dict:
+    return dict(mean=round(statistics.mean(scores), 1),
+                spread=round(max(scores) - min(scores), 1))
