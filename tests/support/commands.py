@@ -1,10 +1,15 @@
 """Commands as users start them: in processes of their own, from the root of the repository."""
+import contextlib
 import importlib.util
+import io
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
+
+from mmwamim.commands.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = 'configs/quickstart/vit_tiny_pretrain.py'
@@ -25,6 +30,34 @@ def run(*command, cwd=ROOT, **environment):
     done = subprocess.run([str(part) for part in command], cwd=cwd, env=environment, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
     return done.returncode, done.stdout
+
+
+def run_here(script, *arguments):
+    """What :func:`run` gives for a script of ``tools/``, in this process: importing torch anew
+    takes seconds."""
+    printed, code, before = io.StringIO(), 0, os.getcwd()
+    os.chdir(ROOT)
+    try:
+        with mock.patch.object(sys, 'argv', [script, *map(str, arguments)]), \
+                contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            load_tool(script).main()
+    except SystemExit as stop:
+        code = stop.code
+    finally:
+        os.chdir(before)
+    if isinstance(code, str):
+        return 1, f'{printed.getvalue()}{code}\n'
+    return code, printed.getvalue()
+
+
+def call(capsys, *words):
+    """``mmwamim WORDS`` in this process: its exit code, or the line it ended with, and output."""
+    code = 0
+    try:
+        main([str(word) for word in words])
+    except SystemExit as stop:
+        code = stop.code
+    return code, capsys.readouterr().out
 
 
 def load_tool(path):

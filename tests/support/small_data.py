@@ -6,6 +6,19 @@ import numpy as np
 from PIL import Image
 
 
+def write(path: Path, pixels: np.ndarray, **options) -> None:
+    """A picture file, and its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+
+
+def turned(number: int) -> Image.Exif:
+    """EXIF that says how the camera was held."""
+    exif = Image.Exif()
+    exif[0x0112] = number
+    return exif
+
+
 def make_images(folder: Path, count: int, size: int = 40) -> Path:
     """``count`` noisy pictures."""
     rng = np.random.default_rng(0)
@@ -22,6 +35,18 @@ def make_classes(root: Path, classes: int = 2, train: int = 6, val: int = 2) -> 
         for name in range(classes):
             make_images(root / split / f'class{name}', count, 32)
     return root
+
+
+def write_classes(folder, wnids, number, edge, seed):
+    """``number`` pictures, ``edge`` wide, in a folder of each class: a colour and coarse noise, so
+    that what a network sees varies."""
+    random = np.random.default_rng(seed)
+    for wnid in wnids:
+        (folder / wnid).mkdir(parents=True)
+        for i in range(number):
+            coarse = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+            Image.fromarray(coarse).resize((edge, edge), Image.NEAREST).save(
+                folder / wnid / f'{i}.png')
 
 
 def scene(rng, height: int, width: int):

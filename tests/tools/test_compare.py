@@ -1,25 +1,22 @@
 import json
-import subprocess
-import sys
 
-from tests.support.commands import ROOT
+from tests.support.commands import run_here
 
 
 def compare(*arguments):
-    command = [sys.executable, '-W', 'ignore', 'tools/compare.py', *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return run_here('tools/compare.py', *arguments)
 
 
 def test_table_has_ratios_to_the_chosen_row(tmp_path):
     out = tmp_path / 'figures.json'
-    done = compare('configs/evidence/wamim.py', 'configs/evidence/mae.py:2', '--relative-to',
-                   'wamim', '--batch', 4, '--rounds', 3, '--memory', '--device', 'cpu', '--out',
-                   out)
-    assert done.returncode == 0, done.stderr
+    code, log = compare('configs/evidence/wamim.py', 'configs/evidence/mae.py:2', '--relative-to',
+                        'wamim', '--batch', 4, '--rounds', 3, '--memory', '--device', 'cpu',
+                        '--out', out)
+    assert code == 0, log
     rows = {row['name']: row for row in json.loads(out.read_text())}
     assert rows['wamim']['batch'] == 4 and rows['mae']['batch'] == 2
     table = {cells[1].strip(): [cell.strip() for cell in cells[1:-1]] for cells in (
-        line.split('|') for line in done.stdout.splitlines() if line.startswith('| '))}
+        line.split('|') for line in log.splitlines() if line.startswith('| '))}
     assert table['wamim'][7] == '1.000' and table['wamim'][8] == '1.000'
     ratio = rows['wamim']['images_per_second'] / rows['mae']['images_per_second']
     assert table['mae'][7] == f'{ratio:.3f}'
@@ -30,7 +27,7 @@ def test_table_has_ratios_to_the_chosen_row(tmp_path):
 
 
 def test_errors_name_what_is_wrong():
-    done = compare('configs/evidence/wamin.py')
-    assert done.returncode == 1 and "no config 'configs/evidence/wamin.py'" in done.stderr
-    done = compare('configs/evidence/wamim.py', '--relative-to', 'mae')
-    assert done.returncode == 1 and "'mae' is none of wamim" in done.stderr
+    code, log = compare('configs/evidence/wamin.py')
+    assert code == 1 and "no config 'configs/evidence/wamin.py'" in log
+    code, log = compare('configs/evidence/wamim.py', '--relative-to', 'mae')
+    assert code == 1 and "'mae' is none of wamim" in log

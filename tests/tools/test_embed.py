@@ -6,7 +6,7 @@ from mmpretrain.models import SelfSupDataPreprocessor
 from PIL import Image
 
 from mmwamim.engine.export.programs import load_encoder
-from tests.support.commands import QUICK, run
+from tests.support.commands import QUICK, run, run_here
 from tests.support.models import save_encoder
 
 
@@ -40,8 +40,8 @@ def test_features_of_a_folder(tmp_path):
 
 def test_mistakes_are_named(tmp_path):
     save_encoder(tmp_path / 'encoder.pth', QUICK)
-    tool = (sys.executable, 'tools/embed.py', tmp_path / 'encoder.pth')
-    code, log = run(*tool, tmp_path / 'nowhere', '--out', tmp_path / 'x.npz')
+    tool = ('tools/embed.py', tmp_path / 'encoder.pth')
+    code, log = run_here(*tool, tmp_path / 'nowhere', '--out', tmp_path / 'x.npz')
     assert code != 0 and 'nowhere' in log.splitlines()[-1]
-    code, log = run(*tool, tmp_path, '--out', tmp_path / 'x.txt')
+    code, log = run_here(*tool, tmp_path, '--out', tmp_path / 'x.txt')
     assert code != 0 and 'must end with .npz' in log

@@ -1,5 +1,3 @@
-import sys
-
 import numpy as np
 import pytest
 import timm
@@ -9,7 +7,7 @@ from safetensors.torch import load_file
 from mmwamim.engine.export.programs import LastMap, load_encoder, to_timm
 from mmwamim.errors import UserError
 from mmwamim.weights.transformers import to_transformers
-from tests.support.commands import run
+from tests.support.commands import run_here
 from tests.support.models import noise, save_encoder
 
 
@@ -20,8 +18,8 @@ from tests.support.models import noise, save_encoder
 def test_timm_gives_the_same_features(config, name, tmp_path):
     save_encoder(tmp_path / 'encoder.pth', config)
     out = tmp_path / 'timm.safetensors'
-    code, log = run(sys.executable, 'tools/export.py', tmp_path / 'encoder.pth', '--format',
-                    'timm', '--out', out)
+    code, log = run_here('tools/export.py', tmp_path / 'encoder.pth', '--format', 'timm',
+                         '--out', out)
     assert code == 0 and name in log, log
     model = timm.create_model(name, num_classes=0, checkpoint_path=str(out)).eval()
     model.load_state_dict(load_file(out), strict=True)
@@ -41,8 +39,8 @@ def test_programs_give_the_same_features(config, changes, tmp_path):
     import onnxruntime
     save_encoder(tmp_path / 'encoder.pth', config, **changes)
     for form, suffix in (('torch', 'pt2'), ('onnx', 'onnx'), ('safetensors', 'safetensors')):
-        code, log = run(sys.executable, 'tools/export.py', tmp_path / 'encoder.pth', '--format',
-                        form, '--out', tmp_path / f'encoder.{suffix}')
+        code, log = run_here('tools/export.py', tmp_path / 'encoder.pth', '--format', form,
+                             '--out', tmp_path / f'encoder.{suffix}')
         assert code == 0, log
     encoder = load_encoder(tmp_path / 'encoder.pth')
     for batch in (1, 3):
@@ -66,10 +64,10 @@ def test_what_cannot_be_exported_is_named(tmp_path):
         to_timm(encoder)
     with pytest.raises(UserError, match='ViTModel .* no layer_scale_init_value'):
         to_transformers(encoder, 224)
-    tool = (sys.executable, 'tools/export.py', tmp_path / 'encoder.pth', '--format')
-    code, log = run(*tool, 'timm', '--out', tmp_path / 'x.onnx')
+    tool = ('tools/export.py', tmp_path / 'encoder.pth', '--format')
+    code, log = run_here(*tool, 'timm', '--out', tmp_path / 'x.onnx')
     assert code != 0 and 'must end with .safetensors or .pth' in log
     torch.save(dict(state_dict={'backbone.x': torch.ones(1)}), tmp_path / 'bare.pth')
-    code, log = run(sys.executable, 'tools/export.py', tmp_path / 'bare.pth', '--format', 'timm',
-                    '--out', tmp_path / 'x.pth')
+    code, log = run_here('tools/export.py', tmp_path / 'bare.pth', '--format', 'timm', '--out',
+                         tmp_path / 'x.pth')
     assert code != 0 and 'give it with --config' in log

@@ -7,7 +7,7 @@ import timm
 import torch
 
 from mmwamim.engine.export.programs import load_encoder
-from tests.support.commands import run
+from tests.support.commands import run, run_here
 from tests.support.models import noise, save_encoder
 
 TINY_SWIN = dict(arch=dict(embed_dims=32, depths=[2, 2, 2, 2], num_heads=[1, 2, 4, 8]))
@@ -20,7 +20,7 @@ def tokens(path, images):
 
 
 def export(path, form, out, *options):
-    code, log = run(sys.executable, 'tools/export.py', path, '--to', form, '--out', out, *options)
+    code, log = run_here('tools/export.py', path, '--to', form, '--out', out, *options)
     assert code == 0, log
     return log
 
@@ -55,7 +55,9 @@ def test_transformers_gives_the_same_features(config, changes, size, extra, tmp_
 
 def test_timm_takes_the_encoder_of_the_quick_start(tmp_path):
     save_encoder(tmp_path / 'encoder.pth', 'configs/quickstart/vit_tiny_pretrain.py')
-    log = export(tmp_path / 'encoder.pth', 'timm', tmp_path / 'timm.pth')
+    code, log = run(sys.executable, 'tools/export.py', tmp_path / 'encoder.pth', '--to', 'timm',
+                    '--out', tmp_path / 'timm.pth')
+    assert code == 0, log
     call = re.search(r'timm\.create_model\(.*\)', log)[0]  # as a user pastes it
     images = noise(2, 3, 64, 64)
     with torch.no_grad():

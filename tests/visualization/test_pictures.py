@@ -10,7 +10,7 @@ from mmwamim.visualization import read_scalars, save, wavelet_figure
 from mmwamim.visualization.curves import read_accuracies
 from mmwamim.visualization.figures import to_array
 from mmwamim.visualization.pictures import _borrowed, pyramid_figure
-from tests.support.commands import run
+from tests.support.commands import run, run_here
 from tests.support.models import build_wamim, noise
 
 
@@ -76,5 +76,5 @@ def test_the_tool(tmp_path):
             tmp_path / 'targets.png')
     code, log = run(*tool, '--level', 2)
     assert code == 0 and Image.open(tmp_path / 'targets.png').size[0] > 500, log
-    code, log = run(*tool, '--wavelet', 'harr')
+    code, log = run_here(*tool[1:], '--wavelet', 'harr')
     assert code != 0 and "unknown wavelet 'harr'" in log.splitlines()[-1]

@@ -1,14 +1,13 @@
 """The model of scaling on cases computed by hand."""
-import importlib.util
 import sys
 
 import pytest
 
-from tests.support.commands import ROOT, run
+from mmwamim.benchmarks import scaling
+from mmwamim.commands.main import call
+from mmwamim.errors import UserError
+from tests.support.commands import run
 
-spec = importlib.util.spec_from_file_location('scaling', ROOT / 'tools/benchmark/scaling.py')
-scaling = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(scaling)
 BUCKET = 25 * 2**20
 
 
@@ -40,5 +39,11 @@ def test_the_command():
                     'configs/quickstart/vit_tiny_pretrain.py')
     assert code == 0 and '| 256 | 256 | FSDP |' in log
     assert '| 1 | 256 | DDP | 1,000 | 100.0 %' in log
-    code, log = run(*command)
-    assert code != 0 and log.splitlines()[-1].startswith('error: --images-per-second is what')
+    with pytest.raises(UserError, match='--images-per-second is what'):
+        call(scaling, [])
+
+
+def test_what_is_expected_of_two_processes_by_hand():
+    found = {'two processes, silent': 2., 'all-reduce': 0.5, 'all-gather': 0.25,
+             'reduce-scatter': 0.125, 'optimizer': 0.2, 'optimizer of half': 0.1}
+    assert scaling.expected(found) == pytest.approx(dict(DDP=2.5, FSDP=2 + 0.5 + 0.125 - 0.1))

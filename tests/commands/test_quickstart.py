@@ -1,25 +1,15 @@
 """What the quick start compares: pictures, the labelled ones among them, and their jitter."""
-import importlib.util
-
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tests.support.commands import ROOT
+from mmwamim.commands.quickstart import write_digits
+from mmwamim.evaluation.few_labels import choose, jitter
 
 
-@pytest.fixture(scope='module')
-def quickstart():
-    spec = importlib.util.spec_from_file_location('quickstart', ROOT / 'tools/quickstart.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_pictures_are_the_digits_and_splits_share_no_writer(quickstart, tmp_path):
-    splits = quickstart.write_digits(tmp_path)
+def test_pictures_are_the_digits_and_splits_share_no_writer(tmp_path):
+    splits = write_digits(tmp_path)
     assert [len(splits[name][1]) for name in ('train', 'test')] == [1197, 600]
     assert all(len(list((tmp_path / name).iterdir())) == len(splits[name][1]) for name in splits)
     counts = load_digits()
@@ -33,18 +23,18 @@ def test_pictures_are_the_digits_and_splits_share_no_writer(quickstart, tmp_path
         assert np.array_equal(stored.transpose(2, 0, 1), pictures[7])
 
 
-def test_labelled_pictures_are_as_many_of_each_class_and_others_for_another_seed(quickstart):
+def test_labelled_pictures_are_as_many_of_each_class_and_others_for_another_seed():
     labels = torch.arange(100) % 10
-    chosen = quickstart.choose(labels, 3, seed=0)
+    chosen = choose(labels, 3, seed=0)
     assert torch.equal(labels[chosen].bincount(), torch.full((10, ), 3))
     assert len(set(chosen.tolist())) == 30
-    assert set(chosen.tolist()) != set(quickstart.choose(labels, 3, seed=1).tolist())
+    assert set(chosen.tolist()) != set(choose(labels, 3, seed=1).tolist())
 
 
-def test_a_jitter_leaves_the_middle_where_it_is_on_average(quickstart):
+def test_a_jitter_leaves_the_middle_where_it_is_on_average():
     image = torch.zeros(1, 1, 33, 33)
     image[..., 14:19, 14:19] = 1
-    moved = quickstart.jitter(image.expand(400, -1, -1, -1), torch.Generator().manual_seed(0))
+    moved = jitter(image.expand(400, -1, -1, -1), torch.Generator().manual_seed(0))
     mass = moved.mean((0, 1))
     places = torch.arange(33.) - 16
     assert abs((mass.sum(0) @ places) / mass.sum()) < 0.3

@@ -1,9 +1,8 @@
-"""tools/robustness.py and tools/data/make_corruptions.py on tiny sets and a tiny classifier."""
+"""mmwamim robustness on tiny sets and a tiny classifier."""
 import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +11,12 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
 
+from mmwamim.commands import robustness as robust
+from mmwamim.commands.main import main
 from mmwamim.evaluation import robustness as R
-from tests.support.commands import load_tool
+from tests.support.commands import ROOT
+from tests.support.small_data import write_classes
 
-ROOT = Path(__file__).resolve().parents[2]
 WNIDS = ['n01440764', 'n01443537', 'n01484850', 'n01491361']
 MEAN, STD = [120.0, 110.0, 100.0], [60.0, 55.0, 50.0]
 CONFIG = f'''
@@ -36,18 +37,8 @@ robustness = dict(imagenet_a='A', imagenet_r='nowhere')
 '''
 
 
-tool = load_tool('tools/robustness.py')
-maker = load_tool('tools/data/make_corruptions.py')
-
-
-def write_images(folder, wnids, number, edge, seed):
-    random = np.random.default_rng(seed)
-    for wnid in wnids:
-        (folder / wnid).mkdir(parents=True)
-        for i in range(number):  # a colour and coarse noise: what the network sees varies
-            coarse = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
-            Image.fromarray(coarse).resize((edge, edge), Image.NEAREST).save(
-                folder / wnid / f'{i}.png')
+def score(words):
+    main(['robustness', *words])
 
 
 @pytest.fixture(scope='module')
@@ -63,12 +54,12 @@ def world(tmp_path_factory):
         torch.nn.init.normal_(parameter, std=0.5)
     torch.nn.init.normal_(model.head.fc.weight)
     torch.save(dict(state_dict=model.state_dict()), folder / 'model.pth')
-    write_images(folder / 'A', WNIDS[1:3], 8, 64, 1)
-    write_images(folder / 'R', [WNIDS[0], WNIDS[2], WNIDS[3]], 8, 64, 2)
-    write_images(folder / 'S', WNIDS, 8, 64, 3)
+    write_classes(folder / 'A', WNIDS[1:3], 8, 64, 1)
+    write_classes(folder / 'R', [WNIDS[0], WNIDS[2], WNIDS[3]], 8, 64, 2)
+    write_classes(folder / 'S', WNIDS, 8, 64, 3)
     for i, name in enumerate(R.CORRUPTIONS):
         for severity in R.SEVERITIES:
-            write_images(folder / 'C' / name / str(severity), WNIDS[::3], 4, 32, 10 * i + severity)
+            write_classes(folder / 'C' / name / str(severity), WNIDS[::3], 4, 32, 10 * i + severity)
     return folder
 
 
@@ -98,12 +89,12 @@ def expected_top1(world, folder, subset, resize):
 
 
 def all_sets(world):
-    return [part for name, folder in zip(tool.DATA, 'ARSC')
+    return [part for name, folder in zip(robust.DATA, 'ARSC')
             for part in ('--' + name.replace('_', '-'), world / folder)]
 
 
 def test_every_set_against_the_bare_model(world, tmp_path, capsys):
-    tool.main(arguments(world, tmp_path, *all_sets(world)))
+    score(arguments(world, tmp_path, *all_sets(world)))
     text = capsys.readouterr().out
     content = json.loads((tmp_path / 'robustness.json').read_text())
     parts = content['parts']
@@ -125,7 +116,7 @@ def test_every_set_against_the_bare_model(world, tmp_path, capsys):
 
 
 def test_resume_computes_nothing_twice(world, tmp_path, capsys, monkeypatch):
-    real, calls = tool.evaluate, []
+    real, calls = robust.evaluate, []
 
     def interrupted(*given, **named):
         if len(calls) == 3:
@@ -134,18 +125,18 @@ def test_resume_computes_nothing_twice(world, tmp_path, capsys, monkeypatch):
         return real(*given, **named)
 
     command = arguments(world, tmp_path, *all_sets(world)[:4], '--imagenet-c', world / 'C')
-    monkeypatch.setattr(tool, 'evaluate', interrupted)
+    monkeypatch.setattr(robust, 'evaluate', interrupted)
     with pytest.raises(KeyboardInterrupt):
-        tool.main(command)
+        score(command)
     assert len(json.loads((tmp_path / 'robustness.json').read_text())['parts']) == 3
     counted = []
-    monkeypatch.setattr(tool, 'evaluate', lambda *a, **k: counted.append(1) or real(*a, **k))
-    tool.main(command)
+    monkeypatch.setattr(robust, 'evaluate', lambda *a, **k: counted.append(1) or real(*a, **k))
+    score(command)
     assert len(counted) == 77 - 3 and '3 of 77 parts were evaluated before' in (
         capsys.readouterr().out)
     before = (tmp_path / 'robustness.json').read_bytes()
-    monkeypatch.setattr(tool, 'evaluate', None)
-    tool.main(command)
+    monkeypatch.setattr(robust, 'evaluate', None)
+    score(command)
     assert (tmp_path / 'robustness.json').read_bytes() == before
 
     other = tmp_path / 'other.pth'
@@ -153,15 +144,15 @@ def test_resume_computes_nothing_twice(world, tmp_path, capsys, monkeypatch):
     torch.save(dict(state_dict={name: value + 1 for name, value in state.items()}), other)
     command[1] = str(other)
     with pytest.raises(SystemExit, match='another checkpoint'):
-        tool.main(command)
+        score(command)
 
 
 def test_changed_images_are_evaluated_anew(world, tmp_path, capsys):
-    write_images(tmp_path / 'A', WNIDS[:2], 2, 64, 5)
+    write_classes(tmp_path / 'A', WNIDS[:2], 2, 64, 5)
     command = arguments(world, tmp_path / 'out', '--imagenet-a', tmp_path / 'A')
-    tool.main(command)
+    score(command)
     Image.new('RGB', (64, 64), 'red').save(tmp_path / 'A' / WNIDS[0] / '9.png')
-    tool.main(command)
+    score(command)
     assert '0 of 1 parts were evaluated before' in capsys.readouterr().out.split('wrote')[1]
     content = json.loads((tmp_path / 'out/robustness.json').read_text())
     assert content['parts']['imagenet_a']['images'] == 5
@@ -175,8 +166,8 @@ def test_partial_corruptions(world, tmp_path, capsys):
     os.symlink(world / 'C/snow/2', few / 'snow/2')
     command = arguments(world, tmp_path / 'out', *all_sets(world)[:6], '--imagenet-c', few)
     with pytest.raises(SystemExit, match='69 of the 75 folders .*gaussian_noise.1; --partial'):
-        tool.main(command)
-    tool.main([*command, '--partial'])
+        score(command)
+    score([*command, '--partial'])
     text = capsys.readouterr().out
     assert 'PARTIAL, 1 of 15 corruptions: mCE' in text and 'average score' not in text
     summary = json.loads((tmp_path / 'out/robustness.json').read_text())['summary']
@@ -189,29 +180,29 @@ def test_folders_of_unequal_size_are_refused(world, tmp_path, capsys):
         for severity in R.SEVERITIES:
             os.symlink(world / 'C' / name / str(severity), tmp_path / 'C' / name / str(severity))
     (tmp_path / 'C/shot_noise/1').unlink()
-    write_images(tmp_path / 'C/shot_noise/1', WNIDS[:1], 1, 32, 0)
+    write_classes(tmp_path / 'C/shot_noise/1', WNIDS[:1], 1, 32, 0)
     command = arguments(world, tmp_path / 'out', '--imagenet-c', tmp_path / 'C')
     with pytest.raises(SystemExit, match='shot_noise/1 has 1 images, unlike the folders before'):
-        tool.main(command)
-    tool.main([*command, '--partial'])
+        score(command)
+    score([*command, '--partial'])
     assert 'PARTIAL, 15 of 15 corruptions: mCE' in capsys.readouterr().out
 
 
 def test_mistakes_are_named(world, tmp_path):
     with pytest.raises(SystemExit, match="there is no folder 'nowhere' .--imagenet-r"):
-        tool.main(arguments(world, tmp_path, '--imagenet-r', 'nowhere'))
+        score(arguments(world, tmp_path, '--imagenet-r', 'nowhere'))
     with pytest.raises(SystemExit, match='nothing to evaluate'):
-        tool.main(arguments(world, tmp_path))  # the config's folders are not here
-    write_images(tmp_path / 'A', [WNIDS[0], 'goldfish'], 1, 64, 5)
+        score(arguments(world, tmp_path))  # the config's folders are not here
+    write_classes(tmp_path / 'A', [WNIDS[0], 'goldfish'], 1, 64, 5)
     with pytest.raises(SystemExit, match="folder 'goldfish' is not one of the 4 class ids"):
-        tool.main(arguments(world, tmp_path, '--imagenet-a', tmp_path / 'A'))
+        score(arguments(world, tmp_path, '--imagenet-a', tmp_path / 'A'))
     with pytest.raises(SystemExit, match='has 4 outputs, but 1000 class ids'):
-        tool.main(arguments(world, tmp_path, '--imagenet-a', world / 'A', '--wnids', R.WNIDS))
+        score(arguments(world, tmp_path, '--imagenet-a', world / 'A', '--wnids', R.WNIDS))
     torch.save(dict(state_dict={}), tmp_path / 'empty.pth')
     command = arguments(world, tmp_path, '--imagenet-a', world / 'A')
     command[1] = str(tmp_path / 'empty.pth')
     with pytest.raises(SystemExit, match='does not fit the config: .* weights missing'):
-        tool.main(command)
+        score(command)
 
 
 def test_as_a_command_with_the_folders_of_the_config(world, tmp_path):
@@ -227,32 +218,18 @@ def test_as_a_command_with_the_folders_of_the_config(world, tmp_path):
         world, world / 'A', True, True)
 
 
+def test_a_call_returns_the_scores_and_ends_no_interpreter(world, tmp_path):
+    given = dict(wnids=world / 'wnids.txt', workers=0, device='cpu', out=tmp_path)
+    with pytest.raises(FileNotFoundError, match="there is no folder 'x' .--imagenet-r"):
+        robust.robustness(world / 'config.py', world / 'model.pth', imagenet_r='x', **given)
+    found = robust.robustness(world / 'config.py', world / 'model.pth', imagenet_a=world / 'A',
+                              **given)
+    assert found.summary['top1'] == dict(imagenet_a=found.parts['imagenet_a']['top1'])
+    assert found.parts == json.loads(found.file.read_text())['parts']
+
+
 @pytest.mark.parametrize('name', ['vit_s', 'vit_b', 'swin_b'])
 def test_configs_inherit_the_classifiers(name):
     cfg = Config.fromfile(ROOT / f'configs/robustness/{name}.py')
-    assert set(cfg.robustness) == set(tool.DATA)
+    assert set(cfg.robustness) == set(robust.DATA)
     assert cfg.model.type.endswith('ImageClassifier') and cfg.test_dataloader.dataset.pipeline
-
-
-def test_make_corruptions(tmp_path, capsys):
-    pytest.importorskip('imagecorruptions')
-    write_images(tmp_path / 'images', WNIDS[:1], 2, 100, 7)
-    command = [str(tmp_path / 'images'), str(tmp_path / 'C'), '--size', '64', '--per-class', '1']
-    maker.main(command)
-    assert '75 files written' in capsys.readouterr().out
-    files = sorted((tmp_path / 'C').glob('*/*/*/*.JPEG'))
-    assert {path.relative_to(tmp_path / 'C').parts for path in files} == {
-        (name, str(s), WNIDS[0], '0.JPEG') for name in R.CORRUPTIONS for s in R.SEVERITIES}
-    contents = [path.read_bytes() for path in files]
-    assert len(set(contents)) == 75 and Image.open(files[0]).size == (64, 64)
-    # What is missing is made again, the same from every point of departure.
-    for path in files[::7]:
-        path.unlink()
-    np.random.seed(99)
-    maker.main(command)
-    assert '11 files written' in capsys.readouterr().out
-    assert [path.read_bytes() for path in files] == contents
-    with pytest.raises(SystemExit, match='made with other settings'):
-        maker.main([*command, '--seed', '1'])
-    with pytest.raises(SystemExit, match='no class folders'):
-        maker.main([str(tmp_path), str(tmp_path / 'D')])

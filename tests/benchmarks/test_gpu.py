@@ -1,18 +1,11 @@
 """The script of the GPU's figures, rehearsed on the CPU."""
-import importlib.util
 import json
-import sys
 
 import pytest
 import torch
 
-from tests.support.commands import ROOT, run
-
-spec = importlib.util.spec_from_file_location('gpu', ROOT / 'tools/benchmark/gpu.py')
-gpu = importlib.util.module_from_spec(spec)
-sys.modules['gpu'] = gpu
-spec.loader.exec_module(gpu)
-
+from mmwamim.benchmarks import gpu
+from tests.support.commands import run
 
 FIGURES = dict(seconds=0.5, speed=1024., host=0.02, flops=2e10, memory=2048., device='GPU X',
                torch='2', of_product=0.5, of_peak=0.25)
@@ -67,8 +60,7 @@ def test_what_went_wrong(code, stderr, said):
 
 
 def test_rows():
-    args = gpu.parse_args(['--rehearse', '--encoders', 'swin_b', '--batches', '64', '128'])
-    rows = list(gpu.list_rows(args))
+    rows = list(gpu.list_rows(['swin_b'], gpu.MODES, [64, 128]))
     assert len(rows) == len({row.name for row in rows}) == 2 * 6
     assert [row.name for row in rows[:2]] == ['swin_b_WaMIM_eager_64', 'swin_b_SimMIM-192_eager_64']
     assert not any(row.method == 'SimMIM-192' and row.mode == 'graphs' for row in rows)
