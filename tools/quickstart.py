@@ -2,15 +2,14 @@
 import os
 from pathlib import Path
 
-from mmwamim.commands import quickstart
-from mmwamim.commands.main import call
+from mmwamim.commands.main import call, load
 from mmwamim.errors import told_in_one_line
 
 
 @told_in_one_line()
 def main() -> None:
     os.chdir(Path(__file__).resolve().parents[1])
-    call(quickstart)
+    call(load('quickstart'))
 
 
 if __name__ == '__main__':

@@ -110,7 +110,8 @@ def quickstart(out: Union[str, Path] = 'quickstart', *, epochs: int = 40, labels
 def own_command() -> str:
     """``mmwamim``, for the shell: the one of an environment that lies here, or else as usual."""
     beside = short_path(Path(sys.executable).with_name('mmwamim'))
-    return command_line() if beside.is_absolute() or not beside.is_file() else str(beside)
+    here = beside.is_file() and not beside.is_absolute()
+    return shlex.quote(str(beside)) if here else command_line()
 
 
 def config_path() -> Path:

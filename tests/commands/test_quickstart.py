@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from mmwamim.commands.quickstart import write_digits
+from mmwamim.commands.quickstart import own_command, write_digits
 from mmwamim.evaluation.few_labels import choose, jitter
 
 
@@ -40,3 +40,15 @@ def test_a_jitter_leaves_the_middle_where_it_is_on_average():
     assert abs((mass.sum(0) @ places) / mass.sum()) < 0.3
     assert abs((mass.sum(1) @ places) / mass.sum()) < 0.3
     assert moved.flatten(1).std(0).max() > 0.1
+
+
+def test_the_next_command_is_that_of_the_environment_which_lies_here(tmp_path, monkeypatch):
+    folder = tmp_path / '.venv/bin'
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr('sys.executable', str(folder / 'python'))
+    assert own_command() == f'{folder}/python -m mmwamim'
+    (folder / 'mmwamim').touch()
+    assert own_command() == '.venv/bin/mmwamim'  # as `make quickstart` has it
+    monkeypatch.chdir('/')
+    assert own_command() == f'{str(folder)[1:]}/mmwamim'

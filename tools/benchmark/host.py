@@ -1,12 +1,11 @@
 """What the host does in a step besides the networks: python tools/benchmark/host.py [CONFIG]."""
-from mmwamim.benchmarks import host
-from mmwamim.commands.main import call
+from mmwamim.commands.main import call, quiet_import
 from mmwamim.errors import told_in_one_line
 
 
 @told_in_one_line()
 def main() -> None:
-    call(host)
+    call(quiet_import('mmwamim.benchmarks.host'))
 
 
 if __name__ == '__main__':
