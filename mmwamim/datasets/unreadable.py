@@ -53,7 +53,7 @@ class ReplacesUnreadable:
                 raise TooManyUnreadable(
                     f'{count} of {len(self)} images in {printable(self.image_folder)} cannot be '
                     f'read, more than max_unreadable = {self.max_unreadable:g}; the last is '
-                    f'{printable(error)}. Look at the folder with tools/data/check.py, or raise '
+                    f'{printable(error)}. Look at the folder with mmwamim check, or raise '
                     'max_unreadable of the data set (train_dataloader.dataset.max_unreadable)'
                 ) from None
             return None

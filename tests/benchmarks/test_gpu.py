@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmwamim.benchmarks import gpu
-from tests.support.commands import run
+from tests.support.commands import ROOT, run, run_here
 
 FIGURES = dict(seconds=0.5, speed=1024., host=0.02, flops=2e10, memory=2048., device='GPU X',
                torch='2', of_product=0.5, of_peak=0.25)
@@ -19,9 +19,9 @@ def test_a_row_that_fails_says_so_and_the_others_go_on(tmp_path):
     for row in known:
         seconds = 1. if row.method == 'MAE' else 0.5
         (tmp_path / f'{row.name}.json').write_text(json.dumps(dict(FIGURES, seconds=seconds)))
-    code, log = run('tools/benchmark/gpu.sh', '--rehearse', '--encoders', 'vit_s', '--modes',
-                    'eager', '--batches', 0, 2, '--rounds', 1, '--warmup', 1, '--out', tmp_path,
-                    '--device', 'cpu')
+    code, log = run_here('tools/benchmark/gpu.py', '--rehearse', '--encoders', 'vit_s', '--modes',
+                         'eager', '--batches', 0, 2, '--rounds', 1, '--warmup', 1, '--out',
+                         tmp_path, '--device', 'cpu')
     assert code == 0, log
     assert not any(f'{row.name}\n' in log for row in known)
     lines = [line for line in (tmp_path / 'table.md').read_text().splitlines()
@@ -34,6 +34,15 @@ def test_a_row_that_fails_says_so_and_the_others_go_on(tmp_path):
     assert found['speed'] == pytest.approx(2 / found['seconds'])
     assert found['flops'] > 1e7 and found['torch'] == torch.__version__
     assert found['of_peak'] is None and 0 < found['of_product'] < 1
+
+
+def test_one_command_starts_it(tmp_path):
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/sh\necho "$PYTHONPATH" "$@"\n')
+    python.chmod(0o755)
+    code, log = run('tools/benchmark/gpu.sh', '--batches', 2, PYTHON=str(python), PYTHONPATH='')
+    assert code == 0
+    assert log == f'{ROOT} -W ignore {ROOT}/tools/benchmark/gpu.py --batches 2\n'
 
 
 def test_the_table_by_hand():

@@ -1,12 +1,10 @@
 """The model of scaling on cases computed by hand."""
-import sys
-
 import pytest
 
 from mmwamim.benchmarks import scaling
 from mmwamim.commands.main import call
 from mmwamim.errors import UserError
-from tests.support.commands import run
+from tests.support.commands import run_here
 
 BUCKET = 25 * 2**20
 
@@ -34,9 +32,8 @@ def test_what_is_not_hidden_by_hand():
 
 
 def test_the_command():
-    command = (sys.executable, 'tools/benchmark/scaling.py')
-    code, log = run(*command, '--images-per-second', 1000, '--config',
-                    'configs/quickstart/vit_tiny_pretrain.py')
+    code, log = run_here('tools/benchmark/scaling.py', '--images-per-second', 1000, '--config',
+                         'configs/quickstart/vit_tiny_pretrain.py')
     assert code == 0 and '| 256 | 256 | FSDP |' in log
     assert '| 1 | 256 | DDP | 1,000 | 100.0 %' in log
     with pytest.raises(UserError, match='--images-per-second is what'):

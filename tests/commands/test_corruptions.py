@@ -15,7 +15,7 @@ from tests.support.small_data import turned, write, write_classes
 def test_make_corruptions(tmp_path, capsys):
     pytest.importorskip('imagecorruptions')
     write_classes(tmp_path / 'images', ['n01440764'], 2, 100, 7)
-    words = ['corruptions', str(tmp_path / 'images'), str(tmp_path / 'C'), '--size', '64',
+    words = ['corruptions', str(tmp_path / 'images'), str(tmp_path / 'C'), '--size', '32',
              '--per-class', '1']
     main(words)
     assert '75 files written' in capsys.readouterr().out
@@ -23,7 +23,7 @@ def test_make_corruptions(tmp_path, capsys):
     assert {path.relative_to(tmp_path / 'C').parts for path in files} == {
         (name, str(s), 'n01440764', '0.JPEG') for name in R.CORRUPTIONS for s in R.SEVERITIES}
     contents = [path.read_bytes() for path in files]
-    assert len(set(contents)) == 75 and Image.open(files[0]).size == (64, 64)
+    assert len(set(contents)) == 75 and Image.open(files[0]).size == (32, 32)
     # What is missing is made again, the same from every point of departure.
     for path in files[::7]:
         path.unlink()

@@ -57,7 +57,7 @@ def _settle_preprocessor(part: dict, channels: int) -> None:
         if given is None or len(given) not in (1, channels):
             raise UserError(
                 f'data_preprocessor.{name} has {len(given or ())} values for {channels} channels: '
-                f'python tools/data/statistics.py DATA --channels {channels} prints the lines')
+                f'mmwamim statistics DATA --channels {channels} prints the lines')
     part['to_rgb'] = False  # channels stay in the order of the file
 
 
