@@ -5,19 +5,28 @@ from .multimodal import leave_out_multimodal
 from .version import __version__
 
 if TYPE_CHECKING:
+    from .commands.corruptions import corruptions
     from .commands.embed import embed
     from .commands.export import export
     from .commands.finetune import finetune
+    from .commands.predictions import predictions
     from .commands.pretrain import pretrain
     from .commands.probe import probe
+    from .commands.quickstart import quickstart
+    from .commands.resize import resize
+    from .commands.robustness import robustness
+    from .commands.statistics import statistics
+    from .commands.sweep import sweep
     from .encoder import Encoder, load_encoder
 
-__all__ = ['Encoder', '__version__', 'embed', 'export', 'finetune', 'load_encoder', 'pretrain',
-           'probe']
+__all__ = ['Encoder', '__version__', 'corruptions', 'embed', 'export', 'finetune', 'load_encoder',
+           'predictions', 'pretrain', 'probe', 'quickstart', 'resize', 'robustness', 'statistics',
+           'sweep']
 # What is imported with its first use: torch takes seconds.
-_LATER = dict(Encoder='encoder', embed='commands.embed', export='commands.export',
-              finetune='commands.finetune', load_encoder='encoder', pretrain='commands.pretrain',
-              probe='commands.probe')
+_COMMANDS = ('corruptions', 'embed', 'export', 'finetune', 'predictions', 'pretrain', 'probe',
+             'quickstart', 'resize', 'robustness', 'statistics', 'sweep')
+_LATER = dict(Encoder='encoder', load_encoder='encoder',
+              **{name: f'commands.{name}' for name in _COMMANDS})
 
 leave_out_multimodal()
 

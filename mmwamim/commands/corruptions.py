@@ -60,7 +60,7 @@ def corruptions(images: Union[str, Path], out: Union[str, Path], *,
             same name, or the folder was begun with other settings.
 
     Examples:
-        >>> mmwamim.commands.corruptions.corruptions('val', 'val-c').written  # doctest: +SKIP
+        >>> mmwamim.corruptions('val', 'val-c').written  # doctest: +SKIP
         3750
     """
     try:

@@ -49,7 +49,7 @@ def predictions(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = Non
             fit.
 
     Examples:
-        >>> mmwamim.commands.predictions.predictions(  # doctest: +SKIP
+        >>> mmwamim.predictions(  # doctest: +SKIP
         ...     'configs/trials/upernet_swin_small_coco100.py', 'epoch_1.pth', most=1)
         [PosixPath('predictions/000000000139.png')]
     """

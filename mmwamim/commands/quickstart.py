@@ -78,7 +78,7 @@ def quickstart(out: Union[str, Path] = 'quickstart', *, epochs: int = 40, labels
         UserError: scikit-learn is missing, or pre-training failed.
 
     Examples:
-        >>> mmwamim.commands.quickstart.quickstart(  # doctest: +SKIP
+        >>> mmwamim.quickstart(  # doctest: +SKIP
         ...     epochs=5, seeds=1).result['checkpoint']['fine-tuning']['mean']
         41.2
     """

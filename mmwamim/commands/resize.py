@@ -63,7 +63,7 @@ def resize(source: Union[str, Path], target: Union[str, Path], *, short: int = 2
             the target was begun with other settings.
 
     Examples:
-        >>> mmwamim.commands.resize.resize('photos', 'photos_256').unreadable  # doctest: +SKIP
+        >>> mmwamim.resize('photos', 'photos_256').unreadable  # doctest: +SKIP
         []
     """
     source, target, value_range = Path(source), Path(target), check_range(value_range)

@@ -89,7 +89,7 @@ def robustness(config: Path_, checkpoint: Path_, *, out: Path_, imagenet_a: Opti
             the file in ``out`` is of another checkpoint.
 
     Examples:
-        >>> mmwamim.commands.robustness.robustness(  # doctest: +SKIP
+        >>> mmwamim.robustness(  # doctest: +SKIP
         ...     'vit_b_ft_100e', 'epoch_100.pth', out='scores', imagenet_a='A').summary['top1']
         {'imagenet_a': 33.1}
     """

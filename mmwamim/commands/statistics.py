@@ -75,7 +75,7 @@ def statistics(data: Union[str, Path], *, channels: Optional[int] = None,
         UserError: The data cannot be opened, or no image of it can be read.
 
     Examples:
-        >>> mmwamim.commands.statistics.statistics('photos').mean  # doctest: +SKIP
+        >>> mmwamim.statistics('photos').mean  # doctest: +SKIP
         [118.2, 112.9, 101.4]
     """
     report, value_range = Path(report), check_range(value_range)

@@ -101,8 +101,8 @@ def sweep(configs: Union[Path_, Sequence[Path_]], data: Path_, *, out: Path_ = '
         Preempted: A run was asked to stop, and has saved; the same call goes on.
 
     Examples:
-        >>> mmwamim.commands.sweep.sweep(['vit_s_100e', 'mae_vit_s_300e'],  # doctest: +SKIP
-        ...                              'imagenet', epochs=10, frozen=True).table
+        >>> mmwamim.sweep(['vit_s_100e', 'mae_vit_s_300e'], 'imagenet',  # doctest: +SKIP
+        ...               epochs=10, frozen=True).table
         PosixPath('work_dirs/sweep/table.md')
     """
     settle_split(data, 'train')
