@@ -10,7 +10,7 @@ from PIL import Image
 
 from mmwamim.commands import sweep as command
 from mmwamim.errors import PREEMPTED, Preempted, UserError
-from tests.support.commands import ROOT, run
+from tests.support.commands import ROOT, run_here
 
 FEW = ['train_dataloader.dataset.indices=16', 'train_dataloader.batch_size=8',
        'train_dataloader.num_workers=0']
@@ -59,11 +59,11 @@ def test_table_of_all_runs_and_nothing_is_done_twice(pictures, tmp_path, monkeyp
 
 
 def test_a_run_that_fails_is_named_and_the_others_go_on(pictures, tmp_path):
-    code, log = run(
-        sys.executable, '-W', 'ignore', 'tools/sweep.py', 'configs/evidence/mae.py',
-        'configs/evidence/wamim.py', '--data', pictures, '--out', tmp_path / 'b', '--epochs', 1,
-        '--launch', f'{sys.executable} -W ignore tools/train.py {{config}}',
-        '--cfg-options', 'model.mask_ratio=0.75', *FEW)
+    code, log = run_here(
+        'tools/sweep.py', 'configs/evidence/mae.py', 'configs/evidence/wamim.py', '--data',
+        pictures, '--out', tmp_path / 'b', '--epochs', 1, '--launch',
+        f'{sys.executable} -W ignore tools/train.py {{config}}', '--cfg-options',
+        'model.mask_ratio=0.75', *FEW)
     assert code == 1, log  # MAE has no such field
     assert 'error: 1 of 2 runs failed' in log and 'mae, seed 0' in log
     assert 'mask_ratio' in log
