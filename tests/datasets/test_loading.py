@@ -7,7 +7,7 @@ from PIL import Image
 from mmwamim.datasets import LoadImage, UnlabelledImages, loading
 from mmwamim.datasets.loading import UnreadableImage, read_rgb
 from tests.faults.damaged_images import DAMAGED, encode
-from tests.support.commands import QUICK, run, run_here
+from tests.support.commands import QUICK, run
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 
@@ -106,7 +106,7 @@ def test_a_run_and_the_checking_tool(tmp_path):
     code, log = run(*command)
     assert code == 1 and '42 images, 42 looked at now, 12 unreadable' in log, log
     report.write_text(report.read_text()[:-200])  # interrupted
-    code, log = run_here(*command[1:])
+    code, log = run(*command)
     assert code == 1 and '42 images, 2 looked at now, 12 unreadable' in log.replace(
         '1 looked', '2 looked'), log
 
