@@ -1,6 +1,7 @@
 """mmwamim: wavelet-driven masked image modeling for OpenMMLab."""
 from typing import TYPE_CHECKING
 
+from .hub import join_model_hub
 from .multimodal import leave_out_multimodal
 from .version import __version__
 
@@ -20,6 +21,7 @@ _LATER = dict(Encoder='encoder', embed='commands.embed', export='commands.export
               probe='commands.probe')
 
 leave_out_multimodal()
+join_model_hub()
 
 
 def __getattr__(name: str) -> object:
