@@ -164,7 +164,7 @@ def test_classes_without_a_split_are_parted_as_if_by_hand(pretrained, inside, tm
     if inside:
         return
     fields = dict(epochs=1, batch_size=4, workers=0)
-    ours, theirs = (mmwamim.finetune(pretrained.encoder, data, out=tmp_path / data.name / 'ft',
+    ours, theirs = (mmwamim.finetune(pretrained.encoder, data, out=tmp_path / f'ft_{data.name}',
                                      **fields) for data in (tmp_path / 'pets', parted))
     assert ours.metrics['accuracy/top1'] == theirs.metrics['accuracy/top1']
     assert ours.metrics['loss'] == theirs.metrics['loss']
