@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 
+from .errors import leave_with
+
 
 def leave_with_parent(parent: int) -> None:
     """Ends this process when its parent is killed: torchrun would train on."""
@@ -41,4 +43,4 @@ def main(parent: str, *words: str) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main(*sys.argv[1:]))
+    leave_with(main(*sys.argv[1:]))

@@ -190,10 +190,10 @@ def _handing_on(agent: subprocess.Popen) -> Iterator[None]:
 def main(words: Optional[List[str]] = None) -> None:
     """``tools/start_processes.py PROCESSES SCRIPT [arguments]``."""
     words = sys.argv[1:] if words is None else words
-    if len(words) < 2:
-        sys.exit(f'usage: {sys.argv[0]} PROCESSES SCRIPT [arguments]')
+    if len(words) < 2 or not words[0].isdigit() or not int(words[0]):
+        raise UserError('usage: start_processes.py PROCESSES SCRIPT [arguments]')
     processes, *words = words
     try:
         leave_with(run_processes(int(processes), [*words, '--launcher', 'pytorch']))
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        leave_with(128 + signal.SIGINT)

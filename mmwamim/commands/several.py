@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
 
-from mmwamim.errors import Preempted, ProcessesFailed, UserError
+from mmwamim.errors import Preempted, ProcessesFailed, UserError, leave_with
 from mmwamim.launch import run_processes
 
 Call = TypeVar('Call', bound=Callable)
@@ -128,4 +128,4 @@ def add_gpus(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(_take_part(Path(sys.argv[1])))
+    leave_with(_take_part(Path(sys.argv[1])))
