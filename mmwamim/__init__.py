@@ -1,6 +1,7 @@
 """mmwamim: wavelet-driven masked image modeling for OpenMMLab."""
 from typing import TYPE_CHECKING
 
+from .hub import join_model_hub
 from .multimodal import leave_out_multimodal
 from .version import __version__
 
@@ -29,6 +30,7 @@ _LATER = dict(Encoder='encoder', load_encoder='encoder',
               **{name: f'commands.{name}' for name in _COMMANDS})
 
 leave_out_multimodal()
+join_model_hub()
 
 
 def __getattr__(name: str) -> object:

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import traceback
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, Optional
@@ -46,13 +47,38 @@ class Preempted(Exception):
         self.path = path
 
 
+class ProcessesFailed(RuntimeError):
+    """One of several processes that were started has failed; it has printed why.
+
+    Args:
+        code: Its exit code, 128 + N where signal N has ended it.
+        message: What is known of it.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 def _tell_starter(code: int) -> int:
-    """tools/start_processes.py takes the exit code from a file, since torchrun makes every other
+    """mmwamim.launch takes the exit code from a file, since torchrun makes every other
     one than 0 a 1, with a traceback."""
     if 'EXIT_CODE_FILE' not in os.environ:
         return code
     Path(os.environ['EXIT_CODE_FILE']).write_text(str(code))
     return 0
+
+
+def _is_said(message: str) -> bool:
+    """Whether another of several processes, which find the same mistake, has printed it."""
+    if 'EXIT_CODE_FILE' not in os.environ:
+        return False
+    try:
+        Path(f'{os.environ["EXIT_CODE_FILE"]}.{zlib.crc32(message.encode()):08x}').touch(
+            exist_ok=False)
+    except FileExistsError:
+        return True
+    return False
 
 
 def refuses_a_field(error: Exception) -> bool:
@@ -96,7 +122,10 @@ def told_in_one_line() -> Iterator[None]:
         with refused_fields_are_user_errors():
             yield
     except UserError as error:
-        sys.exit(f'error: {error}')
+        sys.exit(1 if _is_said(str(error)) else f'error: {error}')
+    except ProcessesFailed as error:  # which have said the rest
+        print(f'error: {error}', file=sys.stderr)
+        sys.exit(error.code)
     except Preempted:
         for worker in multiprocessing.active_children():  # of loaders
             worker.terminate()

@@ -5,30 +5,12 @@ with the rest, and those fail on import with the 5th version of transformers. No
 them.
 """
 import sys
-from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
-from typing import Optional
 
-SWITCH = 'mmpretrain.utils.dependency'
+from .late import after_import
 
-
-class _WithoutMultimodal:
-    """Finds the module that decides whether there are such models, and has it say no."""
-
-    def find_spec(self, name: str, path=None, target=None) -> Optional[ModuleSpec]:
-        if name != SWITCH:
-            return None
-        sys.meta_path.remove(self)
-        spec = PathFinder.find_spec(name, path)
-        execute = spec.loader.exec_module
-
-        def switch_off(module: ModuleType) -> None:
-            execute(module)
-            module.WITH_MULTIMODAL = False
-
-        spec.loader.exec_module = switch_off
-        return spec
+SWITCH = 'mmpretrain.utils.dependency'  # the module that decides whether there are such models
 
 
 def leave_out_multimodal() -> None:
@@ -38,4 +20,8 @@ def leave_out_multimodal() -> None:
     except PackageNotFoundError:
         return
     if breaks and 'mmpretrain' not in sys.modules:
-        sys.meta_path.insert(0, _WithoutMultimodal())
+        after_import(SWITCH, _switch_off)
+
+
+def _switch_off(module: ModuleType) -> None:
+    module.WITH_MULTIMODAL = False

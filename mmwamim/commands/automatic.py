@@ -161,6 +161,8 @@ def choose_batch(memory: Tuple[float, int], images: int, processes: int = 1) -> 
         why = 'what fits half of the memory'
     else:
         why = f'{images // (batch * processes)} steps an epoch of {images} images'
+    if processes > 1:
+        why = f'of each of {processes} processes: {why}'
     return Choice('batch', batch, f'{why}; an image takes {image / 2**20:.0f} MiB of '
                   f'{total / 2**30:.1f} GiB', {'train_dataloader.batch_size': batch})
 

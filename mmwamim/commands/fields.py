@@ -12,6 +12,8 @@ from mmwamim.engine.config.reading import read_config
 from mmwamim.engine.training.compile import MODES
 from mmwamim.errors import UserError
 
+from .several import add_gpus
+
 MORE = (*SECTIONS, 'auto_scale_lr', 'env_cfg', 'randomness', 'log_level', 'log_processor',
         'channels', 'value_range', 'license', 'find_unused_parameters', 'val_cfg', 'test_cfg',
         'model_wrapper_cfg', 'vis_backends', 'default_scope', 'work_dir')
@@ -31,7 +33,22 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
                         help='compile the step into one graph')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
                         help='who started the processes')
+    add_gpus(parser)
+    add_log(parser)
     add_fields(parser)
+
+
+def add_log(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--log', nargs='+', metavar='NAME', help='also log to tensorboard, wandb, '
+                        'mlflow, ... (backends of MMEngine\'s visualizer)')
+
+
+def take_fields(options: Dict[str, Any]) -> Dict[str, Any]:
+    """Takes KEY=VALUE words out of a command's options, those that follow ``--log`` included, and
+    reads them: :func:`parse_fields`."""
+    words, names = options.pop('fields'), options.get('log') or []
+    options['log'] = [name for name in names if '=' not in name] or None
+    return parse_fields([*words, *(name for name in names if '=' in name)])
 
 
 def parse_fields(words: Sequence[str]) -> Dict[str, Any]:

@@ -3,14 +3,16 @@
     mmwamim finetune ENCODER FOLDER
     mmwamim finetune ENCODER FOLDER --epochs 50 --out runs/pets train_dataloader.batch_size=64
 
-FOLDER holds train/<class>/* and val/<class>/* (or validation/, test/ and the like). The recipe is
-that of the encoder's kind and size; --arch names another config of configs/classification. For
-detection and segmentation see ``mmwamim train --help``.
+FOLDER holds train/<class>/* and val/<class>/* (or validation/, test/ and the like). Where it has no
+split to validate with (train/<class>/* alone, or <class>/*), a fifth of each class is held out,
+always the same images, and no file is copied. The recipe is that of the encoder's kind and size;
+--arch names another config of configs/classification. For detection and segmentation see
+``mmwamim train --help``.
 """
 import argparse
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 import torch
 from mmengine.config import Config
@@ -18,10 +20,11 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from mmwamim.command_line import command_line
+from mmwamim.datasets.held_out import PARTS, SHARE, describe, rows_of, without_validation
 from mmwamim.datasets.listing import NoImages, list_images, printable
-from mmwamim.datasets.splits import settle_split
+from mmwamim.datasets.splits import list_labelled, settle_split
 from mmwamim.engine.checkpoints.finding import is_first
-from mmwamim.engine.config.loaders import say
+from mmwamim.engine.config.loaders import LOADERS, say
 from mmwamim.engine.config.reading import type_name
 from mmwamim.engine.config.settle import RunOptions
 from mmwamim.engine.distributed.processes import settle_launcher
@@ -35,12 +38,13 @@ from mmwamim.weights.card import preprocessor_of
 from . import automatic
 from .architectures import find_config
 from .calls import SHORT, Run, as_a_call
-from .fields import add_training_options, flatten, is_given, merge, parse_fields, read_with
+from .fields import add_training_options, flatten, is_given, merge, read_with, take_fields
 from .results import result_of
+from .several import takes_gpus
 
 Path_ = Union[str, Path]
 OPTIONS = ('encoder', 'data', 'arch', 'epochs', 'out', 'batch_size', 'workers', 'scratch', 'resume',
-           'amp', 'compile', 'launcher')
+           'amp', 'compile', 'launcher', 'gpus', 'log')
 # What a classifier's backbone takes over from the encoder of pre-training.
 SHARED = dict(
     ViT=('arch', 'img_size', 'patch_size', 'in_channels', 'with_cls_token', 'qkv_bias', 'pre_norm',
@@ -50,16 +54,19 @@ SHARED = dict(
 STEPS = dict(cuda=5_000, cpu=300)  # at least, as in automatic.STEPS
 
 
+@takes_gpus
 def finetune(encoder: Path_, data: Path_, *, arch: Optional[Path_] = None,
              epochs: Optional[int] = None, out: Optional[Path_] = None,
              batch_size: Optional[int] = None, workers: Optional[int] = None,
              scratch: bool = False, resume: Union[bool, Path_] = False, amp: bool = False,
-             compile: Optional[str] = None, launcher: str = 'none', **fields: Any) -> Run:
+             compile: Optional[str] = None, launcher: str = 'none', gpus: Optional[int] = None,
+             log: Union[str, Sequence[str], None] = None, **fields: Any) -> Run:
     """Fine-tunes a pre-trained encoder as a classifier; what is not given is settled and printed.
 
     Args:
         encoder: encoder.pth, or a full checkpoint of pre-training.
-        data: Holds train/<class>/* and val/<class>/*.
+        data: Holds train/<class>/* and val/<class>/*, or classes alone: then a fifth of each class
+            is held out to validate with.
         arch: Name or path of a config of classification. Default: by the encoder.
         epochs: Length of the run. Default: as in the recipe, more where the set is small.
         out: Where everything is written. Default: ``work_dirs/<folder>_finetune``.
@@ -70,6 +77,7 @@ def finetune(encoder: Path_, data: Path_, *, arch: Optional[Path_] = None,
         amp: bfloat16 on a GPU, also where the config has none (the recipes have it).
         compile: Mode of ``torch.compile``.
         launcher: Who started the processes: ``'none'``, ``'pytorch'`` or ``'slurm'``.
+        gpus, log: As of :func:`mmwamim.pretrain`.
         **fields: Of the config, nested, or by dotted names.
 
     Returns:
@@ -104,7 +112,7 @@ def finetune(encoder: Path_, data: Path_, *, arch: Optional[Path_] = None,
             work_dir=str(out), batch_size=batch_size, epochs=epochs,
             resume=None if not resume else 'auto' if resume is True else str(resume), amp=amp,
             compile=compile, cfg_options={**SHORT, **changed, **fields},
-            launcher=launcher))
+            launcher=launcher, log=log))
         return result_of(runner, draw=is_first())
 
 
@@ -139,7 +147,7 @@ def settle_fields(cfg: Config, encoder: nn.Module, source: Config, data: Path_,
     changed = encoder_fields(cfg, encoder, source)
     merge(cfg, changed)
     merge(cfg, fields)  # what was given counts
-    images = len(list_images(settle_split(data, 'train')).paths)
+    images = _settle_split(data, fields, changed)
     processes = int(os.environ.get('WORLD_SIZE', 1))
     choices: List[automatic.Choice] = []
 
@@ -171,6 +179,25 @@ def settle_fields(cfg: Config, encoder: nn.Module, source: Config, data: Path_,
     if choices:
         say(automatic.describe(choices))
     return dict(changed, epochs=epochs)
+
+
+def _settle_split(data: Path_, fields: Dict[str, Any], changed: Dict[str, Any]) -> int:
+    """Fields that hold a part of the images out where there is no split to validate with; the
+    number of images to train on."""
+    named = any(is_given(fields, f'{name}.dataset.{field}') for name in LOADERS
+                for field in ('data_prefix', 'data_root', 'ann_file', 'held_out'))
+    prefix = None if named else without_validation(data)
+    if prefix is None:
+        try:
+            return len(list_images(settle_split(data, 'train')).paths)
+        except NoImages as error:
+            raise NoImages(f'{error}; or give classes alone, {printable(data)}/<class>/*') from None
+    say(describe(data, prefix))
+    for name in LOADERS:
+        changed.update({f'{name}.dataset.data_prefix': prefix, f'{name}.dataset.held_out': SHARE,
+                        f'{name}.dataset.takes': PARTS[name != 'train_dataloader']})
+    listed = list_labelled(Path(data).expanduser() / prefix)
+    return len(rows_of(listed.labels, listed.images.paths, SHARE, PARTS[0]))
 
 
 def encoder_fields(cfg: Config, encoder: nn.Module, source: Config) -> Dict[str, Any]:
@@ -219,7 +246,8 @@ def _memory(cfg: Config, encoder: nn.Module) -> tuple:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('encoder', metavar='ENCODER', help='encoder.pth or epoch_N.pth')
-    parser.add_argument('data', metavar='FOLDER', help='holds train/<class>/* and val/<class>/*')
+    parser.add_argument('data', metavar='FOLDER', help='holds train/<class>/* and val/<class>/*, '
+                        'or classes alone')
     parser.add_argument('--arch', metavar='CONFIG', help='name or path of a config of '
                         'configs/classification (default: by the encoder)')
     parser.add_argument('--epochs', type=int, metavar='N', help='length of the run (default: as in '
@@ -237,7 +265,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     options = vars(args)
-    fields = parse_fields(options.pop('fields'))
+    fields = take_fields(options)
     StopRequest.listen()
     written = finetune(**options, **fields)
     if is_first():

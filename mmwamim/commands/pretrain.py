@@ -4,13 +4,12 @@
     mmwamim pretrain FOLDER --arch vit_s --epochs 300 --out runs/vit_s model.mask_ratio=0.6
 
 What is not given is settled by the images, the memory and the cores, and printed with the reason.
-Several GPUs: ``tools/dist_train.sh CONFIG GPUS --data FOLDER``, or
-``torchrun --nproc_per_node GPUS -m mmwamim pretrain FOLDER --launcher pytorch``.
+Several GPUs of this machine: --gpus N.
 """
 import argparse
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 from mmengine.config import Config
 
@@ -29,19 +28,22 @@ from mmwamim.errors import UserError
 from . import automatic
 from .architectures import find_config
 from .calls import SHORT, Run, as_a_call
-from .fields import add_training_options, flatten, is_given, merge, parse_fields, read_with
+from .fields import add_training_options, flatten, is_given, merge, read_with, take_fields
 from .results import result_of, what_next
+from .several import takes_gpus
 
 Path_ = Union[str, Path]
 OPTIONS = ('data', 'arch', 'epochs', 'out', 'init', 'image_size', 'batch_size', 'workers', 'resume',
-           'amp', 'compile', 'pictures', 'launcher')
+           'amp', 'compile', 'pictures', 'launcher', 'gpus', 'log')
 
 
+@takes_gpus
 def pretrain(data: Path_, *, arch: Optional[Path_] = None, epochs: Optional[int] = None,
              out: Optional[Path_] = None, init: Optional[Path_] = None,
              image_size: Optional[int] = None, batch_size: Optional[int] = None,
              workers: Optional[int] = None, resume: Union[bool, Path_] = False, amp: bool = False,
              compile: Optional[str] = None, pictures: bool = True, launcher: str = 'none',
+             gpus: Optional[int] = None, log: Union[str, Sequence[str], None] = None,
              **fields: Any) -> Run:
     """Pre-trains an encoder on a folder of images; what is not given is settled and printed.
 
@@ -53,16 +55,21 @@ def pretrain(data: Path_, *, arch: Optional[Path_] = None, epochs: Optional[int]
         epochs: Length of the run. Default: as in the recipe, more where the set is small.
         out: Where everything is written. Default: ``work_dirs/<folder>_<arch>``.
         init: Weights to begin with: encoder.pth, a file of another library, a folder of
-            transformers, or a name of timm (:func:`mmwamim.weights.reading.read_source`).
+            transformers, or a name of timm (:func:`mmwamim.weights.reading.read_source`). A run
+            that is resumed keeps its own.
         image_size: Side of the square crops, in pixels, for the ViT recipes. Default: by the size
             of the images.
         batch_size: Images of a process and step. Default: by memory, and the size of the set.
-        workers: Processes that read images. Default: by the cores.
+        workers: Processes that read images, for each process. Default: by the cores.
         resume: Go on from the last checkpoint in ``out``, or from the one given.
         amp: bfloat16 on a GPU, also where the config has none (the recipes have it).
         compile: Mode of ``torch.compile``: ``'default'``, ``'reduce-overhead'``, ...
         pictures: Whether to draw the losses and reconstructions at the end.
         launcher: Who started the processes: ``'none'``, ``'pytorch'`` or ``'slurm'``.
+        gpus: Starts so many processes of this machine, each with a GPU, or without GPUs on the CPU.
+            They import anew: what only this interpreter has registered is unknown to them.
+        log: Where losses go besides ``out``: ``'tensorboard'``, ``'wandb'``, ``'mlflow'``, or
+            another backend of MMEngine's visualizer.
         **fields: Of the config, nested, or by dotted names: ``model=dict(mask_ratio=0.6)``.
 
     Returns:
@@ -83,7 +90,7 @@ def pretrain(data: Path_, *, arch: Optional[Path_] = None, epochs: Optional[int]
         options = settle_options(
             data, arch=arch, epochs=epochs, out=out, init=init, image_size=image_size,
             batch_size=batch_size, workers=workers, resume=resume, amp=amp, compile=compile,
-            launcher=launcher, fields=fields)
+            launcher=launcher, log=log, fields=fields)
         runner = train(options)
         return result_of(runner, draw=pictures and is_first())
 
@@ -92,7 +99,7 @@ def settle_options(data: Path_, *, arch: Optional[Path_], epochs: Optional[int],
                    out: Optional[Path_], init: Optional[Path_], image_size: Optional[int],
                    batch_size: Optional[int], workers: Optional[int],
                    resume: Union[bool, Path_], amp: bool, compile: Optional[str], launcher: str,
-                   fields: Dict[str, Any]) -> RunOptions:
+                   log: Union[str, Sequence[str], None], fields: Dict[str, Any]) -> RunOptions:
     """Everything that a run is told, what was not given included, which is printed."""
     images = _images(data)
     if arch is None:
@@ -107,7 +114,9 @@ def settle_options(data: Path_, *, arch: Optional[Path_], epochs: Optional[int],
         config = left
     cfg = read_with(config, fields, OPTIONS)
     if type_name((cfg.get('train_dataloader') or {}).get('dataset') or {}) != UNLABELLED:
-        raise UserError(f'{config} is no config of pre-training on a folder of images')
+        raise UserError(f'{config} is no config of pre-training on a folder of images (type of '
+                        'train_dataloader.dataset: mmwamim.UnlabelledImages); mmwamim train takes '
+                        'any config')
     changed: Dict[str, Any] = dict(SHORT)
     if config != left:
         more, changed = _settle_rest(cfg, images, fields, changed, epochs=epochs,
@@ -121,8 +130,8 @@ def settle_options(data: Path_, *, arch: Optional[Path_], epochs: Optional[int],
     return RunOptions(
         config=str(config), data=str(data), work_dir=str(out), batch_size=batch_size,
         epochs=epochs, resume=_checkpoint(resume), amp=amp, compile=compile,
-        cfg_options={**changed, **fields}, launcher=launcher,
-        init=None if init is None or config == left else str(init))
+        cfg_options={**changed, **fields}, launcher=launcher, log=log,
+        init=None if init is None else str(init))
 
 
 def _settle_rest(cfg: Config, images: Listing, fields: Dict[str, Any], changed: Dict[str, Any], *,
@@ -203,7 +212,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         'work_dirs/<folder>_<arch>)')
     parser.add_argument('--init', metavar='NAME_OR_FILE', help='weights to begin with: '
                         'encoder.pth, a file of mmpretrain, timm, MAE, SimMIM or DINO, a folder of '
-                        'transformers, or a name of timm')
+                        'transformers, or a name of timm; a run that is resumed keeps its own')
     parser.add_argument('--image-size', type=int, metavar='PIXELS',
                         help='side of the crops (default: by the size of the images)')
     parser.add_argument('--batch-size', type=int, metavar='N', help='images of a process and step')
@@ -217,7 +226,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     options = vars(args)
-    fields = parse_fields(options.pop('fields'))
+    fields = take_fields(options)
     StopRequest.listen()  # a run that is asked to stop while it starts does so after a step
     written = pretrain(**options, **fields)
     if is_first():

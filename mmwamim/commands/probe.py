@@ -1,10 +1,13 @@
 """How good the features of a frozen encoder are: k-NN, linear accuracy, effective rank.
 
     mmwamim probe ENCODER FOLDER
+    mmwamim probe ENCODER FOLDER --gpus 8
 
 FOLDER holds train/<class>/* and val/<class>/* (or validation/, test/ and the like; others are
-named with --train and --val). The classes are those of the training split. Logistic regression is
-fitted to its optimum; ImageNet's usual linear probing is in configs/classification.
+named with --train and --val). Where it has no split to validate with (train/<class>/* alone, or
+<class>/*), a fifth of each class is held out, always the same images. The classes are those of the
+training split. Logistic regression is fitted to its optimum; ImageNet's usual linear probing is in
+configs/classification.
 """
 import argparse
 import json
@@ -18,6 +21,9 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor
 
+from mmwamim.datasets.held_out import SHARE, describe, without_validation
+from mmwamim.engine.checkpoints.finding import is_first
+from mmwamim.engine.distributed.processes import join_processes, part_processes
 from mmwamim.engine.export.arrival import check_encoder, read_encoder
 from mmwamim.engine.export.programs import run_config
 from mmwamim.evaluation.features import (
@@ -33,20 +39,24 @@ from mmwamim.weights.card import preprocessor_of
 
 from .automatic import device as best_device
 from .calls import as_a_call
+from .several import add_gpus, takes_gpus
 
 Path_ = Union[str, Path]
 
 
+@takes_gpus
 def probe(encoder: Path_, data: Path_, *, train: str = 'train', val: str = 'val',
           k: Sequence[int] = (10, 20), linear: bool = True, every_level: bool = False,
           most: Optional[int] = None, config: Optional[Path_] = None, batch_size: int = 64,
           workers: Optional[int] = None, device: Optional[str] = None,
-          out: Optional[Path_] = None) -> dict:
+          out: Optional[Path_] = None, launcher: str = 'none',
+          gpus: Optional[int] = None) -> dict:
     """Accuracies of the frozen features of an encoder, in percent, and their effective rank.
 
     Args:
         encoder: encoder.pth, or a full checkpoint of pre-training.
-        data: Holds a folder of classes for each split.
+        data: Holds a folder of classes for each split, or for training alone: then a fifth of each
+            class is held out.
         train: The split to learn from.
         val: The split to classify.
         k: Numbers of neighbours.
@@ -58,10 +68,14 @@ def probe(encoder: Path_, data: Path_, *, train: str = 'train', val: str = 'val'
         workers: Processes that read images. Default: by the cores.
         device: Where to compute. Default: a GPU if there is one.
         out: File for the results, .json. Default: none.
+        launcher: Who started the processes, which share out the images: ``'none'``, ``'pytorch'``
+            or ``'slurm'``. The first one has the results, the others get nothing.
+        gpus: As of :func:`mmwamim.pretrain`.
 
     Returns:
-        ``knn_top1_k10``, ..., ``linear_top1``, ``effective_rank``, numbers of images, and with
-        ``every_level`` a list of the same as ``levels``.
+        ``knn_top1_k10``, ..., ``linear_top1``, ``effective_rank``, numbers of images, with
+        ``every_level`` a list of the same as ``levels``, and ``held_out``, a share, where the
+        split is one of our own.
 
     Raises:
         UserError: The checkpoint or a split cannot be read.
@@ -72,10 +86,11 @@ def probe(encoder: Path_, data: Path_, *, train: str = 'train', val: str = 'val'
     """
     device = device or best_device()
     with as_a_call():
+        join_processes(launcher)
         result = _probe(encoder, run_config(encoder, config), data, (train, val), k, linear,
                         every_level, most, batch_size,
                         default_workers() if workers is None else workers, device)
-    if out is not None:
+    if out is not None and result:
         Path(out).write_text(json.dumps(result, indent=2) + '\n')
     return result
 
@@ -83,17 +98,20 @@ def probe(encoder: Path_, data: Path_, *, train: str = 'train', val: str = 'val'
 def _probe(checkpoint: Path_, cfg: Config, data: Path_, splits: Sequence[str], k: Sequence[int],
            linear: bool, every_level: bool, most: Optional[int], batch_size: int, workers: int,
            device: str) -> dict:
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain'):
         backbone = MODELS.build({**cfg.model.backbone, 'init_cfg': None})
         preprocessor = MODELS.build(dict(preprocessor_of(cfg))).to(device)
     check_encoder(checkpoint, backbone)
-    train, val = _read_splits(data, splits, image_side(backbone), most, cfg)
+    train, val, share = _read_splits(data, splits, image_side(backbone), most, cfg)
     backbone.load_state_dict(read_encoder(checkpoint), strict=False)
     backbone.to(device)
     (known, labels), (queries, truth) = [
         extract_levels(backbone, preprocessor, images, batch_size, progress=True,
                        num_workers=workers)
         for images in (train, val)]
+    part_processes()
+    if not is_first():
+        return {}
     print(file=sys.stderr)
 
     def judge(known: Tensor, queries: Tensor) -> dict:
@@ -107,7 +125,7 @@ def _probe(checkpoint: Path_, cfg: Config, data: Path_, splits: Sequence[str], k
         return found
 
     result = dict(checkpoint=str(checkpoint), train_images=len(labels), val_images=len(truth),
-                  **judge(known[-1], queries[-1]))
+                  **(dict(held_out=share) if share else {}), **judge(known[-1], queries[-1]))
     if every_level:
         # Each level counts alike side by side, whatever its scale.
         side_by_side = [torch.cat([F.normalize(level, dim=1) for level in levels], dim=1)
@@ -118,21 +136,36 @@ def _probe(checkpoint: Path_, cfg: Config, data: Path_, splits: Sequence[str], k
 
 def _read_splits(data: Path_, splits: Sequence[str], size: int, most: Optional[int],
                  cfg: Config) -> tuple:
-    """The two splits, with the classes of the first."""
+    """The two splits, with the classes of the first, and the share that was held out for the
+    second where the data set has none."""
     fields = dict(value_range=cfg.get('value_range'), channels=cfg.get('channels'))
-    train = LabelledImages(str(data), size, most, split=splits[0], **fields)
-    val = LabelledImages(str(data), size, most, classes=train.classes, split=splits[1], **fields)
+    share, prefix = None, without_validation(data) if tuple(splits) == ('train', 'val') else None
+    if prefix is not None:
+        share, splits = SHARE, (prefix, prefix)
+        _note(describe(data, prefix))
+    train = LabelledImages(str(data), size, most, split=splits[0], held_out=share, **fields)
+    val = LabelledImages(str(data), size, most, classes=train.classes, split=splits[1],
+                         held_out=share, takes='held_out', **fields)
     for images in (train, val):
-        print(images.description, file=sys.stderr)
-    return train, val
+        _note(images.description)
+    return train, val, share
+
+
+def _note(text: str) -> None:
+    if is_first():
+        print(text, file=sys.stderr)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('encoder', metavar='ENCODER', help='encoder.pth or epoch_N.pth')
-    parser.add_argument('data', metavar='FOLDER', help='holds train/<class>/* and val/<class>/*')
+    parser.add_argument('data', metavar='FOLDER', help='holds train/<class>/* and val/<class>/*, '
+                        'or classes alone')
     parser.add_argument('--config', help='config of the run, if the checkpoint does not hold it')
     parser.add_argument('--no-linear', dest='linear', action='store_false',
                         help='without logistic regression')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
+                        help='who started the processes')
+    add_gpus(parser)
     add_shared(parser)
 
 
@@ -151,4 +184,6 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    print(json.dumps(probe(**vars(args)), indent=2))
+    found = probe(**vars(args))
+    if found:
+        print(json.dumps(found, indent=2))

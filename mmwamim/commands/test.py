@@ -17,16 +17,19 @@ from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.config.data import checkpoint_classes, settle_data
 from mmwamim.engine.config.reading import read_config, settle_work_dir
 from mmwamim.engine.config.step import settle_precision
-from mmwamim.engine.distributed.processes import settle_processes
+from mmwamim.engine.distributed.processes import part_processes, settle_processes
 from mmwamim.errors import UserError
+
+from .several import add_gpus, takes_gpus
 
 Path_ = Union[str, Path]
 
 
+@takes_gpus
 def evaluate(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = None,
              work_dir: Optional[Path_] = None, out: Optional[Path_] = None, out_item: str = 'pred',
              amp: bool = False, cfg_options: Optional[dict] = None,
-             launcher: str = 'none') -> dict:
+             launcher: str = 'none', gpus: Optional[int] = None) -> dict:
     """The metrics of a checkpoint on a config's test set.
 
     Args:
@@ -39,6 +42,7 @@ def evaluate(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = None,
         amp: float16 on a GPU.
         cfg_options: Fields of the config, by their dotted names.
         launcher: Who started the processes: ``'none'``, ``'pytorch'`` or ``'slurm'``.
+        gpus: As of :func:`mmwamim.pretrain`.
 
     Raises:
         UserError: There is no test set, or the checkpoint is of another model.
@@ -68,6 +72,7 @@ def evaluate(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = None,
     metrics = runner.test()
     if out and out_item == 'metrics':
         mmengine.dump(metrics, str(out))
+    part_processes()
     return metrics
 
 
@@ -83,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override fields of the config')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    add_gpus(parser)
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 

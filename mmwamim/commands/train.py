@@ -1,11 +1,14 @@
 """Trains any config: pre-training, classification, detection, segmentation.
 
     mmwamim train configs/wamim/vit_b_400e.py --data FOLDER
+    mmwamim train configs/wamim/vit_b_400e.py --data FOLDER --gpus 8 --log tensorboard
 
 ``mmwamim pretrain`` and ``mmwamim finetune`` settle more by themselves.
 """
 import argparse
 import os
+from dataclasses import replace
+from typing import Optional
 
 from mmengine.config import DictAction
 
@@ -13,6 +16,9 @@ from mmwamim.engine.config.settle import RunOptions
 from mmwamim.engine.run import train
 from mmwamim.engine.training.compile import MODES
 from mmwamim.engine.training.preemption import StopRequest
+
+from .fields import add_log
+from .several import add_gpus, takes_gpus
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,12 +55,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='override fields of the config, as in model.mask_ratio=0.6')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
                         help='who started the processes')
+    add_gpus(parser)
+    add_log(parser)
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+@takes_gpus
+def start(options: RunOptions, *, launcher: str = 'none', gpus: Optional[int] = None) -> None:
+    """Trains, in this process or in several.
+
+    Args:
+        options: Of the run.
+        launcher: Who started the processes, instead of what ``options`` say.
+        gpus: As of :func:`mmwamim.pretrain`.
+    """
+    train(replace(options, launcher=launcher))  # parts from the other processes at its end
 
 
 def options_of(args: argparse.Namespace) -> RunOptions:
     """The options of a run that a command line gives."""
     given = vars(args).copy()
+    given.pop('gpus')
     os.environ.setdefault('LOCAL_RANK', str(given.pop('local_rank')))
     return RunOptions(**given)
 
@@ -62,5 +83,5 @@ def options_of(args: argparse.Namespace) -> RunOptions:
 def run(args: argparse.Namespace) -> None:
     options = options_of(args)
     StopRequest.listen()  # a run that is asked to stop while it starts does so after its first step
-    train(options)  # parts from the other processes at its end
+    start(options, launcher=options.launcher, gpus=args.gpus)
     StopRequest.leave()

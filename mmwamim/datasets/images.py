@@ -8,6 +8,7 @@ from mmpretrain.datasets import CustomDataset
 
 from mmwamim.registry import DATASETS
 
+from .held_out import rows_of
 from .listing import readable_endings
 from .sampling import Draw, begin_draw
 from .sources import Records, Source, from_label_file, open_source
@@ -124,6 +125,9 @@ class ClassFolders(_Images):
             same class takes the place.
         column, label_column: The columns of paths or images and of classes, where ``data_root`` is
             a table.
+        held_out: A share of each class, between 0 and 1, that is kept for validation where a data
+            set has no split for it (:func:`mmwamim.datasets.held_out.rows_of`). Default: none.
+        takes: With ``held_out``, which part this one is: 'rest' or 'held_out'.
         **dataset: Other fields of ``mmengine.dataset.BaseDataset``, such as ``indices``.
 
     Attributes:
@@ -138,7 +142,8 @@ class ClassFolders(_Images):
                  classes: Union[str, Sequence[str], None] = None,
                  extensions: Optional[Sequence[str]] = None, max_unreadable: float = 0.01,
                  column: Optional[str] = None, label_column: Optional[str] = None,
-                 **dataset) -> None:
+                 held_out: Optional[float] = None, takes: str = 'rest', **dataset) -> None:
+        self._part = None if held_out is None else (held_out, takes)
         self._place = (os.path.expanduser(data_root), data_prefix) if data_root else \
             (data_prefix, '')
         self._columns = dict(column=column, label_column=label_column)
@@ -151,3 +156,14 @@ class ClassFolders(_Images):
             return from_label_file(self.ann_file, self.img_prefix, self.with_label, self.CLASSES)
         root, split = self._place
         return open_source(root, split, True, self.CLASSES, self.extensions, **self._columns)
+
+    def load_data_list(self) -> Records:
+        records = super().load_data_list()
+        if self._part is None:
+            return records
+        rows = rows_of(records.labels, records.source.keys, *self._part)
+        share, part = self._part
+        self.description += (f'\n  {len(rows)} of them, ' + (
+            f'{share:.0%} of each class, held out' if part == 'held_out'
+            else f'without the {share:.0%} of each class that are held out'))
+        return Records(records.source, rows)

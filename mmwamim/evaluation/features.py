@@ -108,6 +108,7 @@ class LabelledImages:
         value_range: Of data deeper than 8 bits, as in ``mmwamim.LoadImage``.
         split: Of ``folder``, where labels are wanted.
         channels: As of ``mmwamim.LoadChannels``; None: colours.
+        held_out, takes: As of ``mmwamim.ClassFolders``.
 
     Raises:
         NoImages: There is no such folder, or no image in it.
@@ -117,10 +118,12 @@ class LabelledImages:
     def __init__(self, folder: str, size: int, most: Optional[int] = None,
                  with_label: bool = True, classes: Optional[Sequence[str]] = None,
                  value_range: Optional[Sequence[float]] = None, split: str = '',
-                 channels: Optional[int] = None) -> None:
+                 channels: Optional[int] = None, held_out: Optional[float] = None,
+                 takes: str = 'rest') -> None:
         fields = dict(pipeline=evaluation_pipeline(size, value_range, channels), test_mode=True,
                       extensions=channels and (*readable_endings(), '.npy'))
-        self.images = ClassFolders(folder, split, classes=classes, **fields) \
+        self.images = ClassFolders(folder, split, classes=classes, held_out=held_out, takes=takes,
+                                   **fields) \
             if with_label else UnlabelledImages(folder, **fields)
         self.pipeline = self.images.pipeline
         total = len(self.images)

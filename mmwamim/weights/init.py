@@ -54,16 +54,20 @@ class PretrainedFrom:
 
 
 def settle_init(cfg: Config, source: Optional[str]) -> None:
-    """Puts ``--init`` into a config, and checks the source before anything starts.
+    """Puts ``--init`` into a config, and checks the source before anything starts. A run that is
+    resumed keeps its own weights: the source is left, and said to be.
 
     Raises:
         UserError: The config has no backbone, or the source does not fit it.
     """
+    from mmwamim.engine.config.loaders import add_hook, say  # which imports this package
     backbone = (cfg.get('model') or {}).get('backbone')
     if source is not None:
         if not isinstance(backbone, dict):
             raise UserError('--init works with configs that have a model.backbone')
-        if cfg.get('resume'):  # its own checkpoint has everything
+        if cfg.get('resume'):
+            say(f'--init {source} is not used: the run goes on with its own weights, from '
+                f'{cfg.get("load_from")}')
             return
         path = Path(source).expanduser()
         backbone['init_cfg'] = dict(type='mmwamim.PretrainedFrom',
@@ -75,17 +79,24 @@ def settle_init(cfg: Config, source: Optional[str]) -> None:
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain'):
         empty = MODELS.build({**backbone, 'init_cfg': None})
     fitted_state(init_cfg['checkpoint'], empty, init_cfg.get('prefix'))
+    add_hook(cfg, dict(type='mmwamim.EncoderArrivedHook'))
 
 
-def fitted_state(source: Union[str, Path], module: nn.Module,
-                 prefix: Optional[str] = None) -> Tuple[Dict[str, Tensor], str]:
+def fitted_state(source: Union[str, Path], module: nn.Module, prefix: Optional[str] = None,
+                 model: Optional[Dict[str, Tensor]] = None) -> Tuple[Dict[str, Tensor], str]:
     """The weights of a source, sized for an encoder, and a report of what was done with them.
+
+    Args:
+        source: As of :func:`mmwamim.weights.reading.read_source`.
+        module: The encoder, which is left as it is.
+        prefix: Of the encoder's names, where a file holds several encoders.
+        model: Its state, whole, where its parameters are shared out among processes.
 
     Raises:
         MissingFile, UserError: As :func:`mmwamim.weights.reading.read_source`.
         UserError: The source is an encoder of another kind, width or depth.
     """
-    found, model = read_source(source, prefix), module.state_dict()
+    found, model = read_source(source, prefix), model or module.state_dict()
     _check_kind(source, found, module, model)
     state, notes = dict(found.state), []
     _fit_layer_scale(state, model, notes)

@@ -2,6 +2,7 @@
 import copy
 import io
 import re
+import shutil
 import signal
 import sys
 import threading
@@ -11,7 +12,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
+from mmengine.registry import VISBACKENDS, DefaultScope
+from mmengine.visualization import LocalVisBackend
 
 import mmwamim
 from mmwamim.commands import automatic
@@ -20,6 +22,7 @@ from mmwamim.engine.export.programs import load_encoder
 from mmwamim.engine.training import cpu
 from mmwamim.errors import UserError
 from mmwamim.models import WaMIM
+from mmwamim.visualization import read_scalars
 from tests.commands.conftest import SMALL
 
 
@@ -115,6 +118,40 @@ def test_a_run_begins_with_the_weights_of_another(pretrained, images, tmp_path):
         with pytest.raises(UserError, match=message):
             mmwamim.pretrain(**{**copy.deepcopy(SMALL), **wide}, data=images, arch='vit_tiny',
                              epochs=1, out=tmp_path / 'wide', batch_size=4, workers=0, init=init)
+
+
+def test_a_run_that_goes_on_keeps_its_own_weights(pretrained, images, tmp_path, capsys):
+    """--init is for a run that begins; the file may be gone when one goes on."""
+    source, out = tmp_path / 'source.pth', tmp_path / 'run'
+    shutil.copy(pretrained.encoder, source)
+    fields = dict(init=source, resume=True, pictures=False, **{'optim_wrapper.optimizer.lr': 0.})
+    first = again(images, out, **fields)  # nothing to resume from
+    assert f'The encoder of {source} has arrived: ' in first.log.read_text()
+    assert f'no checkpoint in {out}' in capsys.readouterr().out
+    state = read_checkpoint(first.encoder)['state_dict']
+    source.unlink()
+    longer = mmwamim.pretrain(data=images, arch='vit_tiny', epochs=3, workers=0, out=out, **fields)
+    assert f'--init {source} is not used: the run goes on' in capsys.readouterr().out
+    assert longer.checkpoint.name == 'epoch_3.pth'
+    ours = read_checkpoint(longer.encoder)['state_dict']
+    assert all(torch.equal(ours[name], state[name]) for name in state)
+
+
+@VISBACKENDS.register_module()
+class JsonVisBackend(LocalVisBackend):
+    """One more logger, which needs a library that is there."""
+    rows = []
+
+    def add_scalars(self, scalar_dict, step=0, file_path=None, **_):
+        self.rows.append((step, scalar_dict['loss']))
+
+
+def test_a_logger_beside_the_local_one_gets_every_loss(images, tmp_path):
+    JsonVisBackend.rows.clear()
+    run = again(images, tmp_path, log='json')
+    losses = [(row['step'], row['loss']) for row in read_scalars(run.folder)]
+    assert len(losses) == 6 and JsonVisBackend.rows == losses
+    assert run.pictures[0].name == 'loss_curve.png'
 
 
 def no_thread_is_left(before):

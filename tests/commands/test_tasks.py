@@ -1,5 +1,7 @@
 """probe, embed, finetune, export and show on the encoder of a tiny run."""
+import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from mmwamim.errors import UserError
 from mmwamim.models.targets import WaveletTargetGenerator
 from tests.support.commands import ROOT
 from tests.support.models import save_encoder
-from tests.support.small_data import make_classes
+from tests.support.small_data import make_classes, make_images
 
 
 @pytest.fixture(scope='module')
@@ -135,3 +137,47 @@ def test_a_preprocessor_inside_the_model_is_the_same(pretrained, classes, tmp_pa
              for given in (dict(workers=0), inside)]
     assert found[0] == found[1]
     assert build_step(Config.fromfile(tmp_path / 'inside.py'), 2).forward().isfinite()
+
+
+def part_by_hand(root, out):
+    """The same split with files: val/ holds what is held out."""
+    for folder in sorted(root.iterdir()):
+        files = sorted(folder.iterdir(), key=lambda path: hashlib.blake2b(
+            f'{folder.name}/{path.name}'.encode(), digest_size=8).digest())
+        for number, path in enumerate(files):
+            target = out / ('val' if number < len(files) // 5 else 'train') / folder.name
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    return out
+
+
+@pytest.mark.parametrize('inside', ['', 'train'])
+def test_classes_without_a_split_are_parted_as_if_by_hand(pretrained, inside, tmp_path, capsys):
+    root = tmp_path / 'pets' / inside
+    for name in range(2):
+        make_images(root / f'class{name}', 10 + 5 * name, 32 + name)  # of different sizes
+    parted = part_by_hand(root, tmp_path / 'parted')
+    found = mmwamim.probe(pretrained.encoder, tmp_path / 'pets', k=(3, ), workers=0)
+    assert '20% of each class' in capsys.readouterr().err
+    assert found.pop('held_out') == 0.2 and found['val_images'] == 5
+    assert found == mmwamim.probe(pretrained.encoder, parted, k=(3, ), workers=0)
+    if inside:
+        return
+    fields = dict(epochs=1, batch_size=4, workers=0)
+    ours, theirs = (mmwamim.finetune(pretrained.encoder, data, out=tmp_path / f'ft_{data.name}',
+                                     **fields) for data in (tmp_path / 'pets', parted))
+    assert ours.metrics['accuracy/top1'] == theirs.metrics['accuracy/top1']
+    assert ours.metrics['loss'] == theirs.metrics['loss']
+    log = ours.log.read_text()
+    assert '20 of them, without the 20% of each class that are held out' in log
+    assert '5 of them, 20% of each class, held out' in log
+    longer = mmwamim.finetune(pretrained.encoder, tmp_path / 'pets', out=ours.folder, resume=True,
+                              **dict(fields, epochs=2))
+    assert '20 of them, without' in longer.log.read_text()
+    again = evaluate(longer.config, longer.checkpoint, work_dir=tmp_path / 'test')
+    assert again['accuracy/top1'] == pytest.approx(longer.metrics['accuracy/top1'])
+
+
+def test_images_without_classes_are_told(pretrained, images):
+    with pytest.raises(UserError, match='or give classes alone, .*/<class>/'):
+        mmwamim.finetune(pretrained.encoder, images)

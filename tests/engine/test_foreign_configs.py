@@ -2,9 +2,11 @@
 import math
 
 import pytest
+from mmengine.config import Config
 
 from mmwamim.engine.config.settle import RunOptions
 from mmwamim.engine.run import train
+from mmwamim.engine.training.measure import build_step
 from mmwamim.errors import UserError
 from tests.support.small_data import make_images
 
@@ -73,6 +75,12 @@ def test_classes_as_types_train_and_get_our_parts(tmp_path, hooks):
         'ResumableTrainLoop', 'GuardedOptimWrapper', 'ResumableSampler']
     assert {'AtomicCheckpointHook', 'DeferredInfoHook'} <= {
         type(hook).__name__ for hook in runner.hooks}
+
+
+def test_a_step_is_measured_without_a_scope(tmp_path):
+    """MMEngine's own default_scope is None, and so may that of a config be."""
+    text = CONFIG.replace("default_scope = 'mmpretrain'", 'default_scope = None')
+    assert build_step(Config.fromfile(write(tmp_path, text)), 2).forward().isfinite()
 
 
 def test_misspelt_field_is_refused(tmp_path):

@@ -49,7 +49,7 @@ def _settle_names(dataset: dict) -> None:
     """mmpretrain's data set of ImageNet as any other: the folder of a split, or its list."""
     split = dataset.pop('split', '') if type_name(dataset) == 'ImageNet' else ''
     dataset.setdefault('data_root', '')
-    if split:
+    if split and dataset.get('held_out') is None:  # or the folder is settled, it may be the root
         dataset['data_prefix'] = dataset.get('data_prefix') or split
         listed = os.path.join('meta', f'{split}.txt')
         if not dataset.get('ann_file') and Path(dataset['data_root'], listed).is_file():

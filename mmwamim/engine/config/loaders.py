@@ -62,7 +62,7 @@ def settle_outputs(model, classes: int) -> None:
     """As many outputs as classes, in every head of a nested config."""
     if isinstance(model, dict) and model.get('num_classes') not in (None, classes):
         say(f'taking num_classes = {classes} instead of {model["num_classes"]} for '
-            f'{model.get("type")}')
+            f'{type_name(model)}')
         model['num_classes'] = classes
     for value in model.values() if isinstance(model, dict) else model:
         if isinstance(value, (dict, list, tuple)):

@@ -1,6 +1,6 @@
 """From a config file and a command line to the config that is run: what is settled, in order."""
 from dataclasses import dataclass
-from typing import Optional, Union
+from typing import Optional, Sequence, Union
 
 from mmengine.config import Config
 
@@ -13,6 +13,7 @@ from ..export.arrival import settle_encoder
 from .check import check_config
 from .data import settle_data
 from .loaders import add_hook
+from .loggers import settle_loggers
 from .loop import settle_length, settle_loop
 from .reading import read_config, settle_work_dir
 from .step import settle_accumulation, settle_precision, settle_sharding, settle_step
@@ -39,6 +40,7 @@ class RunOptions:
         auto_scale_lr: Scales the learning rate to the batch.
         cfg_options: Fields of the config, by their dotted names.
         launcher: Who started the processes: ``'none'``, ``'pytorch'`` or ``'slurm'``.
+        log: Where losses go besides the work directory: ``'tensorboard'``, ``'wandb'``, ...
     """
 
     config: str
@@ -56,6 +58,7 @@ class RunOptions:
     auto_scale_lr: bool = False
     cfg_options: Optional[dict] = None
     launcher: str = 'none'
+    log: Optional[Sequence[str]] = None
 
 
 def settle(options: RunOptions) -> Config:
@@ -73,6 +76,7 @@ def settle(options: RunOptions) -> Config:
     settle_loop(cfg)
     settle_length(cfg, options.epochs)
     settle_accumulation(cfg)
+    settle_loggers(cfg, options.log)
     if cfg.get('terminal') == 'short':
         add_hook(cfg, dict(type='mmwamim.LiveLineHook'))
     if options.compile:

@@ -106,16 +106,34 @@ def settle_processes(cfg: Config, launcher: str) -> None:
     if launcher == 'none':
         return
     settle_launcher(launcher)
-    try:
-        torch.distributed.init_process_group('gloo')
-    except torch.distributed.DistNetworkError as error:
-        raise UserError(f'the processes cannot meet at port {os.environ.get("MASTER_PORT")} of '
-                        f'{os.environ.get("MASTER_ADDR")}: set PORT (MASTER_PORT) to a free one '
-                        f'({str(error).splitlines()[0]})') from None
+    _meet('gloo')
     # device_ids must be None on the CPU, where MMEngine by itself gives the local rank.
     cfg.model_wrapper_cfg = dict(
         type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False))
+
+
+def join_processes(launcher: str) -> None:
+    """Starts the process group of a call that needs no runner.
+
+    Raises:
+        UserError: As :func:`settle_launcher`; or the processes cannot meet.
+    """
+    settle_launcher(launcher)
+    if launcher == 'none':
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ['LOCAL_RANK']) % torch.cuda.device_count())
+    _meet('nccl' if torch.cuda.is_available() else 'gloo')
+
+
+def _meet(backend: str) -> None:
+    try:
+        torch.distributed.init_process_group(backend)
+    except torch.distributed.DistNetworkError as error:
+        raise UserError(f'the processes cannot meet at port {os.environ.get("MASTER_PORT")} of '
+                        f'{os.environ.get("MASTER_ADDR")}: set PORT (MASTER_PORT) to a free one '
+                        f'({str(error).splitlines()[0]})') from None
 
 
 def part_processes() -> None:

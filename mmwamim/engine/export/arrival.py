@@ -21,6 +21,8 @@ from mmwamim.errors import UserError
 from mmwamim.registry import HOOKS
 
 from ..checkpoints import read_checkpoint
+from ..checkpoints.reading import check_safe
+from ..config.loaders import add_hook
 from ..config.reading import is_type
 from ..distributed.sharding import gather
 
@@ -131,6 +133,10 @@ def check_encoder(path: Union[str, Path], backbone: torch.nn.Module,
 def settle_encoder(cfg: Config, path: str = None) -> None:
     """Puts ``--pretrained`` into a fine-tuning config, and checks the file before anything starts.
 
+    What a config names itself is compared where it has an :class:`EncoderArrivedHook`, as ours
+    have; networks of others are left to MMEngine, once their file is known to hold nothing but
+    data.
+
     Raises:
         UserError: The config takes no checkpoint, or the file does not belong to its backbone.
     """
@@ -143,20 +149,30 @@ def settle_encoder(cfg: Config, path: str = None) -> None:
         return
     if path == 'none':  # from scratch, said aloud
         backbone.init_cfg = None
-        cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks', [])
+        cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or []
                             if not is_type(hook, 'EncoderArrivedHook')]
         return
     if path is not None:
         init_cfg.checkpoint = path
+        add_hook(cfg, dict(type='mmwamim.EncoderArrivedHook'))
     if cfg.get('resume'):  # its own checkpoint has everything
         return
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
+    if not any(is_type(hook, 'EncoderArrivedHook') for hook in cfg.get('custom_hooks') or []):
+        check_safe(init_cfg.checkpoint, 'model.backbone.init_cfg')
+        return
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain'):
         empty = MODELS.build({**backbone, 'init_cfg': None})
     try:
-        check_encoder(init_cfg.checkpoint, empty, init_cfg.get('prefix', PREFIX))
+        check_encoder(init_cfg.checkpoint, empty, _prefix(init_cfg))
     except (FileNotFoundError, ValueError) as error:
         raise UserError(f'{error}; give one with --pretrained FILE, or --pretrained none '
                          'to train from scratch') from None
+
+
+def _prefix(init_cfg: dict) -> str:
+    """Of the names that MMEngine loads, which adds a dot where there is none."""
+    prefix = init_cfg.get('prefix') or ''
+    return prefix if not prefix or prefix.endswith('.') else f'{prefix}.'
 
 
 @HOOKS.register_module()
@@ -177,13 +193,14 @@ class EncoderArrivedHook(Hook):
         state = gather(backbone.state_dict())  # by all processes: it may be shared out
         if not is_main_process():
             return
-        path, prefix = init_cfg['checkpoint'], init_cfg.get('prefix', PREFIX)
+        path = init_cfg['checkpoint']
         if init_cfg.get('read_by'):  # of another library
             from mmwamim.weights.init import fitted_state  # which imports this package
-            encoder, resized = fitted_state(path, backbone, init_cfg.get('prefix'))[0], []
+            encoder, resized = fitted_state(
+                path, backbone, init_cfg.get('prefix'), state)[0], []
         else:
-            resized = check_encoder(path, backbone, prefix)
-            encoder = read_encoder(path, prefix)
+            resized = check_encoder(path, backbone, _prefix(init_cfg))
+            encoder = read_encoder(path, _prefix(init_cfg))
         changed = [name for name, value in state.items()
                    if name in encoder and value.shape == encoder[name].shape
                    and not torch.equal(value, encoder[name])]

@@ -45,7 +45,7 @@ def build_step(cfg: Config, batch: int, device: str = 'cpu', part: str = 'model'
         plain: On the CPU leaves linear layers to PyTorch where the model does, instead of taking
             the faster ones that ``tools/train.py`` takes for every model.
     """
-    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    init_default_scope(cfg.get('default_scope') or 'mmpretrain')
     cfg = Config(cfg._cfg_dict.to_dict())
     for name in ('backbone', 'target_generator'):
         init_cfg = (cfg.model.get(name) or {}).get('init_cfg')

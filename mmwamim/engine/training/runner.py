@@ -4,13 +4,18 @@ from pathlib import Path
 from typing import Optional
 
 from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
+from torch import nn
 from torch.utils.data import DataLoader
 
 from mmwamim.errors import UserError
 
+from ..config.reading import type_name
 from .terminal import shorten
+
+FROM_FILES = ('Pretrained', 'PretrainedInit', 'PretrainedFrom')
 
 
 class TrainingRunner(Runner):
@@ -32,6 +37,14 @@ class TrainingRunner(Runner):
         if self.cfg.get('terminal') == 'short':
             shorten(logger)
         return logger
+
+    def _init_model_weights(self) -> None:
+        """As MMEngine's. A run that is resumed has its weights from its checkpoint, and needs none
+        of the files that it began with, which may be gone."""
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        if self._resume:
+            _leave_files(model)
+        super()._init_model_weights()
 
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: Optional[dict] = None) -> None:
         """Multiplies every learning rate by the images of an update / ``base_batch_size``.
@@ -63,3 +76,16 @@ class TrainingRunner(Runner):
             for settings in (*wrapper.optimizer.param_groups, wrapper.base_param_settings or {}):
                 if 'lr' in settings:
                     settings['lr'] *= images / base
+
+
+def _leave_files(model: nn.Module) -> None:
+    """Takes initialisation from files out of all parts whose parameters a checkpoint holds."""
+    known = set(model.state_dict())
+    for prefix, module in model.named_modules():
+        steps = getattr(module, 'init_cfg', None)
+        names = (f'{prefix}.{name}' if prefix else name for name, _ in module.named_parameters())
+        if steps and all(name in known for name in names):
+            steps = [steps] if isinstance(steps, dict) else steps
+            kept = [step for step in steps if type_name(step) not in FROM_FILES]
+            if len(kept) < len(steps):
+                module.init_cfg = kept or None

@@ -1,26 +1,19 @@
-"""tools/dist_train.sh: ports, signals and exit codes."""
-import importlib.util
+"""Several processes of one machine: ports, signals and exit codes."""
 import os
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
 
-from mmwamim.errors import PREEMPTED
+from mmwamim.errors import PREEMPTED, UserError
+from mmwamim.launch import choose_port, is_free, run_processes
 from tests.faults.kill_and_resume import alive
 from tests.support.commands import ROOT
-
-
-@pytest.fixture(scope='module')
-def starter():
-    spec = importlib.util.spec_from_file_location('starter', ROOT / 'tools/start_processes.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -31,20 +24,20 @@ def taken():
         yield busy.getsockname()[1]
 
 
-def test_one_machine_takes_a_free_port(starter, taken, capsys):
-    assert starter.choose_port(1, 0, '') != 29500
-    chosen = starter.choose_port(1, 0, str(taken))
-    assert chosen != taken and starter.is_free(chosen)
+def test_one_machine_takes_a_free_port(taken, capsys):
+    assert choose_port(1, 0, '') != 29500
+    chosen = choose_port(1, 0, str(taken))
+    assert chosen != taken and is_free(chosen)
     assert f'port {taken} is in use: taking {chosen}' in capsys.readouterr().out
-    assert starter.choose_port(1, 0, str(chosen)) == chosen
+    assert choose_port(1, 0, str(chosen)) == chosen
 
 
-def test_several_machines_are_told_which_variable_to_set(starter, taken):
-    with pytest.raises(SystemExit, match=f'port {taken} of this machine is in use: set PORT'):
-        starter.choose_port(2, 0, str(taken))
-    assert starter.choose_port(2, 1, str(taken)) == taken  # the first machine listens
-    with pytest.raises(SystemExit, match="PORT must be a number, not 'x'"):
-        starter.choose_port(1, 0, 'x')
+def test_several_machines_are_told_which_variable_to_set(taken):
+    with pytest.raises(UserError, match=f'port {taken} of this machine is in use: set PORT'):
+        choose_port(2, 0, str(taken))
+    assert choose_port(2, 1, str(taken)) == taken  # the first machine listens
+    with pytest.raises(UserError, match="PORT must be a number, not 'x'"):
+        choose_port(1, 0, 'x')
 
 
 def test_nobody_trains_on_when_the_launcher_is_killed(tmp_path):
@@ -103,3 +96,51 @@ def test_signals_reach_the_processes_and_their_code_comes_back(tmp_path):
     started.send_signal(signal.SIGUSR1)
     output, _ = started.communicate(timeout=60)
     assert started.returncode == PREEMPTED and 'Traceback' not in output, output
+
+
+def script(folder, text):
+    path = folder / 'script.py'
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+def test_the_code_of_the_first_that_fails_comes_back(tmp_path, capfd):
+    """A mistake that all of them find is printed once, and without torchrun's report."""
+    words = [script(tmp_path, '''
+        from mmwamim.errors import UserError, told_in_one_line
+
+        @told_in_one_line()
+        def main():
+            raise UserError('the same for all')
+
+        main()
+    ''')]
+    assert run_processes(2, words) == 1
+    told = ''.join(capfd.readouterr())
+    assert told.count('the same for all') == 1 and 'Traceback' not in told, told
+    assert run_processes(1, [script(tmp_path, '''
+        import os, signal
+        os.kill(os.getpid(), signal.SIGKILL)
+    ''')]) == 128 + signal.SIGKILL
+    assert 'error: process 0 was ended by SIGKILL' in ''.join(capfd.readouterr())
+
+
+def test_ctrl_c_ends_them_all(tmp_path):
+    words = [script(tmp_path, f'''
+        import os, time
+        from pathlib import Path
+        Path({str(tmp_path)!r}, 'pid').write_text(str(os.getpid()))
+        time.sleep(300)
+    ''')]
+    file = tmp_path / 'pid'
+
+    def press():
+        while not (file.exists() and file.read_text()):
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press, daemon=True).start()
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        run_processes(1, words)
+    assert not alive(int(file.read_text())) and signal.getsignal(signal.SIGTERM) is handler
