@@ -10,7 +10,7 @@ from mmwamim.registry import DATASETS
 
 from .listing import readable_endings
 from .sampling import Draw, begin_draw
-from .sources import Records, Source, from_label_file, open_source
+from .sources import Records, Source, open_listed, open_source
 from .unreadable import ReplacesUnreadable
 
 
@@ -103,7 +103,7 @@ class UnlabelledImages(_Images):
 
     def _open(self) -> Source:
         if self.ann_file:
-            return from_label_file(self.ann_file, self.img_prefix, False)
+            return open_listed(self.ann_file, self.img_prefix, False)
         return open_source(self.data_root, endings=self.extensions, column=self._column)
 
 
@@ -148,6 +148,6 @@ class ClassFolders(_Images):
 
     def _open(self) -> Source:
         if self.ann_file:
-            return from_label_file(self.ann_file, self.img_prefix, self.with_label, self.CLASSES)
+            return open_listed(self.ann_file, self.img_prefix, self.with_label, self.CLASSES)
         root, split = self._place
         return open_source(root, split, True, self.CLASSES, self.extensions, **self._columns)

@@ -318,9 +318,6 @@ def test_patterns_of_shards(tmp_path):
     assert len(open_source(f'{tmp_path}/train-*.tar')) == 12
     with pytest.raises(NoImages, match='2 of 5 shards are not there, such as .*train-003.tar'):
         open_source(f'{tmp_path}/train-{{000..004}}.tar')
-    (tmp_path / 'more.tar.gz').touch()
-    with pytest.raises(UserError, match='more.tar.gz.* is compressed.*: unpack it to .tar'):
-        open_source(str(tmp_path))
 
 
 def test_rows_without_a_label_are_an_error(tmp_path):
