@@ -1,5 +1,6 @@
 """probe, embed, finetune, export and show on the encoder of a tiny run."""
 import json
+import tarfile
 
 import numpy as np
 import pytest
@@ -49,6 +50,29 @@ def test_probe_agrees_with_embed_and_a_slow_vote(pretrained, classes, tmp_path):
         right += max(votes, key=votes.get) == name
     assert found['knn_top1_k3'] == pytest.approx(100 * right / 8)
     assert found['train_images'] == found['val_images'] == 8 and 'linear_top1' in found
+
+
+def test_columns_and_shards_give_what_the_folder_gives(pretrained, classes, tmp_path):
+    with tarfile.open(tmp_path / 'train.tar.gz', 'w:gz') as shard:
+        for split in ('train', 'val'):
+            paths = sorted((classes / split).glob('*/*'))
+            (tmp_path / f'{split}.csv').write_text('\n'.join(['where,kind', *(
+                f'{path},{path.parent.name}' for path in paths)]))
+            for path in paths if split == 'train' else ():
+                shard.add(path, f'{path.parent.name}/{path.name}')
+    options = dict(k=(3, ), workers=0, linear=False)
+    expected = mmwamim.probe(pretrained.encoder, classes, **options)
+    assert mmwamim.probe(pretrained.encoder, tmp_path, column='where', label_column='kind',
+                         **options) == expected
+    folder = mmwamim.embed(pretrained.encoder, classes / 'train', workers=0)
+    for place, column in (('train.csv', 'where'), ('train.tar.gz', None)):
+        found = mmwamim.embed(pretrained.encoder, tmp_path / place, column=column, workers=0)
+        np.testing.assert_array_equal(found.features, folder.features)
+    assert found.paths == [f'train.tar.gz/{path}' for path in folder.paths]
+    run = mmwamim.finetune(pretrained.encoder, tmp_path, column='where', label_column='kind',
+                           epochs=1, batch_size=4, workers=0, out=tmp_path / 'ft')
+    assert read_checkpoint(run.checkpoint)['meta']['dataset_meta']['classes'] == tuple(
+        sorted(path.name for path in (classes / 'train').iterdir()))
 
 
 def test_finetuning_takes_the_encoder_and_its_geometry(pretrained, classes, tmp_path):
