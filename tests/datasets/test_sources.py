@@ -350,6 +350,21 @@ def test_a_hugging_face_dict_and_the_local_cache(tmp_path, monkeypatch):
         open_source(str(tmp_path / 'part'), column='picture')
 
 
+def test_rows_without_an_image_are_named(tmp_path):
+    datasets = pytest.importorskip('datasets')
+    rows = datasets.Dataset.from_dict(
+        dict(image=[dict(bytes=None, path=str(tmp_path / 'gone.png')), None,
+                    dict(bytes=picture(3), path=None)]), datasets.Features(
+            dict(image=datasets.Image())))
+    rows.save_to_disk(tmp_path / 'saved')
+    source = open_source(str(tmp_path / 'saved'))
+    with pytest.raises(UnreadableImage, match='saved/0: .*gone.png: No such file'):
+        source.read(0)
+    with pytest.raises(UnreadableImage, match='saved/1: there is no image in the row'):
+        source.read(1)
+    assert source.read(2) == picture(3)
+
+
 def test_a_missing_library_is_named_with_the_way_to_it(tmp_path, monkeypatch):
     import builtins
     (tmp_path / 'base').mkdir()
