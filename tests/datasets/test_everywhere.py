@@ -113,6 +113,8 @@ def test_pictures_of_a_run_are_those_it_trains_on(tmp_path, channels):
     colours = values[..., :channels] if channels else values[..., 2::-1]  # BGR, as mmcv has it
     expected = colours[[0, 2], :, 10:50].transpose(0, 3, 1, 2)
     assert np.array_equal(found.numpy(), expected)
+    whole = open_all(place).pixels(2, channels)
+    assert np.array_equal(whole, values[2, :, :, :channels or 3])
     hook = ReconstructionHook(place, most=6)
     inputs = hook._read(40, None, channels)
     assert inputs.shape == (3, channels or 3, 40, 40)  # another image takes the damaged one's place

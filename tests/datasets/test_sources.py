@@ -351,18 +351,20 @@ def test_a_hugging_face_dict_and_the_local_cache(tmp_path, monkeypatch):
 
 
 def test_rows_without_an_image_are_named(tmp_path):
-    datasets = pytest.importorskip('datasets')
-    rows = datasets.Dataset.from_dict(
-        dict(image=[dict(bytes=None, path=str(tmp_path / 'gone.png')), None,
-                    dict(bytes=picture(3), path=None)]), datasets.Features(
-            dict(image=datasets.Image())))
-    rows.save_to_disk(tmp_path / 'saved')
-    source = open_source(str(tmp_path / 'saved'))
-    with pytest.raises(UnreadableImage, match='saved/0: .*gone.png: No such file'):
+    pytest.importorskip('datasets')
+    parquet, arrow = pytest.importorskip('pyarrow.parquet'), pytest.importorskip('pyarrow')
+    (tmp_path / 'there.png').write_bytes(picture(4))
+    images = arrow.array(
+        [dict(bytes=None, path=str(tmp_path / 'gone.png')), None,
+         dict(bytes=picture(3), path=None), dict(bytes=None, path=str(tmp_path / 'there.png'))],
+        arrow.struct([('bytes', arrow.binary()), ('path', arrow.string())]))
+    parquet.write_table(arrow.table(dict(image=images)), tmp_path / 'x.parquet')
+    source = open_source(str(tmp_path / 'x.parquet'))
+    with pytest.raises(UnreadableImage, match='x.parquet/0: .*gone.png: No such file'):
         source.read(0)
-    with pytest.raises(UnreadableImage, match='saved/1: there is no image in the row'):
+    with pytest.raises(UnreadableImage, match='x.parquet/1: there is no image in the row'):
         source.read(1)
-    assert source.read(2) == picture(3)
+    assert source.read(2) == picture(3) and source.read(3) == picture(4)
 
 
 def test_a_missing_library_is_named_with_the_way_to_it(tmp_path, monkeypatch):
