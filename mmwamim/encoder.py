@@ -11,8 +11,11 @@ from mmpretrain.models import VisionTransformer
 from PIL import Image
 from torch import Tensor, nn
 
-from .datasets.listing import list_images
+from .datasets.collate import collate_images
+from .datasets.listing import readable_endings
+from .datasets.paths import PackedPaths
 from .datasets.pixels import Refused, to_rgb
+from .datasets.sources import ListedSource, Source, open_all
 from .engine.export import programs
 from .errors import UserError
 from .evaluation.features import (
@@ -57,7 +60,7 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None,
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         preprocessor = MODELS.build(settings)
     _return_levels(backbone, cfg.model.backbone.get('out_indices', -1))
-    return Encoder(backbone, preprocessor, cfg.get('value_range')).to(device)
+    return Encoder(backbone, preprocessor, cfg.get('value_range'), cfg.get('channels')).to(device)
 
 
 def _return_levels(backbone: nn.Module, levels: Union[int, Sequence[int]]) -> None:
@@ -74,20 +77,22 @@ class Encoder(nn.Module):
         backbone: Returns feature maps; the last of them ends in the features.
         preprocessor: mmpretrain's, which normalises a batch.
         value_range: Of data deeper than 8 bits, as in ``mmwamim.LoadImage``.
+        channels: Of files, where they are no colours, as of ``mmwamim.LoadChannels``.
 
     Attributes:
         size (int): Side of the images in pixels, that of the training.
     """
 
     def __init__(self, backbone: nn.Module, preprocessor: nn.Module,
-                 value_range: Optional[Sequence[float]] = None) -> None:
+                 value_range: Optional[Sequence[float]] = None,
+                 channels: Optional[int] = None) -> None:
         super().__init__()
         self.backbone = backbone
         self.size = image_side(backbone)
-        self._value_range = value_range
+        self._value_range, self._channels = value_range, channels
         self._normalise = preprocessor.forward  # no part of the module: stays on the CPU
         with DefaultScope.overwrite_default_scope('mmpretrain'):
-            load, *self._crop = evaluation_pipeline(self.size, value_range)
+            load, *self._crop = evaluation_pipeline(self.size, value_range, channels)
             self._crop, self._read = Compose(self._crop), Compose([load, *self._crop])
         self.eval()
 
@@ -138,10 +143,11 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def embed(self, paths: Paths, batch_size: int = 64, workers: int = 0) -> np.ndarray:
-        """Pooled features of image files.
+        """Pooled features of images.
 
         Args:
-            paths: A file, a list of files, or a folder, whose images come sorted by path.
+            paths: A file, a list of files, or a folder, whose images come sorted by path; or a
+                table, tar shards, a Hugging Face data set or LMDB.
             batch_size: Images at a time.
             workers: Processes that read them; 0: none.
 
@@ -152,9 +158,8 @@ class Encoder(nn.Module):
             UnreadableImage: Names the file that cannot be read, and the reason.
             UserError: There is no file.
         """
-        files = _files(paths)
-        loader = image_loader(_Files(files, self._read), batch_size, workers, self.device,
-                              default_collate)
+        images = _Images(_source(paths, self._channels), self._read)
+        loader = image_loader(images, batch_size, workers, self.device, collate_images)
         return np.concatenate([self(self._prepare(batch)).cpu().numpy() for batch in loader])
 
     def _sample(self, image: Picture) -> dict:
@@ -168,28 +173,28 @@ class Encoder(nn.Module):
         return self._normalise(dict(batch, inputs=batch['inputs'].cpu()))['inputs'].to(self.device)
 
 
-class _Files(torch.utils.data.Dataset):
-    """Samples of files, for a loader."""
+class _Images(torch.utils.data.Dataset):
+    """Samples of images, for a loader."""
 
-    def __init__(self, files: Sequence[str], read: Compose) -> None:
-        self.files, self.read = files, read
+    def __init__(self, source: Source, read: Compose) -> None:
+        self.source, self.read = source, read
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.source)
 
     def __getitem__(self, index: int) -> dict:
-        return self.read(dict(img_path=self.files[index]))
+        record, data = dict(img_path=self.source.key(index)), self.source.read(index)
+        return self.read(record if data is None else dict(record, img_bytes=data))
 
 
-def _files(paths: Paths) -> List[str]:
+def _source(paths: Paths, channels: Optional[int]) -> Source:
     if isinstance(paths, (str, Path)):
-        folder = Path(paths).expanduser()
-        paths = [folder / path for path in list_images(folder).paths] if folder.is_dir() \
-            else [folder]
-    files = [os.fspath(path) for path in paths]
-    if not files:
+        source = open_all(str(paths), (*readable_endings(), '.npy') if channels else None)
+    else:
+        source = ListedSource(PackedPaths.from_strings(map(os.fspath, paths)), '')
+    if not len(source):
         raise UserError('there is no image to embed: the list or folder is empty')
-    return files
+    return source
 
 
 def _rgb(image: Any, value_range: Optional[Tuple[float, float]]) -> np.ndarray:

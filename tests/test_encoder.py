@@ -1,6 +1,7 @@
 """mmwamim.load_encoder: values against the stock networks, Pillow, and each other."""
 import subprocess
 import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -102,6 +103,11 @@ def test_embedding_files_is_preprocessing_and_encoding(checkpoint, tmp_path):
     in_order = encoder.embed(tmp_path)
     np.testing.assert_allclose(in_order, expected[[1, 2, 0]], rtol=0, atol=1e-5)
     np.testing.assert_allclose(encoder.embed(str(paths[0])), expected[:1], rtol=0, atol=1e-5)
+    with tarfile.open(tmp_path / 'x.tar', 'w') as shard:
+        for path in paths:
+            shard.add(path, path.name)
+    found = encoder.embed(tmp_path / 'x.tar', workers=1)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
 def test_it_is_a_module_in_eval_mode_that_can_be_trained(checkpoint):

@@ -8,7 +8,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mmwamim.cores import granted_cores
-from mmwamim.datasets.listing import Listing
+from mmwamim.datasets.loading import UnreadableImage
+from mmwamim.datasets.pixels import opened
+from mmwamim.datasets.sources import Source
 from mmwamim.engine.config.reading import type_name
 from mmwamim.engine.training.measure import build_step
 from mmwamim.errors import UserError
@@ -59,15 +61,16 @@ def choose_arch() -> Choice:
     return Choice('arch', 'vit_tiny', 'there is no GPU: the smallest recipe', {})
 
 
-def choose_side(images: Listing) -> Optional[Choice]:
-    """The side of crops by the sizes of some images, spread over the folder; None if they cannot
-    be looked at."""
+def choose_side(images: Source) -> Optional[Choice]:
+    """The side of crops by the sizes of some images, spread over the set; None if they cannot be
+    looked at."""
     sides = []
-    for path in images.paths[::max(len(images.paths) // LOOKED_AT, 1)][:LOOKED_AT]:
+    for place in images.spread(LOOKED_AT):
         try:
-            with Image.open(images.root / path) as image:
+            data = images.read(place)
+            with Image.open(opened(images.key(place) if data is None else data)) as image:
                 sides.append(min(image.size))
-        except (OSError, ValueError, Image.DecompressionBombError):
+        except (OSError, ValueError, UnreadableImage, Image.DecompressionBombError):
             continue  # the run itself says what it leaves out
     if not sides:
         return None
@@ -78,7 +81,7 @@ def choose_side(images: Listing) -> Optional[Choice]:
                   f'of {len(sides)})', {})
 
 
-def choose_size(cfg: Config, images: Listing) -> Optional[Choice]:
+def choose_size(cfg: Config, images: Source) -> Optional[Choice]:
     """The side of crops, with what it changes; None where the recipe stays as it is."""
     choice = choose_side(images)
     if choice is None:

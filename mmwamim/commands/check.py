@@ -1,12 +1,14 @@
-"""Finds the images of a folder that cannot be read, or that show nothing, before a run does.
+"""Finds the images that cannot be read, or that show nothing, before a run does.
 
     mmwamim check FOLDER
-    mmwamim check FOLDER --workers 8 --report FILE --value-range LOW HIGH
+    mmwamim check 'shards/train-{000..146}.tar' --workers 8 --report FILE
 
-Every image below the folder is decoded as a run decodes it. Named are those that cannot be read
-(exit code 1), and those that are nearly of one colour: the standard deviation of each channel is
-below 5 of 255. Results are appended to the report, a line of JSON a file, so an interrupted check
-goes on where it stopped; files that have changed since are looked at again.
+Every image is decoded as a run decodes it, wherever --data of training takes it from. Named are
+those that cannot be read (exit code 1), and those that are nearly of one colour: the standard
+deviation of each channel is below 5 of 255. Results are appended to the report, a line of JSON an
+image, so an interrupted check goes on where it stopped; files that have changed since are looked at
+again. With --channels pictures are read as with `channels` in a config, and none is nearly of one
+colour.
 """
 import argparse
 import json
@@ -17,26 +19,47 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import List, Optional, Sequence, Union
+from typing import List, Optional, Sequence, Tuple, Union
 
 from mmwamim.cores import granted_cores
-from mmwamim.datasets.listing import NoImages, list_images, printable
-from mmwamim.datasets.loading import UnreadableImage, read_rgb
+from mmwamim.datasets.listing import printable, readable_endings
+from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.datasets.pixels import check_range
+from mmwamim.datasets.sources import Source, open_all
 
+from .fields import add_columns
+
+GIVEN: dict = {}  # of a worker
 NEARLY_CONSTANT = 5.  # standard deviation in grey levels: 12 bits read as 16 have 4.6 at most
 
 
-def look_at(path: str, value_range) -> dict:
-    """One line of the report."""
-    status = os.stat(path)
-    row = dict(path=path, size=status.st_size, mtime=status.st_mtime_ns, value_range=value_range)
+def state_of(source: Source, index: int) -> Tuple[int, int]:
+    """Size and time of the file that holds an image."""
     try:
-        pixels = read_rgb(path, value_range=value_range)
+        status = os.stat(source.holder(index))
+    except OSError:  # as reading it will tell
+        return -1, 0
+    return status.st_size, status.st_mtime_ns
+
+
+def look_at(index: int, source: Source, value_range, channels: Optional[int] = None) -> dict:
+    """One line of the report."""
+    size, mtime = state_of(source, index)
+    row = dict(path=source.key(index), size=size, mtime=mtime, value_range=value_range,
+               channels=channels)
+    try:
+        pixels = source.pixels(index, channels, value_range)
     except UnreadableImage as error:
         return dict(row, error=str(error))
     height, width, _ = pixels.shape
-    return dict(row, width=width, height=height, spread=round(float(pixels.std((0, 1)).max()), 2))
+    # Numbers that are not of 8 bits have no scale to call a spread small by.
+    spread = float(pixels.std((0, 1)).max()) if channels is None else 255.
+    return dict(row, width=width, height=height, spread=round(spread, 2))
+
+
+def look_at_given(index: int) -> dict:
+    """In a worker: the images are handed over once, not with each of them."""
+    return look_at(index, **GIVEN)
 
 
 def fault(row: dict) -> str:
@@ -75,51 +98,51 @@ class Checked:
 
 
 def check(data: Union[str, Path], *, report: Union[str, Path] = 'image_check.jsonl',
-          workers: Optional[int] = None,
-          value_range: Optional[Sequence[float]] = None) -> Checked:
-    """Decodes every image of a folder as a run does.
+          workers: Optional[int] = None, value_range: Optional[Sequence[float]] = None,
+          channels: Optional[int] = None, column: Optional[str] = None) -> Checked:
+    """Decodes every image as a run does.
 
     Args:
-        data: The folder.
+        data: A folder, a table, tar shards, a Hugging Face data set or LMDB.
         report: File that results are appended to, and taken from.
         workers: Processes. Default: one a core.
         value_range: Black and white in data deeper than 8 bits.
+        channels: Of the pictures. Default: they are read as RGB.
+        column: The column of paths or images, where the data have columns.
 
     Raises:
-        UserError: There is no such folder, or no image in it.
+        UserError: There is no such place, or no image in it.
 
     Examples:
         >>> mmwamim.commands.check.check('photos').unreadable  # doctest: +SKIP
         []
     """
-    report, value_range, images = Path(report), check_range(value_range), list_images(data)
-    print(images.describe())
-    if not images.paths:
-        raise NoImages(f'no image found below {str(data)!r}')
-    paths = [str(images.root / path) for path in images.paths]
-    rows = known(report)
-
-    def unchanged(path: str) -> bool:
-        status, row = os.stat(path), rows.get(path)
-        return row is not None and row['size'] == status.st_size and \
-            row['mtime'] == status.st_mtime_ns and \
-            check_range(row.get('value_range')) == value_range
-
-    todo = [path for path in paths if not unchanged(path)]
-    faults = [rows[path] for path in sorted(set(paths) - set(todo)) if fault(rows[path])]
-    for row in faults:
-        print(printable(fault(row)))
-    faults += _look(todo, report, workers or granted_cores(), value_range)
+    report, value_range = Path(report), check_range(value_range)
+    images = open_all(str(data), (*readable_endings(), '.npy') if channels else None, column)
+    print(images.description)
+    rows, todo, faults = known(report), [], []
+    for index in range(len(images)):
+        row = rows.get(images.key(index))
+        if row is None or (row['size'], row['mtime']) != state_of(images, index) or \
+                row.get('channels') != channels or \
+                check_range(row.get('value_range')) != value_range:
+            todo.append(index)
+        elif fault(row):
+            faults.append(row)
+            print(printable(fault(row)))
+    given = dict(source=images, value_range=value_range, channels=channels)
+    faults += _look(todo, report, workers or granted_cores(), given)
     told = {kind: [printable(fault(row)) for row in faults if ('error' in row) == kind]
             for kind in (True, False)}
-    return Checked(len(paths), len(todo), told[True], told[False], report)
+    return Checked(len(images), len(todo), told[True], told[False], report)
 
 
-def _look(todo: List[str], report: Path, workers: int, value_range) -> List[dict]:
+def _look(todo: List[int], report: Path, workers: int, given: dict) -> List[dict]:
     """Decodes images, writes the report, and returns the rows with faults."""
-    faults, started, look = [], time.time(), partial(look_at, value_range=value_range)
-    with report.open('a') as lines, ProcessPoolExecutor(workers) as pool:
-        for number, row in enumerate(pool.map(look, todo, chunksize=16), start=1):
+    faults, started = [], time.time()
+    with report.open('a') as lines, \
+            ProcessPoolExecutor(workers, initializer=partial(GIVEN.update, given)) as pool:
+        for number, row in enumerate(pool.map(look_at_given, todo, chunksize=16), start=1):
             lines.write(json.dumps(row) + '\n')
             if fault(row):
                 faults.append(row)
@@ -132,7 +155,11 @@ def _look(todo: List[str], report: Path, workers: int, value_range) -> List[dict
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('data', metavar='FOLDER')
+    parser.add_argument('data', metavar='FOLDER', help='images, nested or not; or a table, tar '
+                        'shards, a Hugging Face data set, LMDB')
+    add_columns(parser, labels=False)
+    parser.add_argument('--channels', type=int, metavar='N', help='of the pictures, as in a config '
+                        '(default: they are read as RGB)')
     parser.add_argument('--workers', type=int, metavar='N',
                         help='processes (default: one a core)')
     parser.add_argument('--report', type=Path, default=Path('image_check.jsonl'))

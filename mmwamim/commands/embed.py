@@ -1,8 +1,9 @@
-"""Writes the features of a folder of images to a file.
+"""Writes the features of images to a file.
 
     mmwamim embed ENCODER FOLDER --out features.npz
 
-The file holds ``features``, float32 (N, C), and ``paths``, relative to FOLDER, in the same order.
+FOLDER is whatever --data of training takes; of several splits all images are taken. The file
+holds ``features``, float32 (N, C), and ``paths``, relative to FOLDER, in the same order.
 An image that cannot be read is named, left out and counted.
 """
 import argparse
@@ -14,13 +15,15 @@ from typing import Callable, List, Optional, Tuple, Union
 
 import numpy as np
 import torch
-from mmengine.dataset import Compose, default_collate
+from mmengine.dataset import Compose
 from mmengine.registry import MODELS
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmwamim.datasets.listing import Listing, list_images, printable
+from mmwamim.datasets.collate import collate_images
+from mmwamim.datasets.listing import printable, readable_endings
 from mmwamim.datasets.loading import UnreadableImage
+from mmwamim.datasets.sources import Source, open_all
 from mmwamim.engine.export.programs import load_encoder, run_config
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import (
@@ -34,38 +37,40 @@ from mmwamim.weights.card import preprocessor_of
 
 from .automatic import device as best_device
 from .calls import as_a_call
+from .fields import add_columns
 
 Path_ = Union[str, Path]
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """Features of the images of a folder."""
+    """Features of images."""
 
     features: np.ndarray
     """float32 (N, C)."""
     paths: List[str]
-    """Of the images, relative to the folder, in the order of the features."""
+    """Of the images, relative to the data, in the order of the features."""
     unreadable: List[str]
     file: Optional[Path] = None
 
 
 def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
-          config: Optional[Path_] = None, batch_size: int = 64, workers: Optional[int] = None,
-          device: Optional[str] = None) -> Embedded:
-    """The features of the images of a folder: the mean of the last level's patch tokens.
+          config: Optional[Path_] = None, column: Optional[str] = None, batch_size: int = 64,
+          workers: Optional[int] = None, device: Optional[str] = None) -> Embedded:
+    """The features of images: the mean of the last level's patch tokens.
 
     Args:
         encoder: encoder.pth, or a full checkpoint of pre-training.
-        data: Images, nested or not.
+        data: A folder, nested or not, a table, tar shards, a Hugging Face data set or LMDB.
         out: File to write, .npz with ``features`` and ``paths``. Default: none.
         config: Of the run, if the checkpoint does not hold it.
+        column: The column of paths or images, where the data have columns.
         batch_size: Images at a time.
         workers: Processes that read images. Default: by the cores.
         device: Where to compute. Default: a GPU if there is one.
 
     Raises:
-        UserError: The checkpoint or the folder cannot be read, or no image of it.
+        UserError: The checkpoint or the data cannot be read, or no image of it.
 
     Examples:
         >>> mmwamim.embed('encoder.pth', 'photos').features.shape  # doctest: +SKIP
@@ -76,16 +81,19 @@ def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
     device = device or best_device()
     with as_a_call():
         network = load_encoder(encoder, config).to(device)
-        images = list_images(data)
         cfg = run_config(encoder, config)
+        channels = cfg.get('channels')
+        endings = (*readable_endings(), '.npy') if channels else None
+        images = open_all(str(data), endings, column)
         preprocessor = MODELS.build(dict(preprocessor_of(cfg))).to(device)
-        print(images.describe(), file=sys.stderr)
-        pipeline = Compose(evaluation_pipeline(image_side(network), cfg.get('value_range')))
+        print(images.description, file=sys.stderr)
+        pipeline = Compose(evaluation_pipeline(image_side(network), cfg.get('value_range'),
+                                               channels))
         loader = image_loader(Attempts(images, pipeline), batch_size,
                               default_workers() if workers is None else workers, device, sort_out)
-        features, paths, unreadable = encode_all(network, preprocessor, loader, len(images.paths))
+        features, paths, unreadable = encode_all(network, preprocessor, loader, len(images))
     if not features:
-        raise UserError(f'none of the {len(images.paths)} images in {str(data)!r} could be read')
+        raise UserError(f'none of the {len(images)} images in {str(data)!r} could be read')
     file = None if out is None else Path(out)
     found = Embedded(np.concatenate(features), paths, unreadable, file)
     if file is not None:
@@ -102,18 +110,19 @@ class Attempts(Dataset):
         pipeline: From ``dict(img_path=...)`` to a sample.
     """
 
-    def __init__(self, images: Listing, pipeline: Callable) -> None:
+    def __init__(self, images: Source, pipeline: Callable) -> None:
         self.images, self.pipeline = images, pipeline
 
     def __len__(self) -> int:
-        return len(self.images.paths)
+        return len(self.images)
 
     def __getitem__(self, index: int) -> Tuple[str, Union[dict, str]]:
-        path = self.images.paths[index]
+        name = self.images.name(index)
         try:
-            return path, self.pipeline(dict(img_path=str(self.images.root / path)))
+            record, data = dict(img_path=self.images.key(index)), self.images.read(index)
+            return name, self.pipeline(record if data is None else dict(record, img_bytes=data))
         except UnreadableImage as error:
-            return path, printable(error)
+            return name, printable(error)
 
 
 def sort_out(attempts: List[tuple]) -> Tuple[List[str], dict, List[tuple]]:
@@ -121,7 +130,7 @@ def sort_out(attempts: List[tuple]) -> Tuple[List[str], dict, List[tuple]]:
     good = [(path, sample) for path, sample in attempts if isinstance(sample, dict)]
     bad = [attempt for attempt in attempts if not isinstance(attempt[1], dict)]
     return ([path for path, _ in good],
-            default_collate([sample for _, sample in good]) if good else {}, bad)
+            collate_images([sample for _, sample in good]) if good else {}, bad)
 
 
 @torch.no_grad()
@@ -147,9 +156,11 @@ def encode_all(encoder: nn.Module, preprocessor: nn.Module, loader, total: int) 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('encoder', metavar='ENCODER', help='encoder.pth or epoch_N.pth')
-    parser.add_argument('data', metavar='FOLDER', help='images, nested or not')
+    parser.add_argument('data', metavar='FOLDER', help='images, nested or not; or a table, tar '
+                        'shards, a Hugging Face data set, LMDB')
     parser.add_argument('--out', required=True, help='file for the features, .npz')
     parser.add_argument('--config', help='config of the run, if the checkpoint does not hold it')
+    add_columns(parser, labels=False)
     parser.add_argument('--batch-size', type=int, default=64)
     parser.add_argument('--workers', type=int, metavar='N', help='processes that read images')
     parser.add_argument('--device', help='cpu, cuda, ... (default: a GPU if there is one)')

@@ -25,6 +25,14 @@ def add_fields(parser: argparse.ArgumentParser) -> None:
                         help='any field of the config, as in model.mask_ratio=0.6')
 
 
+def add_columns(parser: argparse.ArgumentParser, labels: bool = True) -> None:
+    """Options of commands that read images, for tables and Hugging Face data sets."""
+    parser.add_argument('--column', metavar='NAME', help='the column of paths or images, where the '
+                        'data are a table or a Hugging Face data set (default: by usual names)')
+    if labels:
+        parser.add_argument('--label-column', metavar='NAME', help='the column of classes there')
+
+
 def add_training_options(parser: argparse.ArgumentParser) -> None:
     """What every command that trains takes."""
     parser.add_argument('--amp', action='store_true',

@@ -21,8 +21,9 @@ from torch import nn
 
 from mmwamim.command_line import command_line
 from mmwamim.datasets.held_out import PARTS, SHARE, describe, rows_of, without_validation
-from mmwamim.datasets.listing import NoImages, list_images, printable
-from mmwamim.datasets.splits import list_labelled, settle_split
+from mmwamim.datasets.listing import NoImages, printable, readable_endings
+from mmwamim.datasets.sources import name_of_place, open_source
+from mmwamim.datasets.splits import list_labelled
 from mmwamim.engine.checkpoints.finding import is_first
 from mmwamim.engine.config.loaders import LOADERS, say
 from mmwamim.engine.config.reading import type_name
@@ -38,13 +39,21 @@ from mmwamim.weights.card import preprocessor_of
 from . import automatic
 from .architectures import find_config
 from .calls import SHORT, Run, as_a_call
-from .fields import add_training_options, flatten, is_given, merge, read_with, take_fields
+from .fields import (
+    add_columns,
+    add_training_options,
+    flatten,
+    is_given,
+    merge,
+    read_with,
+    take_fields,
+)
 from .results import result_of
 from .several import takes_gpus
 
 Path_ = Union[str, Path]
-OPTIONS = ('encoder', 'data', 'arch', 'epochs', 'out', 'batch_size', 'workers', 'scratch', 'resume',
-           'amp', 'compile', 'launcher', 'gpus', 'log')
+OPTIONS = ('encoder', 'data', 'column', 'label_column', 'arch', 'epochs', 'out', 'batch_size',
+           'workers', 'scratch', 'resume', 'amp', 'compile', 'launcher', 'gpus', 'log')
 # What a classifier's backbone takes over from the encoder of pre-training.
 SHARED = dict(
     ViT=('arch', 'img_size', 'patch_size', 'in_channels', 'with_cls_token', 'qkv_bias', 'pre_norm',
@@ -55,7 +64,8 @@ STEPS = dict(cuda=5_000, cpu=300)  # at least, as in automatic.STEPS
 
 
 @takes_gpus
-def finetune(encoder: Path_, data: Path_, *, arch: Optional[Path_] = None,
+def finetune(encoder: Path_, data: Path_, *, column: Optional[str] = None,
+             label_column: Optional[str] = None, arch: Optional[Path_] = None,
              epochs: Optional[int] = None, out: Optional[Path_] = None,
              batch_size: Optional[int] = None, workers: Optional[int] = None,
              scratch: bool = False, resume: Union[bool, Path_] = False, amp: bool = False,
@@ -66,7 +76,10 @@ def finetune(encoder: Path_, data: Path_, *, arch: Optional[Path_] = None,
     Args:
         encoder: encoder.pth, or a full checkpoint of pre-training.
         data: Holds train/<class>/* and val/<class>/*, or classes alone: then a fifth of each class
-            is held out to validate with.
+            is held out to validate with. Or a table, tar shards, a Hugging Face data set or LMDB
+            for each split (docs/data.md).
+        column: The column of paths or images, where the data have columns.
+        label_column: The column of classes there.
         arch: Name or path of a config of classification. Default: by the encoder.
         epochs: Length of the run. Default: as in the recipe, more where the set is small.
         out: Where everything is written. Default: ``work_dirs/<folder>_finetune``.
@@ -99,16 +112,18 @@ def finetune(encoder: Path_, data: Path_, *, arch: Optional[Path_] = None,
         network = load_encoder(encoder)
         source = run_config(encoder)
         config = find_config(arch or recipe_for(network, source), 'classification')
-        out = Path(out or Path('work_dirs') / f'{Path(data).resolve().name}_finetune')
+        out = Path(out or Path('work_dirs') / f'{name_of_place(data)}_finetune')
         if resume and (out / config.name).is_file():
             config, changed = out / config.name, {}
         else:
             cfg = read_with(config, fields, OPTIONS)
-            changed = settle_fields(cfg, network, source, data, fields, epochs=epochs,
+            changed = settle_fields(cfg, network, source, data, fields, column=column,
+                                    label_column=label_column, epochs=epochs,
                                     batch_size=batch_size, workers=workers)
             epochs = changed.pop('epochs')
         runner = train(RunOptions(
-            config=str(config), data=str(data), pretrained='none' if scratch else str(encoder),
+            config=str(config), data=str(data), column=column,
+            label_column=label_column, pretrained='none' if scratch else str(encoder),
             work_dir=str(out), batch_size=batch_size, epochs=epochs,
             resume=None if not resume else 'auto' if resume is True else str(resume), amp=amp,
             compile=compile, cfg_options={**SHORT, **changed, **fields},
@@ -138,16 +153,16 @@ def _kind(cfg: Config) -> str:
 
 
 def settle_fields(cfg: Config, encoder: nn.Module, source: Config, data: Path_,
-                  fields: Dict[str, Any], *, epochs: Optional[int], batch_size: Optional[int],
-                  workers: Optional[int]) -> Dict[str, Any]:
+                  fields: Dict[str, Any], *, column: Optional[str] = None,
+                  label_column: Optional[str] = None, epochs: Optional[int],
+                  batch_size: Optional[int], workers: Optional[int]) -> Dict[str, Any]:
     """The fields that fit a recipe to an encoder, a data set and this machine; printed, with
     ``epochs`` among them."""
-    if not Path(data).is_dir():
-        raise NoImages(f'{printable(data)!r} is not a folder')
     changed = encoder_fields(cfg, encoder, source)
     merge(cfg, changed)
     merge(cfg, fields)  # what was given counts
-    images = _settle_split(data, fields, changed)
+    endings = (*readable_endings(), '.npy') if source.get('channels') else None
+    images = _settle_split(data, fields, changed, endings, column, label_column)
     processes = int(os.environ.get('WORLD_SIZE', 1))
     choices: List[automatic.Choice] = []
 
@@ -181,7 +196,9 @@ def settle_fields(cfg: Config, encoder: nn.Module, source: Config, data: Path_,
     return dict(changed, epochs=epochs)
 
 
-def _settle_split(data: Path_, fields: Dict[str, Any], changed: Dict[str, Any]) -> int:
+def _settle_split(data: Path_, fields: Dict[str, Any], changed: Dict[str, Any],
+                  endings: Optional[Sequence[str]], column: Optional[str],
+                  label_column: Optional[str]) -> int:
     """Fields that hold a part of the images out where there is no split to validate with; the
     number of images to train on."""
     named = any(is_given(fields, f'{name}.dataset.{field}') for name in LOADERS
@@ -189,7 +206,7 @@ def _settle_split(data: Path_, fields: Dict[str, Any], changed: Dict[str, Any]) 
     prefix = None if named else without_validation(data)
     if prefix is None:
         try:
-            return len(list_images(settle_split(data, 'train')).paths)
+            return len(open_source(str(data), 'train', True, None, endings, column, label_column))
         except NoImages as error:
             raise NoImages(f'{error}; or give classes alone, {printable(data)}/<class>/*') from None
     say(describe(data, prefix))
@@ -224,6 +241,8 @@ def encoder_fields(cfg: Config, encoder: nn.Module, source: Config) -> Dict[str,
             fields[f'data_preprocessor.{name}'] = normalisation[name]
     if source.get('value_range') is not None:
         fields['value_range'] = source.value_range
+    if source.get('channels') is not None:
+        fields['channels'] = source.channels
     sizes = dict(RandomResizedCrop=('scale', side), CenterCrop=('crop_size', side),
                  ResizeEdge=('scale', round(side * 8 / 7)))
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
@@ -247,7 +266,8 @@ def _memory(cfg: Config, encoder: nn.Module) -> tuple:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('encoder', metavar='ENCODER', help='encoder.pth or epoch_N.pth')
     parser.add_argument('data', metavar='FOLDER', help='holds train/<class>/* and val/<class>/*, '
-                        'or classes alone')
+                        'or classes alone; or a table, tar shards, a Hugging Face data set, LMDB')
+    add_columns(parser)
     parser.add_argument('--arch', metavar='CONFIG', help='name or path of a config of '
                         'configs/classification (default: by the encoder)')
     parser.add_argument('--epochs', type=int, metavar='N', help='length of the run (default: as in '

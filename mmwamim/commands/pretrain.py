@@ -13,9 +13,10 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 from mmengine.config import Config
 
-from mmwamim.datasets.listing import Listing, NoImages, list_images, printable
-from mmwamim.datasets.splits import pretraining_folder
+from mmwamim.datasets.listing import readable_endings
+from mmwamim.datasets.sources import Source, name_of_place, open_source
 from mmwamim.engine.checkpoints.finding import is_first
+from mmwamim.engine.config.channel_data import settle_channels
 from mmwamim.engine.config.data import UNLABELLED
 from mmwamim.engine.config.loaders import say
 from mmwamim.engine.config.reading import type_name
@@ -28,28 +29,38 @@ from mmwamim.errors import UserError
 from . import automatic
 from .architectures import find_config
 from .calls import SHORT, Run, as_a_call
-from .fields import add_training_options, flatten, is_given, merge, read_with, take_fields
+from .fields import (
+    add_columns,
+    add_training_options,
+    flatten,
+    is_given,
+    merge,
+    read_with,
+    take_fields,
+)
 from .results import result_of, what_next
 from .several import takes_gpus
 
 Path_ = Union[str, Path]
-OPTIONS = ('data', 'arch', 'epochs', 'out', 'init', 'image_size', 'batch_size', 'workers', 'resume',
-           'amp', 'compile', 'pictures', 'launcher', 'gpus', 'log')
+OPTIONS = ('data', 'column', 'arch', 'epochs', 'out', 'init', 'image_size', 'batch_size', 'workers',
+           'resume', 'amp', 'compile', 'pictures', 'launcher', 'gpus', 'log')
 
 
 @takes_gpus
-def pretrain(data: Path_, *, arch: Optional[Path_] = None, epochs: Optional[int] = None,
-             out: Optional[Path_] = None, init: Optional[Path_] = None,
-             image_size: Optional[int] = None, batch_size: Optional[int] = None,
-             workers: Optional[int] = None, resume: Union[bool, Path_] = False, amp: bool = False,
-             compile: Optional[str] = None, pictures: bool = True, launcher: str = 'none',
-             gpus: Optional[int] = None, log: Union[str, Sequence[str], None] = None,
-             **fields: Any) -> Run:
+def pretrain(data: Path_, *, column: Optional[str] = None, arch: Optional[Path_] = None,
+             epochs: Optional[int] = None, out: Optional[Path_] = None,
+             init: Optional[Path_] = None, image_size: Optional[int] = None,
+             batch_size: Optional[int] = None, workers: Optional[int] = None,
+             resume: Union[bool, Path_] = False, amp: bool = False, compile: Optional[str] = None,
+             pictures: bool = True, launcher: str = 'none', gpus: Optional[int] = None,
+             log: Union[str, Sequence[str], None] = None, **fields: Any) -> Run:
     """Pre-trains an encoder on a folder of images; what is not given is settled and printed.
 
     Args:
-        data: The folder, nested or not; labels are not read. Of ``train/`` beside ``val/`` only the
-            first is taken.
+        data: The folder, nested or not, or a table, tar shards, a Hugging Face data set or LMDB
+            (docs/data.md); labels are not read. Of ``train/`` beside ``val/`` only the first is
+            taken.
+        column: The column of paths or images, where the data have columns.
         arch: Name of an encoder (``'vit_tiny'``, ``'vit_s'``, ``'vit_b'``, ``'swin_b'``), or name
             or path of a config. Default: the smallest, ViT-S where there is a GPU.
         epochs: Length of the run. Default: as in the recipe, more where the set is small.
@@ -88,27 +99,28 @@ def pretrain(data: Path_, *, arch: Optional[Path_] = None, epochs: Optional[int]
     with as_a_call():
         settle_launcher(launcher)
         options = settle_options(
-            data, arch=arch, epochs=epochs, out=out, init=init, image_size=image_size,
-            batch_size=batch_size, workers=workers, resume=resume, amp=amp, compile=compile,
-            launcher=launcher, log=log, fields=fields)
+            data, column=column, arch=arch, epochs=epochs, out=out, init=init,
+            image_size=image_size, batch_size=batch_size, workers=workers, resume=resume,
+            amp=amp, compile=compile, launcher=launcher, log=log, fields=fields)
         runner = train(options)
         return result_of(runner, draw=pictures and is_first())
 
 
-def settle_options(data: Path_, *, arch: Optional[Path_], epochs: Optional[int],
-                   out: Optional[Path_], init: Optional[Path_], image_size: Optional[int],
-                   batch_size: Optional[int], workers: Optional[int],
+def settle_options(data: Path_, *, column: Optional[str], arch: Optional[Path_],
+                   epochs: Optional[int], out: Optional[Path_], init: Optional[Path_],
+                   image_size: Optional[int], batch_size: Optional[int], workers: Optional[int],
                    resume: Union[bool, Path_], amp: bool, compile: Optional[str], launcher: str,
                    log: Union[str, Sequence[str], None], fields: Dict[str, Any]) -> RunOptions:
     """Everything that a run is told, what was not given included, which is printed."""
-    images = _images(data)
+    endings = (*readable_endings(), '.npy') if fields.get('channels') else None
+    images = open_source(str(data), endings=endings, column=column)
     if arch is None:
         first = automatic.choose_arch()
         arch, choices = first.value, [first]
     else:
         choices = []
     config = find_config(arch)
-    out = Path(out or Path('work_dirs') / f'{_name_of(data)}_{Path(arch).stem}')
+    out = Path(out or Path('work_dirs') / f'{name_of_place(data)}_{Path(arch).stem}')
     left = out / config.name
     if resume and left.is_file():  # settled when the run began
         config = left
@@ -117,6 +129,7 @@ def settle_options(data: Path_, *, arch: Optional[Path_], epochs: Optional[int],
         raise UserError(f'{config} is no config of pre-training on a folder of images (type of '
                         'train_dataloader.dataset: mmwamim.UnlabelledImages); mmwamim train takes '
                         'any config')
+    settle_channels(cfg)  # of this copy, which is measured; the run does it again
     changed: Dict[str, Any] = dict(SHORT)
     if config != left:
         more, changed = _settle_rest(cfg, images, fields, changed, epochs=epochs,
@@ -128,13 +141,13 @@ def settle_options(data: Path_, *, arch: Optional[Path_], epochs: Optional[int],
     if choices:
         say(automatic.describe(choices))
     return RunOptions(
-        config=str(config), data=str(data), work_dir=str(out), batch_size=batch_size,
+        config=str(config), data=str(data), column=column, work_dir=str(out), batch_size=batch_size,
         epochs=epochs, resume=_checkpoint(resume), amp=amp, compile=compile,
         cfg_options={**changed, **fields}, launcher=launcher, log=log,
         init=None if init is None else str(init))
 
 
-def _settle_rest(cfg: Config, images: Listing, fields: Dict[str, Any], changed: Dict[str, Any], *,
+def _settle_rest(cfg: Config, images: Source, fields: Dict[str, Any], changed: Dict[str, Any], *,
                  epochs: Optional[int], image_size: Optional[int], batch_size: Optional[int],
                  workers: Optional[int]) -> Tuple[List[automatic.Choice], Dict[str, Any]]:
     """Image size, batch, workers, epochs, learning rate and checkpoints, in this order: each
@@ -155,7 +168,7 @@ def _settle_rest(cfg: Config, images: Listing, fields: Dict[str, Any], changed: 
     elif not is_given(fields, 'model.backbone.img_size'):
         take(automatic.choose_size(cfg, images))
     if batch_size is None and not is_given(fields, 'train_dataloader.batch_size'):
-        take(automatic.choose_batch(automatic.pretraining_memory(cfg), len(images.paths),
+        take(automatic.choose_batch(automatic.pretraining_memory(cfg), len(images),
                                     processes))
     elif batch_size is not None:
         cfg.train_dataloader.batch_size = batch_size
@@ -163,8 +176,8 @@ def _settle_rest(cfg: Config, images: Listing, fields: Dict[str, Any], changed: 
         changed['train_dataloader.num_workers'] = workers
     elif not is_given(fields, 'train_dataloader.num_workers'):
         take(automatic.choose_workers(cfg))
-    batch = min(cfg.train_dataloader.batch_size, len(images.paths) // processes) * processes
-    steps = max(len(images.paths) // max(batch, 1), 1)
+    batch = min(cfg.train_dataloader.batch_size, len(images) // processes) * processes
+    steps = max(len(images) // max(batch, 1), 1)
     if epochs is None and not is_given(fields, 'train_cfg.max_epochs'):
         take(automatic.choose_epochs(cfg, steps))
         epochs = choices[-1].value
@@ -176,25 +189,6 @@ def _settle_rest(cfg: Config, images: Listing, fields: Dict[str, Any], changed: 
     return choices, changed
 
 
-def _images(data: Path_) -> Listing:
-    """The images that will be trained on.
-
-    Raises:
-        NoImages: There is no such folder, or no image in it.
-    """
-    root = Path(data).expanduser()
-    if not root.is_dir():
-        raise NoImages(f'{printable(data)!r} is not a folder of images')
-    images = list_images(pretraining_folder(root)[0])
-    if not images.paths:
-        raise NoImages(f'no image found below {printable(data)!r}: {images.describe()}')
-    return images
-
-
-def _name_of(data: Path_) -> str:
-    return Path(data).expanduser().resolve().name or 'images'
-
-
 def _checkpoint(resume: Union[bool, Path_]) -> Optional[str]:
     """What --resume says: None, 'auto', or a file."""
     if resume is False or resume is None:
@@ -203,7 +197,9 @@ def _checkpoint(resume: Union[bool, Path_]) -> Optional[str]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('data', metavar='FOLDER', help='images, nested or not')
+    parser.add_argument('data', metavar='FOLDER', help='images, nested or not; or a table, tar '
+                        'shards, a Hugging Face data set, LMDB')
+    add_columns(parser, labels=False)
     parser.add_argument('--arch', metavar='NAME', help='vit_tiny, vit_s, vit_b, swin_b, or the '
                         'name or path of a config (default: vit_s with a GPU, vit_tiny without)')
     parser.add_argument('--epochs', type=int, metavar='N', help='length of the run (default: as '

@@ -4,10 +4,10 @@
     mmwamim probe ENCODER FOLDER --gpus 8
 
 FOLDER holds train/<class>/* and val/<class>/* (or validation/, test/ and the like; others are
-named with --train and --val). Where it has no split to validate with (train/<class>/* alone, or
-<class>/*), a fifth of each class is held out, always the same images. The classes are those of the
-training split. Logistic regression is fitted to its optimum; ImageNet's usual linear probing is in
-configs/classification.
+named with --train and --val), or tables, tar shards, data bases or a Hugging Face data set. Where
+it has no split to validate with (train/<class>/* alone, or <class>/*), a fifth of each class is
+held out, always the same images. The classes are those of the training split. Logistic regression
+is fitted to its optimum; ImageNet's usual linear probing is in configs/classification.
 """
 import argparse
 import json
@@ -39,6 +39,7 @@ from mmwamim.weights.card import preprocessor_of
 
 from .automatic import device as best_device
 from .calls import as_a_call
+from .fields import add_columns
 from .several import add_gpus, takes_gpus
 
 Path_ = Union[str, Path]
@@ -47,7 +48,8 @@ Path_ = Union[str, Path]
 @takes_gpus
 def probe(encoder: Path_, data: Path_, *, train: str = 'train', val: str = 'val',
           k: Sequence[int] = (10, 20), linear: bool = True, every_level: bool = False,
-          most: Optional[int] = None, config: Optional[Path_] = None, batch_size: int = 64,
+          most: Optional[int] = None, config: Optional[Path_] = None,
+          column: Optional[str] = None, label_column: Optional[str] = None, batch_size: int = 64,
           workers: Optional[int] = None, device: Optional[str] = None,
           out: Optional[Path_] = None, launcher: str = 'none',
           gpus: Optional[int] = None) -> dict:
@@ -56,7 +58,8 @@ def probe(encoder: Path_, data: Path_, *, train: str = 'train', val: str = 'val'
     Args:
         encoder: encoder.pth, or a full checkpoint of pre-training.
         data: Holds a folder of classes for each split, or for training alone: then a fifth of each
-            class is held out.
+            class is held out. Or a table, tar shards or a data base for each split; or is a Hugging
+            Face data set.
         train: The split to learn from.
         val: The split to classify.
         k: Numbers of neighbours.
@@ -64,6 +67,8 @@ def probe(encoder: Path_, data: Path_, *, train: str = 'train', val: str = 'val'
         every_level: Also of each level of features that the encoder returns, and of all together.
         most: At most as many images of each split.
         config: Of the run, if the checkpoint does not hold it.
+        column: The column of paths or images, where the data have columns.
+        label_column: The column of classes there.
         batch_size: Images at a time.
         workers: Processes that read images. Default: by the cores.
         device: Where to compute. Default: a GPU if there is one.
@@ -87,22 +92,23 @@ def probe(encoder: Path_, data: Path_, *, train: str = 'train', val: str = 'val'
     device = device or best_device()
     with as_a_call():
         join_processes(launcher)
-        result = _probe(encoder, run_config(encoder, config), data, (train, val), k, linear,
-                        every_level, most, batch_size,
-                        default_workers() if workers is None else workers, device)
+        result = _probe(encoder, run_config(encoder, config), data, (train, val),
+                        dict(column=column, label_column=label_column), k, linear, every_level,
+                        most, batch_size, default_workers() if workers is None else workers,
+                        device)
     if out is not None and result:
         Path(out).write_text(json.dumps(result, indent=2) + '\n')
     return result
 
 
-def _probe(checkpoint: Path_, cfg: Config, data: Path_, splits: Sequence[str], k: Sequence[int],
-           linear: bool, every_level: bool, most: Optional[int], batch_size: int, workers: int,
-           device: str) -> dict:
+def _probe(checkpoint: Path_, cfg: Config, data: Path_, splits: Sequence[str],
+           columns: dict, k: Sequence[int], linear: bool, every_level: bool,
+           most: Optional[int], batch_size: int, workers: int, device: str) -> dict:
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain'):
         backbone = MODELS.build({**cfg.model.backbone, 'init_cfg': None})
         preprocessor = MODELS.build(dict(preprocessor_of(cfg))).to(device)
     check_encoder(checkpoint, backbone)
-    train, val, share = _read_splits(data, splits, image_side(backbone), most, cfg)
+    train, val, share = _read_splits(data, splits, columns, image_side(backbone), most, cfg)
     backbone.load_state_dict(read_encoder(checkpoint), strict=False)
     backbone.to(device)
     (known, labels), (queries, truth) = [
@@ -134,11 +140,11 @@ def _probe(checkpoint: Path_, cfg: Config, data: Path_, splits: Sequence[str], k
     return result
 
 
-def _read_splits(data: Path_, splits: Sequence[str], size: int, most: Optional[int],
-                 cfg: Config) -> tuple:
+def _read_splits(data: Path_, splits: Sequence[str], columns: dict, size: int,
+                 most: Optional[int], cfg: Config) -> tuple:
     """The two splits, with the classes of the first, and the share that was held out for the
     second where the data set has none."""
-    fields = dict(value_range=cfg.get('value_range'), channels=cfg.get('channels'))
+    fields = dict(value_range=cfg.get('value_range'), channels=cfg.get('channels'), **columns)
     share, prefix = None, without_validation(data) if tuple(splits) == ('train', 'val') else None
     if prefix is not None:
         share, splits = SHARE, (prefix, prefix)
@@ -159,7 +165,7 @@ def _note(text: str) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('encoder', metavar='ENCODER', help='encoder.pth or epoch_N.pth')
     parser.add_argument('data', metavar='FOLDER', help='holds train/<class>/* and val/<class>/*, '
-                        'or classes alone')
+                        'or classes alone; or a table, tar shards, a Hugging Face data set, LMDB')
     parser.add_argument('--config', help='config of the run, if the checkpoint does not hold it')
     parser.add_argument('--no-linear', dest='linear', action='store_false',
                         help='without logistic regression')
@@ -177,6 +183,7 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--every-level', action='store_true',
                         help='also of each level of features, and of all together')
     parser.add_argument('--most', type=int, help='at most as many images of each split')
+    add_columns(parser)
     parser.add_argument('--batch-size', type=int, default=64)
     parser.add_argument('--workers', type=int, metavar='N', help='processes that read images')
     parser.add_argument('--device', help='cpu, cuda, ... (default: a GPU if there is one)')

@@ -17,30 +17,33 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import MODELS, DefaultScope
 
-from mmwamim.datasets.listing import NoImages, list_images
-from mmwamim.datasets.loading import read_rgb
-from mmwamim.datasets.splits import pretraining_folder
+from mmwamim.datasets.listing import NoImages, printable, readable_endings
+from mmwamim.datasets.loading import UnreadableImage, read_rgb
+from mmwamim.datasets.sources import Source, open_all, open_source
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.checkpoints.finding import latest_checkpoint
 from mmwamim.engine.export.programs import run_config
 from mmwamim.errors import MissingFile, UserError
-from mmwamim.evaluation.features import image_side
+from mmwamim.evaluation.features import evaluation_pipeline, image_side
 from mmwamim.visualization import draw_losses, draw_reconstructions, save, wavelet_figure
 
 from .calls import as_a_call
+from .fields import add_columns
 
 Path_ = Union[str, Path]
 
 
-def show(what: Union[Path_, Sequence[Path_]], *, images: Optional[Path_] = None, most: int = 6,
-         seed: int = 0, wavelet: str = 'haar', level: int = 5,
-         out: Optional[Path_] = None) -> List[Path]:
+def show(what: Union[Path_, Sequence[Path_]], *, images: Optional[Path_] = None,
+         column: Optional[str] = None, most: int = 6, seed: int = 0,
+         wavelet: str = 'haar', level: int = 5, out: Optional[Path_] = None) -> List[Path]:
     """Draws runs, a checkpoint or an image.
 
     Args:
         what: Work directories of runs, a full checkpoint of pre-training, or an image.
-        images: What to reconstruct: an image or a folder. Default: those of the run.
-        most: Images of a folder at most.
+        images: What to reconstruct: an image, a folder, or whatever else ``--data`` of training
+            takes. Default: those of the run.
+        column: The column of paths or images, where ``images`` have columns.
+        most: Images at most, spread over all.
         seed: Of the masks.
         wavelet: For an image: a discrete wavelet of PyWavelets.
         level: For an image: number of levels.
@@ -64,19 +67,19 @@ def show(what: Union[Path_, Sequence[Path_]], *, images: Optional[Path_] = None,
     first = things[0]
     with as_a_call():
         if first.is_dir():
-            return _show_runs(things, images, most, seed, Path(out or first))
+            return _show_runs(things, images, column, most, seed, Path(out or first))
         if len(things) > 1:
             raise UserError('several things to show must be work directories of runs')
         if first.suffix == '.pth':
             target = Path(out or first.with_name('reconstruction.png'))
-            return [reconstruct(first, run_config(first), images, most, seed, target)]
+            return [reconstruct(first, run_config(first), images, most, seed, target, column)]
         target = Path(out or f'{first.stem}_wavelets.png')
         draw_wavelets(first, target, wavelet, level)
         return [target]
 
 
-def _show_runs(runs: List[Path], images: Optional[Path_], most: int, seed: int,
-               folder: Path) -> List[Path]:
+def _show_runs(runs: List[Path], images: Optional[Path_], column: Optional[str], most: int,
+               seed: int, folder: Path) -> List[Path]:
     pictures = [folder / 'loss_curve.png']
     draw_losses(runs, pictures[0])
     checkpoint = latest_checkpoint(runs[0]) if len(runs) == 1 else None
@@ -87,27 +90,36 @@ def _show_runs(runs: List[Path], images: Optional[Path_], most: int, seed: int,
         return pictures
     try:
         return [*pictures, reconstruct(checkpoint, cfg, images, most, seed,
-                                       folder / 'reconstruction.png')]
+                                       folder / 'reconstruction.png', column)]
     except UserError as error:  # the losses are drawn
         print(error)
         return pictures
 
 
 def reconstruct(checkpoint: Path_, cfg: Config, images: Optional[Path_], most: int, seed: int,
-                out: Path) -> Path:
+                out: Path, column: Optional[str] = None) -> Path:
     """Draws what a full checkpoint predicts; arguments as of :func:`show`."""
-    if images is None:
-        images = pretraining_folder(cfg.train_dataloader.dataset.data_root)[0] \
-            if Path(cfg.train_dataloader.dataset.data_root).is_dir() else None
-    if images is None:
-        raise UserError(f'the images of the run, {cfg.train_dataloader.dataset.data_root!r}, are '
-                        'not here: give others with --images')
+    source = _images_of(cfg, images, column)
     model = load_model(cfg, checkpoint)
     if not hasattr(getattr(model, 'target_generator', None), 'reconstruct'):
         raise UserError(f'the target of {checkpoint} has no inverse transform to draw')
     size = (image_side(model.backbone), ) * 2
-    draw_reconstructions(model, read_images(images, size, most, cfg.get('value_range')), out, seed)
+    draw_reconstructions(model, read_images(source, size, most, cfg.get('value_range'),
+                                            cfg.get('channels')), out, seed)
     return out
+
+
+def _images_of(cfg: Config, images: Optional[Path_], column: Optional[str]) -> Source:
+    """Those that are given, or those of the run."""
+    endings = (*readable_endings(), '.npy') if cfg.get('channels') else None
+    if images is not None:
+        return open_all(str(images), endings, column)
+    dataset = cfg.train_dataloader.dataset
+    try:
+        return open_source(dataset.data_root, endings=endings, column=dataset.get('column'))
+    except NoImages:
+        raise UserError(f'the images of the run, {dataset.data_root!r}, are not here: give others '
+                        'with --images') from None
 
 
 def load_model(cfg: Config, checkpoint: Path_) -> torch.nn.Module:
@@ -130,24 +142,33 @@ def load_model(cfg: Config, checkpoint: Path_) -> torch.nn.Module:
     return model
 
 
-def read_images(source: Path_, size: Sequence[int], most: int,
-                value_range: Optional[Sequence[float]]) -> torch.Tensor:
-    """uint8 (B, 3, H, W), centre crops of a file or of images spread over a folder."""
-    transform = Compose([
-        dict(type='mmwamim.LoadImage', value_range=value_range),
-        dict(type='mmpretrain.ResizeEdge', scale=max(size), edge='short', backend='pillow'),
-        dict(type='mmpretrain.CenterCrop', crop_size=(size[1], size[0])),
-    ])
-    paths = [str(source)]
-    if not Path(source).is_file():
-        images = list_images(source)
-        print(images.describe())
-        found = [str(images.root / path) for path in images.paths]
-        paths = found[::max(len(found) // most, 1)][:most]
-    if not paths:
-        raise NoImages(f'no image below {str(source)!r}')
-    pictures = [transform(dict(img_path=path))['img'] for path in paths]
-    return torch.stack([torch.from_numpy(p.copy()).permute(2, 0, 1) for p in pictures])
+def read_images(source: Source, size: Sequence[int], most: int,
+                value_range: Optional[Sequence[float]] = None,
+                channels: Optional[int] = None) -> torch.Tensor:
+    """Centre crops (B, C, H, W) of images spread over a place, as the run reads them (colours in
+    the order BGR); what cannot be read is named and left out.
+
+    Raises:
+        NoImages: None of them can be read.
+    """
+    resize = dict(type='mmwamim.ResizeEdge') if channels else \
+        dict(type='mmpretrain.ResizeEdge', backend='pillow')
+    crop = Compose([evaluation_pipeline(max(size), value_range, channels)[0],
+                    dict(resize, scale=max(size), edge='short'),
+                    dict(type='mmpretrain.CenterCrop', crop_size=(size[1], size[0]))])
+    print(source.description)
+    pictures = []
+    for place in source.spread(most):
+        try:
+            record, data = dict(img_path=source.key(place)), source.read(place)
+            record = crop(record if data is None else dict(record, img_bytes=data))
+        except UnreadableImage as error:
+            print(f'left out {printable(error)}')
+            continue
+        pictures.append(torch.from_numpy(record['img'].copy()).permute(2, 0, 1))
+    if not pictures:
+        raise NoImages('none of the images looked at can be read')
+    return torch.stack(pictures)
 
 
 def draw_wavelets(image: Path_, out: Path_, wavelet: str = 'haar', level: int = 5,
@@ -167,9 +188,10 @@ def draw_wavelets(image: Path_, out: Path_, wavelet: str = 'haar', level: int = 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('what', nargs='+', metavar='RUN|CHECKPOINT|IMAGE')
-    parser.add_argument('--images', help='an image or a folder to reconstruct (default: those of '
-                        'the run)')
-    parser.add_argument('--most', type=int, default=6, help='images of a folder (6)')
+    parser.add_argument('--images', help='what to reconstruct: an image, a folder, a table, '
+                        'tar shards, a Hugging Face data set, LMDB (default: those of the run)')
+    add_columns(parser, labels=False)
+    parser.add_argument('--most', type=int, default=6, help='images at most (6)')
     parser.add_argument('--seed', type=int, default=0, help='of the masks')
     parser.add_argument('--wavelet', default='haar', help='for an image: a discrete wavelet')
     parser.add_argument('--level', type=int, default=5, help='for an image: number of levels')

@@ -20,6 +20,7 @@ from mmwamim.engine.config.step import settle_precision
 from mmwamim.engine.distributed.processes import part_processes, settle_processes
 from mmwamim.errors import UserError
 
+from .fields import add_columns
 from .several import add_gpus, takes_gpus
 
 Path_ = Union[str, Path]
@@ -27,6 +28,7 @@ Path_ = Union[str, Path]
 
 @takes_gpus
 def evaluate(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = None,
+             column: Optional[str] = None, label_column: Optional[str] = None,
              work_dir: Optional[Path_] = None, out: Optional[Path_] = None, out_item: str = 'pred',
              amp: bool = False, cfg_options: Optional[dict] = None,
              launcher: str = 'none', gpus: Optional[int] = None) -> dict:
@@ -36,6 +38,8 @@ def evaluate(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = None,
         config: A config file with a test_dataloader.
         checkpoint: Of that config.
         data: The folder of its data set.
+        column: The column of paths or images, where the data have columns.
+        label_column: The column of classes there.
         work_dir: Where logs go.
         out: File for the results, .pkl or .json.
         out_item: What goes there: ``'pred'`` or ``'metrics'``.
@@ -55,7 +59,8 @@ def evaluate(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = None,
     # read safely, and goes on where weights are missing.
     cfg.load_from, cfg.resume = None, False
     state = read_checkpoint(checkpoint)
-    settle_data(cfg, None if data is None else str(data), checkpoint_classes(state))
+    settle_data(cfg, None if data is None else str(data), checkpoint_classes(state), column,
+                label_column)
     settle_work_dir(cfg, str(config), None if work_dir is None else str(work_dir))
     settle_precision(cfg, amp=False)
     settle_processes(cfg, launcher)
@@ -80,6 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='config file with a test_dataloader')
     parser.add_argument('checkpoint', help='checkpoint of that config')
     parser.add_argument('--data', metavar='FOLDER', help='the folder of its data set')
+    add_columns(parser)
     parser.add_argument('--work-dir', help='where logs go')
     parser.add_argument('--out', help='file for the results, .pkl or .json')
     parser.add_argument('--out-item', choices=['metrics', 'pred'], default='pred',

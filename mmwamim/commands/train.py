@@ -17,7 +17,7 @@ from mmwamim.engine.run import train
 from mmwamim.engine.training.compile import MODES
 from mmwamim.engine.training.preemption import StopRequest
 
-from .fields import add_log
+from .fields import add_columns, add_log
 from .several import add_gpus, takes_gpus
 
 
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--data', metavar='FOLDER', help='folder of images to pre-train on, '
                         'nested or not, or ImageNet in its usual layout; for other configs the '
                         'folder of their data set')
+    add_columns(parser)
     parser.add_argument('--pretrained', metavar='FILE', help='the encoder to fine-tune from '
                         "(encoder.pth), or 'none' to train from scratch")
     parser.add_argument('--init', metavar='SOURCE', help='weights to begin with: a file of this or '

@@ -54,6 +54,8 @@ def read_channels(path: Union[str, Path], channels: int,
     value_range = check_range(value_range)
     try:
         values = _channels_last(_read(path if data is None else data), channels)
+        if not values.size:
+            raise Refused(f'{values.shape[1]}x{values.shape[0]} pixels')
         if values.shape[0] * values.shape[1] > max_pixels:
             raise Refused(f'{values.shape[1]}x{values.shape[0]} pixels are more than {max_pixels}')
         if values.dtype != np.uint8 and value_range is not None:

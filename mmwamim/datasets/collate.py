@@ -1,9 +1,11 @@
 """From samples to a batch that is quick to hand over to the training process."""
 from typing import List, Sequence
 
+import torch
 from mmengine.dataset import default_collate
 from mmpretrain.structures import DataSample
 
+from mmwamim.errors import UserError
 from mmwamim.registry import FUNCTIONS
 
 
@@ -38,8 +40,12 @@ def collate_images(batch: List[dict]) -> dict:
 
     Returns:
         The same keys. ``data_samples`` that have a path and nothing else are
-        :class:`PathSamples`; others, such as those with masks, stay a list.
+        :class:`PathSamples`; others, such as those with labels or masks, stay a list.
+
+    Raises:
+        UserError: As of :func:`check_alike`.
     """
+    check_alike(batch)
     samples = [item.get('data_samples') for item in batch]
     if not all(_is_path(sample) for sample in samples):
         return default_collate(batch)
@@ -47,6 +53,22 @@ def collate_images(batch: List[dict]) -> dict:
             for item in batch]
     return dict(default_collate(rest),
                 data_samples=PathSamples([sample.img_path for sample in samples]))
+
+
+def check_alike(batch: List[dict]) -> None:
+    """Raises UserError with two files whose ``inputs`` cannot be one batch: they differ in type, in
+    channels or in size."""
+    kinds = {}
+    for item in batch:
+        pixels = item.get('inputs')
+        if isinstance(pixels, torch.Tensor):
+            kinds.setdefault((pixels.dtype, tuple(pixels.shape)), item.get('data_samples'))
+    if len(kinds) > 1:
+        some = [f'{getattr(sample, "img_path", "an image")} is {str(kind).split(".")[-1]} of the '
+                f'shape {shape}' for (kind, shape), sample in list(kinds.items())[:2]]
+        raise UserError(f'images of a batch must be alike, but {", and ".join(some)} (channels, '
+                        'height, width). Data of several depths become 8 bits by value_range=(low, '
+                        'high)')
 
 
 def _is_path(sample) -> bool:

@@ -11,7 +11,7 @@ from mmwamim.registry import DATASETS
 from .held_out import rows_of
 from .listing import readable_endings
 from .sampling import Draw, begin_draw
-from .sources import Records, Source, from_label_file, open_source
+from .sources import Records, Source, open_listed, open_source
 from .unreadable import ReplacesUnreadable
 
 
@@ -104,7 +104,7 @@ class UnlabelledImages(_Images):
 
     def _open(self) -> Source:
         if self.ann_file:
-            return from_label_file(self.ann_file, self.img_prefix, False)
+            return open_listed(self.ann_file, self.img_prefix, False)
         return open_source(self.data_root, endings=self.extensions, column=self._column)
 
 
@@ -153,7 +153,7 @@ class ClassFolders(_Images):
 
     def _open(self) -> Source:
         if self.ann_file:
-            return from_label_file(self.ann_file, self.img_prefix, self.with_label, self.CLASSES)
+            return open_listed(self.ann_file, self.img_prefix, self.with_label, self.CLASSES)
         root, split = self._place
         return open_source(root, split, True, self.CLASSES, self.extensions, **self._columns)
 

@@ -7,11 +7,16 @@ import fcntl
 import hashlib
 import os
 import sys
+import time
+import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Iterator, Optional
 
+import numpy as np
 import torch
+
+UNUSED = 90 * 86400.  # seconds after which an index or a copy is removed
 
 
 def cache_folder() -> Path:
@@ -36,9 +41,12 @@ class Kept:
         if not self.path.is_file():
             return None
         try:
-            return torch.load(self.path, map_location='cpu', mmap=True, weights_only=True)
+            content = torch.load(self.path, map_location='cpu', mmap=True, weights_only=True)
         except Exception:  # torch raises whatever it likes; the index is made again
             return None
+        with suppress(OSError):
+            os.utime(self.path)  # it is in use
+        return content
 
     def save(self, content: dict) -> bool:
         """Keeps tensors, numbers, strings, and lists and dicts of them; the file is whole or not
@@ -47,6 +55,7 @@ class Kept:
         try:
             torch.save(content, waiting)
             os.replace(waiting, self.path)
+            forget(self.path.parent)
             return True
         except (OSError, RuntimeError) as error:
             print(f'the index cannot be kept in {self.path.parent}, and is made again at every '
@@ -54,6 +63,21 @@ class Kept:
             with suppress(OSError):
                 waiting.unlink()
             return False
+
+
+def forget(folder: Path) -> None:
+    """Removes what was not used for a long time."""
+    for name in os.listdir(folder):
+        with suppress(OSError):  # gone already
+            if time.time() - (folder / name).stat().st_mtime > UNUSED:
+                (folder / name).unlink()
+
+
+def tensor_of(values: np.ndarray) -> torch.Tensor:
+    """An array as a tensor on the same memory, which may be read alone."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='The given NumPy array is not writable')
+        return torch.from_numpy(values)
 
 
 @contextmanager

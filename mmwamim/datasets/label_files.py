@@ -10,13 +10,13 @@ from .listing import NoImages, printable
 LOOKED_AT = 1000  # images that are looked for before a run
 
 
-def check_label_file(path: Union[str, Path], folder: Union[str, Path],
+def check_label_file(path: Union[str, Path], folder: Union[str, Path, None],
                      classes: Optional[int] = None) -> int:
     """Looks for what would break a run, or shift labels, in a file such as ``meta/train.txt``.
 
     Args:
         path: Lines ``path/of/image.jpg 3``.
-        folder: Where the images lie.
+        folder: Where the images lie. None: they are not looked for.
         classes: Number of classes. None: labels are not checked.
 
     Returns:
@@ -43,7 +43,7 @@ def check_label_file(path: Union[str, Path], folder: Union[str, Path],
         most = max(most, int(label) + 1)
     if not images:
         raise NoImages(f'{printable(path)} names no image')
-    some = images[::max(len(images) // LOOKED_AT, 1)]
+    some = [] if folder is None else images[::max(len(images) // LOOKED_AT, 1)]
     missing = [image for image in some if not os.path.isfile(os.path.join(folder, image))]
     if missing:
         raise NoImages(f'{len(missing)} of the {len(some)} images of {printable(path)} looked for '

@@ -4,6 +4,7 @@ Folders and files whose names begin with a dot, and those that operating systems
 drives keep for themselves (waste bins, thumbnails), are left out. Links to folders are followed,
 each folder once.
 """
+import itertools
 import os
 import time
 from collections import Counter
@@ -12,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import List, Mapping, Optional, Sequence, Tuple, Union
 
-import torch
+import numpy as np
 from PIL import Image
 
 from mmwamim.errors import UserError
 
-from .kept import kept
+from .kept import kept, tensor_of
 from .paths import PackedPaths
 from .walk import THREADS, Endings, Walk, is_folder, is_system_folder, state_of  # noqa: F401
 
@@ -26,7 +27,6 @@ NOT_DECODED = {'BUFR', 'GRIB', 'HDF5', 'MPEG', 'EPS', 'WMF'}
 
 
 VERSION = 1  # of what is kept
-KEPT_FROM = 1000  # images from which on a listing is worth keeping
 MOST_BROKEN = 1000  # broken links that are looked at again at every start
 SETTLED = 2.  # seconds after which a folder's times tell of the next change, on any file system
 
@@ -86,8 +86,8 @@ def list_images(root: Union[str, Path], endings: Optional[Sequence[str]] = None,
                 without: Sequence[Union[str, Path]] = ()) -> Listing:
     """Every image below a folder, nested or not.
 
-    From 1000 images on, the listing is kept in the user's cache and taken from there as long as no
-    folder has changed, by the times that change when an entry comes or goes.
+    The listing is kept in the user's cache and taken from there as long as no folder has changed,
+    by the times that change when an entry comes or goes.
 
     Args:
         root: The folder.
@@ -108,25 +108,25 @@ def list_images(root: Union[str, Path], endings: Optional[Sequence[str]] = None,
             return _from_kept(root, content)
         begun, walk = time.time(), Walk(root, Endings(endings), without).run()
         listing = _listed(root, walk)
-        if len(listing.paths) >= KEPT_FROM and _is_settled(walk, begun) and \
-                file.save(_to_keep(walk, listing)):
+        if len(listing.paths) and _is_settled(walk, begun) and file.save(
+                _to_keep(walk, listing)):
             listing = _from_kept(root, file.load())
     return listing
 
 
 def _is_settled(walk: Walk, begun: float) -> bool:
     """Whether times would tell of the next change: not where the last one was just now."""
-    newest = max((max(folder.state[2:], default=0) for folder in walk.scanned.values()), default=0)
+    newest = max(itertools.chain(walk.states[2::4], walk.states[3::4]), default=0)
     return newest < (begun - SETTLED) * 1e9 and len(walk.unusable) < MOST_BROKEN
 
 
 def _to_keep(walk: Walk, listing: Listing) -> dict:
-    folders = [folder for folder in walk.scanned.values() if folder.state]
+    data, ends = listing.paths.data, listing.paths.ends
     return dict(
-        data=torch.from_numpy(listing.paths.data.copy()), ends=torch.from_numpy(listing.paths.ends),
+        data=tensor_of(data), ends=tensor_of(ends),
         taken=dict(listing.taken), left_out=dict(listing.left_out), notes=listing.notes,
-        folders=[folder.below for folder in folders], unusable=walk.unusable,
-        states=torch.tensor([folder.state for folder in folders]))
+        folders=walk.folders, unusable=walk.unusable,
+        states=tensor_of(np.frombuffer(walk.states, dtype=np.int64)).view(-1, 4))
 
 
 def _from_kept(root: Path, content: dict) -> Listing:
@@ -145,14 +145,8 @@ def _is_fresh(root: Path, content: dict) -> bool:
 
 def _listed(root: Path, walk: Walk) -> Listing:
     """Puts the folders of a walk together, in the order of the paths."""
-    listing = Listing(root, notes=walk.notes)
-    folders = walk.scanned.values()
-    listing.paths = PackedPaths.from_bytes(
-        run for _, run in sorted(run for folder in folders for run in folder.runs))
-    for folder in folders:
-        listing.taken.update(folder.taken)
-        listing.left_out.update(folder.left_out)
-    skipped = sorted(name for folder in folders for name in folder.skipped)
-    if skipped:
-        listing.notes.insert(0, f'left out folders of the system: {shortened(skipped)}')
+    listing = Listing(root, walk.paths.packed(), walk.taken, walk.left_out, walk.notes)
+    if walk.skipped:
+        skipped = shortened(sorted(walk.skipped))
+        listing.notes.insert(0, f'left out folders of the system: {skipped}')
     return listing

@@ -1,6 +1,9 @@
 """A million paths in one buffer, which loader workers share without a copy."""
+import os
+import tempfile
+from array import array
 from bisect import bisect_left
-from typing import Iterable, Iterator, List, Sequence, Union
+from typing import Iterable, Iterator, List, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -10,6 +13,40 @@ END, SLASH = b'\0', ord('/')  # no path has a zero byte in it
 def encode(text: str) -> bytes:
     """Bytes that sort as the text does, also for names that are no valid UTF-8."""
     return text.encode('utf-8', 'surrogatepass')
+
+
+class Spool:
+    """Runs of paths that wait in a file until all are known and can be put in their order: a
+    million of them would be there several times over, otherwise."""
+
+    def __init__(self) -> None:
+        self.file = tempfile.TemporaryFile()
+        self.runs: List[Tuple[str, int, int]] = []  # the first path, and where the run begins, ends
+        self.size = 0
+
+    def add(self, first: str, run: bytes) -> None:
+        """Keeps paths that are parted by zero bytes, of which no other sorts between them."""
+        self.runs.append((first, self.size, self.size + len(run)))
+        self.file.write(run)
+        self.size += len(run)
+
+    def packed(self) -> 'PackedPaths':
+        """All of them in their order, mapped from a file that goes with them."""
+        if not self.runs:
+            return PackedPaths(np.zeros(0, dtype=np.uint8))
+        self.file.flush()
+        ends = array('q')
+        with tempfile.TemporaryFile() as whole:
+            place = 0
+            for _, start, stop in sorted(self.runs):
+                run = os.pread(self.file.fileno(), stop - start, start) + END
+                zeros = np.flatnonzero(np.frombuffer(run, dtype=np.uint8) == 0)
+                ends.frombytes((zeros + place).tobytes())
+                whole.write(run)
+                place += len(run)
+            whole.flush()
+            data = np.memmap(whole, dtype=np.uint8, mode='r', shape=(place, ))
+        return PackedPaths(data, np.frombuffer(ends, dtype=np.int64))
 
 
 class PackedPaths(Sequence[str]):

@@ -3,13 +3,14 @@ import os
 import stat
 import sys
 import time
+from array import array
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Sequence, Set, Tuple, Union
+from typing import Iterator, List, Optional, Sequence, Set, Tuple, Union
 
-from .paths import encode
+from .paths import Spool, encode
 
 # Names in lower case. Not 'trash', which is a class of photographs of waste.
 SYSTEM_FOLDERS = {
@@ -18,6 +19,7 @@ SYSTEM_FOLDERS = {
     '__pycache__'}
 HIDDEN, UNUSABLE, NO_ENDING = 'hidden', 'broken links and devices', 'without ending'
 THREADS = 16
+PART = 256  # folders
 QUIET = 2.  # seconds before the first word on how far it is
 Identity = Tuple[int, int]
 
@@ -143,21 +145,25 @@ class Walk:
         without: Folders that are left out.
 
     Attributes:
-        scanned: What was found, folder by folder.
+        paths: What was found, in the order of the folders.
+        folders: Their paths below the root, and ``states``, their times.
+        taken, left_out: Numbers of files by ending or reason.
+        skipped, unusable: Folders of the system; broken links and devices.
         notes: Links and folders that were left out, and why.
     """
 
     def __init__(self, root: Path, endings: Endings, without: Sequence = ()) -> None:
         self.root, self.endings = root, endings
         self.seen: Set[Identity] = {state_of(path)[:2] for path in without if os.path.isdir(path)}
-        self.scanned: Dict[str, Scanned] = {}
+        self.paths = Spool()
+        self.folders: List[str] = []
+        self.states = array('q')  # four for each folder
+        self.taken, self.left_out = Counter(), Counter()
+        self.skipped: List[str] = []
+        self.unusable: List[str] = []
         self.notes: List[str] = []
+        self.count = 0
         self.started = self.told = time.monotonic()
-
-    @property
-    def unusable(self) -> List[str]:
-        """Broken links and devices."""
-        return [path for folder in self.scanned.values() for path in folder.unusable]
 
     def run(self) -> 'Walk':
         """Goes through all of it."""
@@ -168,7 +174,9 @@ class Walk:
                 if not folders:
                     folders = self._next_link(links.pop(0))
                     continue
-                level, folders = folders, []
+                # A part at a time: what waits to be kept is small, however fast the threads are.
+                level = folders[-PART:]
+                del folders[-PART:]
                 for found in pool.map(lambda below: scan(str(self.root), below, self.endings),
                                       level):
                     if found.state[:2] in self.seen:
@@ -178,13 +186,26 @@ class Walk:
                     if found.error:
                         self.notes.append(f'left out the folder {found.below.rstrip("/")!r}: '
                                           f'{found.error}')
-                    self.scanned[found.below] = found
+                    self._keep(found)
                     folders += found.folders
                     links += found.links
                     self._tell()
         if self.told > self.started:
             print(file=sys.stderr)
         return self
+
+    def _keep(self, found: Scanned) -> None:
+        """Keeps what is needed of a folder; of a million paths only where they are."""
+        self.count += 1
+        for first, run in found.runs:
+            self.paths.add(first, run)
+        if found.state:
+            self.folders.append(found.below)
+            self.states.extend(found.state)
+        self.taken.update(found.taken)
+        self.left_out.update(found.left_out)
+        self.skipped += found.skipped
+        self.unusable += found.unusable
 
     def _next_link(self, below: str) -> List[str]:
         """A link that leads to a folder which was not seen yet, or nothing."""
@@ -205,7 +226,7 @@ class Walk:
         first = int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0))) == 0
         if first and now - max(self.told, self.started + QUIET - 1) > 1:
             self.told = now
-            print(f'\rlisting {ascii(str(self.root))}: {len(self.scanned)} folders ', end='',
+            print(f'\rlisting {ascii(str(self.root))}: {self.count} folders ', end='',
                   file=sys.stderr, flush=True)
 
 

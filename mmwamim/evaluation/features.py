@@ -5,13 +5,12 @@ import time
 from typing import Callable, List, Optional, Sequence, Tuple, Union
 
 import torch
-from mmengine.dataset import default_collate
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from mmwamim.cores import granted_cores
-from mmwamim.datasets import ClassFolders, UnlabelledImages
+from mmwamim.datasets import ClassFolders, UnlabelledImages, collate_images
 from mmwamim.datasets.listing import readable_endings
 
 # Read from here by everything that judges features.
@@ -109,6 +108,8 @@ class LabelledImages:
         split: Of ``folder``, where labels are wanted.
         channels: As of ``mmwamim.LoadChannels``; None: colours.
         held_out, takes: As of ``mmwamim.ClassFolders``.
+        column, label_column: The columns of paths or images and of classes, where ``folder`` has
+            columns.
 
     Raises:
         NoImages: There is no such folder, or no image in it.
@@ -118,11 +119,13 @@ class LabelledImages:
     def __init__(self, folder: str, size: int, most: Optional[int] = None,
                  with_label: bool = True, classes: Optional[Sequence[str]] = None,
                  value_range: Optional[Sequence[float]] = None, split: str = '',
-                 channels: Optional[int] = None, held_out: Optional[float] = None,
+                 channels: Optional[int] = None, column: Optional[str] = None,
+                 label_column: Optional[str] = None, held_out: Optional[float] = None,
                  takes: str = 'rest') -> None:
         fields = dict(pipeline=evaluation_pipeline(size, value_range, channels), test_mode=True,
-                      extensions=channels and (*readable_endings(), '.npy'))
-        self.images = ClassFolders(folder, split, classes=classes, held_out=held_out, takes=takes,
+                      extensions=channels and (*readable_endings(), '.npy'), column=column)
+        self.images = ClassFolders(folder, split, classes=classes, label_column=label_column,
+                                   held_out=held_out, takes=takes,
                                    **fields) \
             if with_label else UnlabelledImages(folder, **fields)
         self.pipeline = self.images.pipeline
@@ -193,7 +196,7 @@ def extract_levels(backbone: nn.Module, preprocessor: nn.Module, images: Labelle
     # As many on every process, the first ones again: they may have to gather weights together.
     share = -(-len(images) // get_world_size())
     mine = [(get_rank() + turn * get_world_size()) % len(images) for turn in range(share)]
-    loader = image_loader(Subset(images, mine), batch_size, num_workers, device, default_collate)
+    loader = image_loader(Subset(images, mine), batch_size, num_workers, device, collate_images)
     extra = getattr(backbone, 'num_extra_tokens', 0)
     parts, ahead, started = [], None, time.time()
     for number, batch in enumerate(loader, start=1):

@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmwamim.datasets import UnlabelledImages
+from mmwamim.datasets.listing import readable_endings
 from mmwamim.engine.training.running_state import evaluated_model
 from mmwamim.evaluation.features import LabelledImages, image_side
 from mmwamim.registry import HOOKS
@@ -25,22 +26,26 @@ class ReconstructionHook(Hook):
     state is not touched.
 
     Args:
-        data_root: A folder of images; the drawn ones are spread over it.
+        data_root: A folder of images, or a table, tar shards, a Hugging Face data set or LMDB; the
+            drawn ones are spread over it.
         interval: Epochs from one picture to the next; the last epoch is always drawn.
         most: Number of images.
         size: Side of the images, in pixels. Default: what the encoder was built for.
+        column: The column of paths or images, where ``data_root`` has columns.
 
     Raises:
-        FileNotFoundError: ``data_root`` is not a folder, or holds no image.
+        FileNotFoundError: ``data_root`` is no such place, or holds no image.
     """
 
     priority = 'LOW'
 
     def __init__(self, data_root: str, interval: int = 10, most: int = 4,
-                 size: Optional[int] = None) -> None:
+                 size: Optional[int] = None, column: Optional[str] = None) -> None:
         if interval < 1:
             raise ValueError(f'ReconstructionHook: interval must be at least 1, not {interval}')
-        UnlabelledImages(data_root)  # raises now rather than after the first epoch
+        # Raises now rather than after the first epoch.
+        UnlabelledImages(data_root, column=column, extensions=[*readable_endings(), '.npy'])
+        self.column = column
         self.root, self.most = data_root, most
         self.interval, self.size = interval, size
 
@@ -50,7 +55,7 @@ class ReconstructionHook(Hook):
             return
         model = evaluated_model(runner)
         images = self._read(self.size or image_side(model.backbone),
-                            runner.cfg.get('value_range'))
+                            runner.cfg.get('value_range'), runner.cfg.get('channels'))
         # All processes predict, since weights may be shared out among them; one keeps the pictures.
         figures = dict(reconstruction=reconstruction_figure(model, images),
                        pyramid=pyramid_figure(model, images))
@@ -61,7 +66,8 @@ class ReconstructionHook(Hook):
         runner.logger.info(f'Pictures after epoch {runner.epoch + 1} are in '
                            f'{Path(runner.log_dir) / "vis_data/vis_image"}')
 
-    def _read(self, size: int, value_range: Optional[Sequence[float]]) -> torch.Tensor:
+    def _read(self, size: int, value_range: Optional[Sequence[float]],
+              channels: Optional[int]) -> torch.Tensor:
         images = LabelledImages(self.root, size, self.most, with_label=False,
-                                value_range=value_range)
+                                value_range=value_range, channels=channels, column=self.column)
         return torch.stack([images[i]['inputs'] for i in range(len(images))])

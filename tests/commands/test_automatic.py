@@ -11,7 +11,7 @@ from PIL import Image
 from mmwamim.commands import automatic
 from mmwamim.commands.architectures import architectures, configs_folder, find_config
 from mmwamim.commands.finetune import STEPS as TUNING
-from mmwamim.datasets.listing import list_images
+from mmwamim.datasets.sources import open_source
 from mmwamim.errors import UserError
 from mmwamim.memory import free_memory, saved_for_backward
 from tests.support.commands import ROOT
@@ -110,7 +110,7 @@ def test_the_image_size_by_the_images(sizes, side, tmp_path, recipe):
     for number, size in enumerate(sizes):
         Image.new('RGB', size).save(tmp_path / f'{number}.png')
     (tmp_path / 'broken.jpg').write_bytes(b'no image')
-    choice = automatic.choose_size(recipe, list_images(tmp_path))
+    choice = automatic.choose_size(recipe, open_source(str(tmp_path)))
     assert choice.value == side
     # What it changes is a model whose targets are 4, 2, 1 and 0.5 times as fine as its tokens.
     recipe.merge_from_dict(choice.fields)
@@ -127,7 +127,7 @@ def test_recipes_of_other_kinds_keep_their_size(tmp_path):
     Image.new('RGB', (64, 64)).save(tmp_path / 'x.png')
     for name in ('swin_b', 'mae_vit_b_1600e', 'vit_s_fast'):
         cfg = Config.fromfile(find_config(name))
-        assert automatic.choose_size(cfg, list_images(tmp_path)) is None
+        assert automatic.choose_size(cfg, open_source(str(tmp_path))) is None
 
 
 def test_workers_by_the_cores(recipe, monkeypatch):

@@ -31,7 +31,7 @@ def test_the_overview_lists_every_command(capsys):
 
 @pytest.mark.parametrize('words, message', [
     (['pretrian'], "there is no command 'pretrian'; did you mean 'pretrain'?"),
-    (['pretrain', 'nowhere'], "'nowhere' is not a folder of images"),
+    (['pretrain', 'nowhere'], "'nowhere' is not a folder, nor anything"),
     (['pretrain', '.', 'epochs'], "'epochs' is neither an option nor KEY=VALUE"),
     (['finetune', 'no.pth', '.'], "there is no checkpoint 'no.pth'"),
     (['probe', 'no.pth', '.'], "there is no checkpoint 'no.pth'"),

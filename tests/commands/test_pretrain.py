@@ -204,7 +204,7 @@ def test_a_run_that_fails_leaves_nothing_behind_either(images, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize('given, message', [
-    (dict(data='nowhere'), "'nowhere' is not a folder of images"),
+    (dict(data='nowhere'), "'nowhere' is not a folder, nor anything else that is there: exp"),
     (dict(arch='vit_x'), "there is no encoder 'vit_x': give one of swin_b, vit_b, vit_s, vit_tiny"),
     (dict(arch='no.py'), "there is no config 'no.py'"),
     (dict(arch='vit_s_ft_200e'), 'is no config of pre-training'),

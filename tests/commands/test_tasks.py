@@ -1,7 +1,9 @@
 """probe, embed, finetune, export and show on the encoder of a tiny run."""
+import copy
 import hashlib
 import json
 import shutil
+import tarfile
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from mmwamim.engine.export.programs import load_encoder, run_config
 from mmwamim.engine.training.measure import build_step
 from mmwamim.errors import UserError
 from mmwamim.models.targets import WaveletTargetGenerator
+from tests.commands.conftest import SMALL
 from tests.support.commands import ROOT
 from tests.support.models import save_encoder
 from tests.support.small_data import make_classes, make_images
@@ -51,6 +54,56 @@ def test_probe_agrees_with_embed_and_a_slow_vote(pretrained, classes, tmp_path):
         right += max(votes, key=votes.get) == name
     assert found['knn_top1_k3'] == pytest.approx(100 * right / 8)
     assert found['train_images'] == found['val_images'] == 8 and 'linear_top1' in found
+
+
+def test_columns_and_shards_give_what_the_folder_gives(pretrained, classes, tmp_path):
+    with tarfile.open(tmp_path / 'train.tar.gz', 'w:gz') as shard:
+        for split in ('train', 'val'):
+            paths = sorted((classes / split).glob('*/*'))
+            (tmp_path / f'{split}.csv').write_text('\n'.join(['where,kind', *(
+                f'{path},{path.parent.name}' for path in paths)]))
+            for path in paths if split == 'train' else ():
+                shard.add(path, f'{path.parent.name}/{path.name}')
+    options = dict(k=(3, ), workers=0, linear=False)
+    expected = mmwamim.probe(pretrained.encoder, classes, **options)
+    assert mmwamim.probe(pretrained.encoder, tmp_path, column='where', label_column='kind',
+                         **options) == expected
+    folder = mmwamim.embed(pretrained.encoder, classes / 'train', workers=0)
+    for place, column in (('train.csv', 'where'), ('train.tar.gz', None)):
+        found = mmwamim.embed(pretrained.encoder, tmp_path / place, column=column, workers=0)
+        np.testing.assert_array_equal(found.features, folder.features)
+    assert found.paths == [f'train.tar.gz/{path}' for path in folder.paths]
+    run = mmwamim.finetune(pretrained.encoder, tmp_path, column='where', label_column='kind',
+                           epochs=1, batch_size=4, workers=0, out=tmp_path / 'ft')
+    assert read_checkpoint(run.checkpoint)['meta']['dataset_meta']['classes'] == tuple(
+        sorted(path.name for path in (classes / 'train').iterdir()))
+
+
+def test_four_channels_from_pretraining_to_fine_tuning(tmp_path):
+    """NumPy files, by the commands alone; the pictures are drawn, too."""
+    draw = np.random.default_rng(0)
+    for split in ('train', 'val'):
+        for kind in ('a', 'b'):
+            (tmp_path / 'data' / split / kind).mkdir(parents=True)
+            for number in range(4):
+                np.save(tmp_path / 'data' / split / kind / f'{number}.npy',
+                        draw.integers(0, 256, (40, 44, 4), dtype=np.uint8))
+    run = mmwamim.pretrain(
+        tmp_path / 'data', arch='vit_tiny', epochs=1, workers=0, batch_size=4, image_size=32,
+        out=tmp_path / 'run', channels=4, data_preprocessor=dict(mean=[127.] * 4, std=[60.] * 4),
+        **copy.deepcopy(SMALL))
+    assert [path.name for path in run.pictures] == ['loss_curve.png', 'reconstruction.png']
+    assert show(run.folder, images=tmp_path / 'data/val/a', out=tmp_path)[-1].is_file()
+    found = mmwamim.embed(run.encoder, tmp_path / 'data', workers=0)
+    assert found.features.shape == (16, 32) and found.paths[0] == 'train/a/0.npy'
+    direct = mmwamim.load_encoder(run.encoder).embed(tmp_path / 'data')
+    np.testing.assert_allclose(found.features, direct, rtol=0, atol=1e-5)
+    scores = mmwamim.probe(run.encoder, tmp_path / 'data', k=(1, ), workers=0, linear=False)
+    assert scores['train_images'] == scores['val_images'] == 8
+    tuned = mmwamim.finetune(run.encoder, tmp_path / 'data', epochs=1, batch_size=4, workers=0,
+                             out=tmp_path / 'tuned')
+    state = read_checkpoint(tuned.checkpoint)['state_dict']
+    assert state['backbone.patch_embed.projection.weight'].shape[1] == 4
 
 
 def test_finetuning_takes_the_encoder_and_its_geometry(pretrained, classes, tmp_path):

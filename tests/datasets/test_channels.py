@@ -64,6 +64,8 @@ def test_ordinary_pictures_and_their_number_of_channels(tmp_path):
     (lambda: values(3), '3 channels, not 4 channels'),
     (lambda: values(1)[..., 0], '1 channel, not 4 channels'),
     (lambda: np.full((4, 4, 4), np.nan), 'no finite numbers'),
+    (lambda: values(4).astype(np.float32) / 0., 'no finite numbers'),
+    (lambda: np.zeros((0, 5, 4)), '5x0 pixels'),
     (lambda: np.zeros((4, 4, 4), complex), 'numbers of type complex128'),
     (lambda: np.array([[None]]), 'allow_pickle|Object arrays'),
     (lambda: values(4, height=2000, width=2000), '2000x2000 pixels are more than')])

@@ -1,10 +1,12 @@
 import pickle
 
+import pytest
 import torch
 from mmpretrain.structures import DataSample
 from torch.utils.data import DataLoader
 
 from mmwamim.datasets.collate import PathSamples, collate_images
+from mmwamim.errors import UserError
 from mmwamim.registry import FUNCTIONS
 
 
@@ -34,3 +36,14 @@ def test_workers_hand_them_over():
     batch, = DataLoader([item(1), item(2)], batch_size=2, num_workers=1, collate_fn=found)
     assert isinstance(batch['data_samples'], PathSamples)
     assert batch['data_samples'].paths == ('1.jpg', '2.jpg')
+
+
+@pytest.mark.parametrize('pixels, words', [
+    (torch.zeros(3, 2, 2), r'uint8 of the shape \(3, 2, 2\), and 2.jpg is float32 of the shape'),
+    (torch.zeros(4, 2, 2, dtype=torch.uint8), r'2.jpg is uint8 of the shape \(4, 2, 2\)'),
+    (torch.zeros(3, 2, 5, dtype=torch.uint8), r'2.jpg is uint8 of the shape \(3, 2, 5\)')])
+def test_images_that_cannot_be_one_batch_are_named(pixels, words):
+    for fields in ({}, dict(mask=torch.ones(2))):
+        other = dict(item(2, **fields), inputs=pixels)
+        with pytest.raises(UserError, match=f'alike, but 1.jpg is .*{words}'):
+            collate_images([item(1, **fields), item(1, **fields), other])

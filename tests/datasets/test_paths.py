@@ -2,13 +2,14 @@
 import multiprocessing
 import os
 import random
+import tracemalloc
 
 import pytest
 import torch
 
 from mmwamim.datasets import ClassFolders, UnlabelledImages, kept, listing, walk
 from mmwamim.datasets.listing import list_images
-from mmwamim.datasets.paths import PackedPaths
+from mmwamim.datasets.paths import PackedPaths, Spool
 from mmwamim.datasets.sampling import ResumableSampler, order_of
 
 from .test_listing import touch
@@ -19,9 +20,8 @@ ODD = ['a', 'ä/ö.jpg', os.fsdecode(b'caf\xe9.jpg'), 'a b/c', '日本/x', 'a/b/
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """A cache of its own, for listings of any size and age."""
+    """A cache of its own, for listings of any age."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-    monkeypatch.setattr(listing, 'KEPT_FROM', 1)
     monkeypatch.setattr(listing, 'SETTLED', -60.)  # clocks may differ
     return tmp_path / 'cache'
 
@@ -173,3 +173,42 @@ def test_the_sampler_hands_out_large_orders_in_parts():
 def test_system_folders_are_named_as_before():
     assert walk.is_system_folder('.git') and walk.is_system_folder('__MACOSX')
     assert not walk.is_system_folder('trash')
+
+
+def test_paths_that_wait_are_not_in_memory():
+    """A peak of a fraction of the text, and the order of the paths."""
+    draw = random.Random(1)
+    folders = [f'{i:03}/' for i in range(200)]
+    draw.shuffle(folders)
+    tracemalloc.start()
+    spool = Spool()
+    for folder in folders:
+        names = [f'{folder}{i:04}{"x" * 200}' for i in range(200)]
+        spool.add(names[0], '\0'.join(names).encode())
+    paths = spool.packed()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(paths) == 40_000 and paths.data.nbytes > 8_000_000
+    assert peak < 2_000_000  # 8 bytes for each, and a folder
+    assert paths[0].startswith('000/0000x') and paths[-1].startswith('199/0199x')
+    assert [paths[i][:8] for i in range(399, 401)] == ['001/0199', '002/0000']
+
+
+def test_what_was_not_used_for_long_is_removed(tmp_path, cache):
+    root = touch(tmp_path / 'x', 'a.jpg')
+    list_images(root)
+    first, = [path for path in cache.rglob('*.pt')]
+    os.utime(first, (0, 0))
+    list_images(root)  # in use: kept
+    list_images(touch(tmp_path / 'y', 'a.jpg'))
+    assert first.is_file()
+    os.utime(first, (0, 0))
+    list_images(touch(tmp_path / 'z', 'a.jpg'))
+    assert not first.is_file() and len(list(cache.rglob('*.pt'))) == 2
+
+
+def test_a_small_folder_is_listed_once(tmp_path, cache, scans):
+    root = touch(tmp_path / 'x', 'a.jpg', 'b/c.jpg')
+    for _ in range(3):
+        assert list_images(root).paths == ['a.jpg', 'b/c.jpg']
+    assert len(scans) == 2

@@ -318,9 +318,6 @@ def test_patterns_of_shards(tmp_path):
     assert len(open_source(f'{tmp_path}/train-*.tar')) == 12
     with pytest.raises(NoImages, match='2 of 5 shards are not there, such as .*train-003.tar'):
         open_source(f'{tmp_path}/train-{{000..004}}.tar')
-    (tmp_path / 'more.tar.gz').touch()
-    with pytest.raises(UserError, match='more.tar.gz.* is compressed.*: unpack it to .tar'):
-        open_source(str(tmp_path))
 
 
 def test_rows_without_a_label_are_an_error(tmp_path):
@@ -351,6 +348,23 @@ def test_a_hugging_face_dict_and_the_local_cache(tmp_path, monkeypatch):
     assert open_source(str(tmp_path / 'part'), '', True).labels.tolist() == [0, 0]
     with pytest.raises(UserError, match="no column 'picture'"):
         open_source(str(tmp_path / 'part'), column='picture')
+
+
+def test_rows_without_an_image_are_named(tmp_path):
+    pytest.importorskip('datasets')
+    parquet, arrow = pytest.importorskip('pyarrow.parquet'), pytest.importorskip('pyarrow')
+    (tmp_path / 'there.png').write_bytes(picture(4))
+    images = arrow.array(
+        [dict(bytes=None, path=str(tmp_path / 'gone.png')), None,
+         dict(bytes=picture(3), path=None), dict(bytes=None, path=str(tmp_path / 'there.png'))],
+        arrow.struct([('bytes', arrow.binary()), ('path', arrow.string())]))
+    parquet.write_table(arrow.table(dict(image=images)), tmp_path / 'x.parquet')
+    source = open_source(str(tmp_path / 'x.parquet'))
+    with pytest.raises(UnreadableImage, match='x.parquet/0: .*gone.png: No such file'):
+        source.read(0)
+    with pytest.raises(UnreadableImage, match='x.parquet/1: there is no image in the row'):
+        source.read(1)
+    assert source.read(2) == picture(3) and source.read(3) == picture(4)
 
 
 def test_a_missing_library_is_named_with_the_way_to_it(tmp_path, monkeypatch):

@@ -273,3 +273,32 @@ def test_a_home_folder_is_written_out(root, monkeypatch):
         cfg[f'{name}_dataloader'].dataset.data_root = f'~/{root.name}'
     settle_data(cfg)
     assert cfg.val_dataloader.dataset.data_root == str(root)
+
+
+def test_columns_of_the_command_line_go_to_every_split(root):
+    for split in ('train', 'valid'):
+        paths = sorted(path for path in (root / split).glob('*/*.png')
+                       if not path.parent.name.startswith('.'))
+        (root / f'{split}.csv').write_text('\n'.join(['where,kind', *(
+            f'{path.relative_to(root)},{path.parent.name}' for path in paths)]))
+        (root / split).rename(root / f'{split}_files')
+        text = (root / f'{split}.csv').read_text()
+        (root / f'{split}.csv').write_text(text.replace(f'{split}/', f'{split}_files/'))
+    cfg = config()
+    for name in ('train', 'val'):
+        cfg[f'{name}_dataloader'].dataset.pop('indices', None)
+    settle_data(cfg, str(root), column='where', label_column='kind')
+    assert cfg.train_dataloader.dataset.classes == ['ant', 'bee', 'cow']
+    images = [DATASETS.build(cfg[f'{name}_dataloader'].dataset) for name in ('train', 'val')]
+    assert [one.get_gt_labels().tolist() for one in images] == [[0, 0, 1, 1, 2, 2], [1, 2]]
+    with pytest.raises(UserError, match="train.csv.* has no column 'nope'"):
+        settle_data(config(), str(root), column='nope', label_column='kind')
+    for split in ('train', 'val'):
+        paint(root / 'set' / split / 'ant', 9, '0.png')
+    with pytest.raises(UserError, match='set/train.* has no columns'):
+        settle_data(config(), str(root / 'set'), column='where')
+    pretrain = Config.fromfile(ROOT / 'configs/quickstart/vit_tiny_pretrain.py')
+    settle_data(pretrain, str(root / 'train.csv'), column='where')
+    assert len(DATASETS.build(pretrain.train_dataloader.dataset)) == 6
+    with pytest.raises(UserError, match='--label-column is for data sets with one label an image'):
+        settle_data(pretrain, str(root / 'train.csv'), label_column='kind')

@@ -46,7 +46,7 @@ train_dataloader = dict(
     pin_memory=True,
     drop_last=True,
     sampler=dict(type='mmwamim.ResumableSampler', shuffle=True),
-    collate_fn=dict(type='default_collate'),
+    collate_fn=dict(type='mmwamim.collate_images'),
     dataset=dict(
         type='mmwamim.ClassFolders',
         data_root='data/imagenet',
@@ -58,7 +58,7 @@ val_dataloader = dict(
     persistent_workers=True,
     pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='default_collate'),
+    collate_fn=dict(type='mmwamim.collate_images'),
     dataset=dict(
         type='mmwamim.ClassFolders',
         data_root='data/imagenet',

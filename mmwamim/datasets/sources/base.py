@@ -5,6 +5,9 @@ from typing import Iterator, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
+from ..channels import read_channels
+from ..loading import read_rgb
+
 
 class Source:
     """Images by number, wherever they lie.
@@ -28,6 +31,10 @@ class Source:
         """The name of an image, for messages and results."""
         return self.keys[index]
 
+    def name(self, index: int) -> str:
+        """The same, relative to the place."""
+        return self.keys[index]
+
     def read(self, index: int) -> Optional[bytes]:
         """The bytes of an image as they are stored; None where the key is the path of a file.
 
@@ -35,6 +42,66 @@ class Source:
             UnreadableImage: They cannot be had; the message has the key.
         """
         return None
+
+    def holder(self, index: int) -> str:
+        """The file whose size and time tell whether an image is still the same."""
+        return self.key(index)
+
+    def pixels(self, index: int, channels: Optional[int] = None,
+               value_range: Optional[Sequence[float]] = None) -> np.ndarray:
+        """A picture as a run reads it: :func:`mmwamim.datasets.loading.read_rgb`, or with
+        ``channels`` :func:`mmwamim.datasets.channels.read_channels`.
+
+        Raises:
+            UnreadableImage: It cannot be had, or is no picture; the message has the key.
+        """
+        data = self.read(index)
+        if channels is None:
+            return read_rgb(self.key(index), value_range=value_range, data=data)
+        return read_channels(self.key(index), channels, value_range, data)
+
+    def spread(self, most: Optional[int] = None) -> Sequence[int]:
+        """The numbers of all images, or of so many, spread evenly."""
+        count = min(most or len(self), len(self))
+        return [place * len(self) // count for place in range(count)]
+
+
+class JoinedSource(Source):
+    """Several places as one, without labels.
+
+    Args:
+        parts: One behind the other.
+        names: Of the parts, such as their splits.
+    """
+
+    def __init__(self, parts: Sequence[Source], names: Sequence[str]) -> None:
+        self.parts, self.names = parts, names
+        self.ends = np.cumsum([len(part) for part in parts])
+        self.description = '\n'.join(part.description for part in parts)
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def key(self, index: int) -> str:
+        part, place = self._find(index)
+        return self.parts[part].key(place)
+
+    def name(self, index: int) -> str:
+        part, place = self._find(index)
+        return f'{self.names[part]}/{self.parts[part].name(place)}'
+
+    def holder(self, index: int) -> str:
+        part, place = self._find(index)
+        return self.parts[part].holder(place)
+
+    def read(self, index: int) -> Optional[bytes]:
+        part, place = self._find(index)
+        return self.parts[part].read(place)
+
+    def _find(self, index: int) -> Tuple[int, int]:
+        """The number of the part, and the number of the image there."""
+        part = int(np.searchsorted(self.ends, index, side='right'))
+        return part, index - int(self.ends[part - 1] if part else 0)
 
 
 class Records(AbstractSequence):

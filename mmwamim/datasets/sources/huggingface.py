@@ -1,5 +1,6 @@
 """Data sets of Hugging Face on this machine: saved ones, and Parquet files with images in them."""
 import glob
+import json
 import os
 from typing import Any, List, Optional, Sequence, Tuple
 
@@ -41,7 +42,7 @@ class HuggingFaceSource(Source):
                         'images', 'column')
         if not len(rows):
             raise NoImages(f'{printable(where)!r} has no rows')
-        self.name = f'{where}[{name}]' if name else where
+        self.whole = f'{where}[{name}]' if name else where
         said = f'images of the column {column!r}'
         if labelled:
             label_column = choose(label_column or _typed(rows.features, 'ClassLabel'),
@@ -52,20 +53,27 @@ class HuggingFaceSource(Source):
             if names and given.min() >= 0 and given.max() < len(names):
                 given = np.array(names)[given]
                 classes = classes or names
-            self.labels, self.classes = settle_labels(given, classes, self.name)
+            self.labels, self.classes = settle_labels(given, classes, self.whole)
             said += f', {len(self.classes)} classes of the column {label_column!r}'
         rows = rows.select_columns([column])
         if type(rows.features[column]).__name__ == 'Image':
             rows = rows.cast_column(column, library('datasets').Image(decode=False))
         self.rows = rows.with_format('arrow')  # bytes as they are stored
         self.description = (f'{len(self)} images of the Hugging Face data set '
-                            f'{printable(self.name)}: {said}')
+                            f'{printable(self.whole)}: {said}')
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def key(self, index: int) -> str:
-        return f'{self.name}/{index}'
+        return f'{self.whole}/{index}'
+
+    def name(self, index: int) -> str:
+        return str(index)
+
+    def holder(self, index: int) -> str:
+        files = self.rows.cache_files
+        return files[0]['filename'] if files else self.where
 
     def read(self, index: int) -> bytes:
         value = self.rows[index].column(0)[0].as_py()
@@ -117,6 +125,20 @@ def _open(where: str, split: str) -> Tuple[Any, str]:
                        f'{shortened(list(whole))}')
     name = name or next(iter(whole))
     return whole[name], name
+
+
+def splits(where: str) -> List[str]:
+    """The splits that a data set has; '' alone where it has none."""
+    if os.path.isdir(where) and is_saved(where):
+        path = os.path.join(where, 'dataset_dict.json')
+        if not os.path.isfile(path):
+            return ['']
+        with open(path, encoding='utf-8') as file:
+            return json.load(file)['splits']
+    files = parquet_files(where)
+    names = [name for names in SPLITS.values() for name in names]
+    found = [name for name in names if any(_is_of(path, name) for path in files)]
+    return found if all(any(_is_of(path, name) for name in found) for path in files) else ['']
 
 
 def _names(split: str) -> List[str]:

@@ -1,22 +1,35 @@
 """From what --data says to the images: which kind of place it is, and which part of it."""
 import glob
 import os
-from typing import Optional, Sequence, Tuple
+import re
+from pathlib import Path
+from typing import Optional, Sequence, Tuple, Union
 
-from ..listing import NoImages, is_folder, printable, readable_endings
+from mmwamim.errors import UserError
+
+from ..listing import NoImages, is_folder, list_images, printable, readable_endings
+from ..paths import PackedPaths
 from ..splits import OTHERWISE, SPLITS, find_split, pretraining_folder, settle_split
 from . import huggingface
-from .base import Source
+from .base import JoinedSource, Source
+from .copies import COMPRESSED
 from .database import DatabaseSource
 from .folder import FolderSource
 from .huggingface import HuggingFaceSource
+from .listed import ListedSource, from_label_file
 from .shards import ShardSource
-from .table import ENDINGS, TableSource
+from .table import ALL, ENDINGS, TableSource
 
+DATA_BASES = ('.mdb', '.lmdb')
 LOOKED_AT = 1000  # entries of a folder that tell what it is
 TAKEN = ('a folder of images, a .txt, .csv, .tsv or .parquet file with a column of paths, tar '
-         "shards (a folder of them, or 'train-{000..099}.tar'), a Hugging Face data set on this "
-         'machine, or an LMDB data base')
+         "shards (a folder of them, 'train-{000..099}.tar' or .tar.gz), a Hugging Face data set on "
+         'this machine, or an LMDB data base')
+
+
+def is_tar(name: str) -> bool:
+    """Whether a file or pattern names tar shards."""
+    return '.tar' in name.lower() or name.lower().endswith('.tgz')
 
 
 def kind_of_place(where: str) -> str:
@@ -32,9 +45,9 @@ def kind_of_place(where: str) -> str:
         return 'huggingface' if huggingface.has_images(where) else 'table'
     if os.path.isfile(where) and lower.endswith(ENDINGS):
         return 'table'
-    if os.path.isfile(where) and lower.endswith(('.mdb', '.lmdb')):
+    if os.path.isfile(where) and lower.endswith(DATA_BASES):
         return 'lmdb'
-    if '.tar' in lower or lower.endswith('.tgz'):
+    if is_tar(where):
         return 'shards'
     if huggingface.cached(where):
         return 'huggingface'
@@ -54,7 +67,7 @@ def _kind_of_folder(where: str) -> str:
             names.append(entry.name.lower())
     if any(name.endswith(endings) for name in names):
         return 'folder'
-    if any('.tar' in name or name.endswith('.tgz') for name in names):
+    if any(map(is_tar, names)):
         return 'shards'
     tables = glob.glob(os.path.join(glob.escape(where), '*.parquet'))
     return 'huggingface' if tables and huggingface.has_images(tables[0]) else 'folder'
@@ -111,8 +124,10 @@ def named_split(root: str, split: str) -> str:
     kind = next((kind for kind, names in SPLITS.items() if split.lower() in names), None)
     for name in [split, *(n for group in OTHERWISE.get(kind, ()) for n in SPLITS[group])]:
         start = os.path.join(glob.escape(root), glob.escape(name))
-        for pattern in (*(f'{start}{ending}' for ending in (*ENDINGS, '.lmdb', '_lmdb', '.tar')),
-                        f'{start}[-_]*.tar'):
+        # Data bases first: a list of the same name beside one has its labels.
+        tars = ('.tar', *COMPRESSED)
+        for pattern in (*(f'{start}{ending}' for ending in ('.lmdb', '_lmdb', *ENDINGS, *tars)),
+                        *(f'{start}[-_]*{ending}' for ending in tars)):
             found = glob.glob(pattern)
             if found:
                 return found[0] if len(found) == 1 else pattern
@@ -135,22 +150,92 @@ def open_source(root: str, split: str = '', labelled: bool = False,
 
     Raises:
         NoImages: There is no such place, split or image.
-        UserError: There are no labels, or others than those of ``classes``; a library is missing.
+        UserError: There are no labels, or others than those of ``classes``; a library is missing;
+            there are no columns.
     """
     root, note = os.path.expanduser(root), ''
     if labelled:
         where, split = locate(root, split)
     else:
         where, note = for_pretraining(root)
-    kind = kind_of_place(where)
-    if kind == 'folder':
-        return FolderSource(where, labelled, classes, endings, note)
-    if kind == 'shards':
-        return ShardSource(where, labelled, classes)
+    return _open(where, split, labelled, classes, endings, column, label_column, note)
+
+
+def open_listed(label_file: str, place: str, labelled: bool,
+                classes: Optional[Sequence[str]] = None) -> Source:
+    """The images that a label file such as ``meta/train.txt`` names, in a folder or an LMDB data
+    base; arguments as of :func:`mmwamim.datasets.sources.listed.from_label_file`.
+
+    Raises:
+        UserError: They lie elsewhere, or a line has no label.
+        NoImages: The data base lacks one of them.
+    """
+    kind = kind_of_place(place) if os.path.exists(place) else 'folder'
     if kind == 'lmdb':
-        return DatabaseSource(where, labelled, classes)
-    source = TableSource if kind == 'table' else HuggingFaceSource
-    return source(where, split, labelled, classes, column, label_column)
+        return DatabaseSource(place, labelled, classes, label_file)
+    if kind != 'folder' and not os.path.isdir(place):
+        raise UserError(f'a label file (ann_file) names files of a folder or keys of an LMDB data '
+                        f'base, and {printable(place)!r} is neither')
+    return from_label_file(label_file, place, labelled, classes)
+
+
+def open_all(root: str, endings: Optional[Sequence[str]] = None, column: Optional[str] = None
+             ) -> Source:
+    """Every image of a place, of all splits, without labels: what tools look at.
+
+    Args:
+        root: A single picture, or what ``--data`` of training takes.
+        endings, column: As of :func:`open_source`.
+
+    Raises:
+        NoImages: There is no such place or image.
+        UserError: As of :func:`open_source`.
+    """
+    root = os.path.expanduser(root)
+    holds_many = root.lower().endswith((*ENDINGS, *DATA_BASES)) or is_tar(root)
+    if os.path.isfile(root) and not holds_many:
+        return ListedSource(PackedPaths.from_strings([root]), '', description=root)
+    kind = kind_of_place(root)
+    parts = [(root, ALL if kind == 'table' else '')]
+    if kind == 'huggingface':
+        parts = [(root, split) for split in huggingface.splits(root)]
+    elif kind == 'folder':
+        found = list_images(root, endings or readable_endings())
+        named = {named_split(root, split): '' for split in SPLITS} if not len(found.paths) else {}
+        parts = [(where, ALL) for where in named if where] or parts
+    sources = [_open(where, split, False, None, endings, column) for where, split in parts]
+    if len(sources) == 1:
+        return sources[0]
+    return JoinedSource(sources, [os.path.basename(where) if kind == 'folder' else split
+                                  for where, split in parts])
+
+
+def _open(where: str, split: str, labelled: bool, classes: Optional[Sequence[str]],
+          endings: Optional[Sequence[str]], column: Optional[str],
+          label_column: Optional[str] = None, note: str = '') -> Source:
+    kind = kind_of_place(where)
+    if kind in ('table', 'huggingface'):
+        source = TableSource if kind == 'table' else HuggingFaceSource
+        return source(where, split, labelled, classes, column, label_column)
+    if column or label_column:
+        raise UserError(f'{printable(where)!r} has no columns ({column or label_column!r}): only '
+                        'tables and Hugging Face data sets have')
+    if kind == 'folder':
+        return FolderSource(where, labelled, classes, endings or readable_endings(), note)
+    return (ShardSource if kind == 'shards' else DatabaseSource)(where, labelled, classes)
+
+
+def name_of_place(where: Union[str, Path]) -> str:
+    """A name for what comes of a place: 'train' for 'sets/train-{000..146}.tar'.
+
+    Examples:
+        >>> [name_of_place(where) for where in ('me/birds.csv', 'x-{00..99}.tar', 'me/cats')]
+        ['birds', 'x', 'cats']
+    """
+    name = Path(where).expanduser().resolve().name
+    if not os.path.isdir(where):
+        name = re.split(r'[{*?[]', re.sub(r'(\.\w{1,7})+$', '', name))[0].rstrip('-_. ')
+    return name or 'images'
 
 
 def is_other(root: str, split: str = '') -> bool:

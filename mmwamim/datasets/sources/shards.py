@@ -12,19 +12,17 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 import numpy as np
 import torch
 
-from mmwamim.errors import UserError
-
 from ..kept import kept
 from ..listing import NoImages, counts, printable, readable_endings
 from ..loading import UnreadableImage
 from ..paths import PackedPaths
 from ..walk import THREADS
 from .base import Source
+from .copies import COMPRESSED, check_space, copy_shard, is_remote, needs_copy, refresh
 from .labels import LABELS, folders_as_labels, settle_labels
 
-VERSION = 1
+VERSION = 2
 OPEN = 64  # shards that a process holds open
-COMPRESSED = ('.tar.gz', '.tgz', '.tar.bz2', '.tar.xz', '.tar.zst')
 
 
 class Member(NamedTuple):
@@ -44,21 +42,25 @@ class ShardSource(Source):
     ``.cls``, ``.label`` or the like holds, or a field of these names in ``.json``; where there is
     none, the folder in the member's name.
 
+    Compressed shards and those of a server or program are copied once
+    (:mod:`mmwamim.datasets.sources.copies`).
+
     Args:
         pattern: A folder of ``.tar`` files, one of them, or a pattern: ``train-{000..099}.tar``,
-            ``train-*.tar``.
+            ``train-*.tar.gz``, ``pipe:PROGRAM train-{000..099}.tar``, ``https://...``.
         labelled: Whether labels are wanted.
         classes: As of :func:`mmwamim.datasets.sources.labels.settle_labels`.
 
     Raises:
         NoImages: There is no such shard, or no image in them.
-        UserError: They are compressed.
+        UserError: They are compressed or elsewhere, and there is no room for copies.
     """
 
     def __init__(self, pattern: str, labelled: bool = False,
                  classes: Optional[Sequence[str]] = None) -> None:
         self.shards, self._open = find_shards(pattern), OrderedDict()
         content = _index(self.shards)
+        self.files = content['files']
         self.keys = PackedPaths(content['names'].numpy(), content['ends'].numpy())
         self.spans, self.shard_of = content['spans'].numpy(), content['shard_of'].numpy()
         notes = list(content['notes'])
@@ -77,6 +79,12 @@ class ShardSource(Source):
     def key(self, index: int) -> str:
         return f'{self.shards[self.shard_of[index]]}/{self.keys[index]}'
 
+    def name(self, index: int) -> str:
+        return f'{os.path.basename(self.shards[self.shard_of[index]])}/{self.keys[index]}'
+
+    def holder(self, index: int) -> str:
+        return self.files[self.shard_of[index]]
+
     def read(self, index: int) -> bytes:
         offset, size = self.spans[index].tolist()
         try:
@@ -92,7 +100,7 @@ class ShardSource(Source):
         if shard not in self._open:
             if len(self._open) >= OPEN:
                 os.close(self._open.popitem(last=False)[1])
-            self._open[shard] = os.open(self.shards[shard], os.O_RDONLY)
+            self._open[shard] = os.open(self.files[shard], os.O_RDONLY)
         self._open.move_to_end(shard)
         return self._open[shard]
 
@@ -109,19 +117,15 @@ def find_shards(pattern: str) -> List[str]:
     """
     if os.path.isdir(pattern):
         names = sorted(name for name in os.listdir(pattern) if not name.startswith('.'))
-        found = [os.path.join(pattern, name) for name in names if name.endswith('.tar')]
-        packed = [name for name in names if name.lower().endswith(COMPRESSED)]
+        found = [os.path.join(pattern, name) for name in names
+                 if name.lower().endswith(('.tar', *COMPRESSED))]
     else:
-        names = expand_braces(pattern)
-        packed = [name for name in names if name.lower().endswith(COMPRESSED)]
-        found = [path for name in names for path in sorted(glob.glob(name)) or [name]]
-        missing = [path for path in found if not os.path.isfile(path)]
+        found = [path for name in expand_braces(pattern)
+                 for path in (not is_remote(name) and sorted(glob.glob(name)) or [name])]
+        missing = [path for path in found if not is_remote(path) and not os.path.isfile(path)]
         if missing:
             raise NoImages(f'{len(missing)} of {len(found)} shards are not there, such as '
                            f'{printable(missing[0])!r}')
-    if packed:
-        raise UserError(f'{printable(packed[0])!r} is compressed, so that its images cannot be '
-                        'read one by one: unpack it to .tar (images in it are compressed already)')
     if not found:
         raise NoImages(f'{printable(pattern)!r} has no .tar file in it')
     return found
@@ -145,15 +149,21 @@ def _choices(inside: str) -> List[str]:
 
 def _index(shards: Sequence[str]) -> dict:
     """The members of all shards: kept in the cache as long as size and time of none changes."""
-    states = [list(os.stat(path)[6:7]) + [os.stat(path).st_mtime_ns] for path in shards]
+    states = [[0, 0] if is_remote(path) else
+              list(os.stat(path)[6:7]) + [os.stat(path).st_mtime_ns] for path in shards]
+    copied = [path for path in shards if needs_copy(path)]
     with kept('shards', VERSION, *map(os.path.abspath, shards)) as file:
         content = file.load()
-        if content is not None and content['states'] == states:
+        if content is not None and content['states'] == states and refresh(content['copies']):
             return content
+        check_space(copied)
         with ThreadPoolExecutor(THREADS) as pool:
-            found = list(pool.map(members, shards))
+            copies = dict(zip(copied, pool.map(copy_shard, copied)))
+            files = [copies.get(path, (path, ''))[0] for path in shards]
+            found = list(pool.map(members, files, shards))
         content = _packed(shards, found)
-        content['states'] = states
+        content['notes'] += [note for _, note in copies.values() if note]
+        content.update(states=states, files=files, copies=[copy for copy, _ in copies.values()])
         return file.load() if file.save(content) else content
 
 
@@ -177,8 +187,8 @@ def _packed(shards: Sequence[str], found: Sequence[Sequence[Member]]) -> dict:
         taken=dict(endings), notes=notes)
 
 
-def members(path: str) -> tuple:
-    """The images of a tar file, and what is wrong with it, or ''."""
+def members(path: str, name: str) -> tuple:
+    """The images of a tar file, and what is wrong with what has that name, or ''."""
     endings, images, labels, note = readable_endings() + ('.npy', ), [], {}, ''
     try:
         with tarfile.open(path, 'r:') as file:
@@ -191,7 +201,7 @@ def members(path: str) -> tuple:
                 else:
                     _read_label(file, member, labels)
     except (tarfile.TarError, OSError, EOFError) as error:
-        note = f'{printable(path)} is damaged behind its first {len(images)} images: {error}'
+        note = f'{printable(name)} is damaged behind its first {len(images)} images: {error}'
     return [image._replace(label=labels.get(_sample(image.name), '')) for image in images], note
 
 

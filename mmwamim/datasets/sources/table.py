@@ -18,6 +18,7 @@ PATHS = ('path', 'file', 'filename', 'file_name', 'filepath', 'file_path', 'imag
 TEXT, CSV = ('.txt', '.lst'), {'.csv': ',', '.tsv': '\t'}
 ENDINGS = (*TEXT, *CSV, '.parquet')
 SPLIT = 'split'  # the column that says what is for training
+ALL = '*'  # rows of every split
 
 
 class TableSource(Source):
@@ -29,7 +30,8 @@ class TableSource(Source):
 
     Args:
         path: The file.
-        split: 'train', 'val' or the like; '': all rows.
+        split: 'train', 'val' or the like; '': those for training, or with ``labelled`` all rows;
+            :data:`ALL`: all rows.
         labelled: Whether labels are wanted.
         classes: As of :func:`mmwamim.datasets.sources.labels.settle_labels`.
         column: The column of paths.
@@ -146,7 +148,8 @@ def choose(named: Optional[str], there: Sequence[str], usual: Sequence[str], whe
 
 
 def _rows(table: Dict[str, List], split: str, path: str) -> Optional[List[int]]:
-    column = next((name for name in table if name.lower() == SPLIT), None)
+    column = next((name for name in table if name.lower() == SPLIT and split != ALL), None)
+    split = '' if split == ALL else split
     if split and column is None and split.lower() not in SPLITS['train']:
         raise NoImages(f'{printable(path)!r} has no column {SPLIT!r}, and so no split {split!r}: '
                        f'give a folder that holds, say, train.csv and {split}.csv')

@@ -7,14 +7,16 @@ from mmengine.config import Config
 
 from mmwamim.datasets.label_files import check_label_file
 from mmwamim.datasets.listing import NoImages, printable
-from mmwamim.datasets.sources import is_other, open_source
+from mmwamim.datasets.sources import is_other, kind_of_place, open_listed, open_source
 from mmwamim.datasets.splits import list_labelled, settle_split
+from mmwamim.errors import UserError
 
 from .loaders import LOADERS, data_sets, given_classes, metrics, say, settle_outputs
 from .reading import type_name
 
 Datasets = Sequence[Tuple[str, dict]]  # each with the name of its loader
 KINDS = ('CustomDataset', 'ClassFolders', 'ImageNet')
+COLUMNS = ('column', 'label_column')
 
 
 def settle_classification(cfg: Config, known: Optional[Sequence[str]]) -> None:
@@ -84,8 +86,9 @@ def _find(dataset: dict, classes: Optional[Sequence[str]]) -> Tuple[object, str]
     """What has the list of ``classes`` of a split, and its name or path below the root."""
     root, prefix = dataset['data_root'], dataset.get('data_prefix', '')
     wanted = classes or given_classes(dataset)
-    if isinstance(prefix, str) and is_other(root or prefix, prefix if root else ''):
-        columns = {name: dataset.get(name) for name in ('column', 'label_column')}
+    columns = {name: dataset.get(name) for name in COLUMNS}
+    if isinstance(prefix, str) and (any(columns.values()) or is_other(
+            root or prefix, prefix if root else '')):
         return open_source(root or prefix, prefix if root else '', True, wanted, **columns), prefix
     folder, prefix = _settle_prefix(dataset)
     return list_labelled(folder, wanted, dataset.get('extensions'),
@@ -117,7 +120,13 @@ def _settle_files(cfg: Config, datasets: Datasets, known: Optional[Sequence[str]
             dataset['classes'] = list(classes)
         root, prefix = Path(dataset['data_root']), dataset.get('data_prefix', '')
         folder = root / (prefix.get('img_path', '') if isinstance(prefix, dict) else prefix)
-        labels = check_label_file(root / dataset['ann_file'], folder, most)
+        if any(dataset.get(field) for field in COLUMNS):
+            raise UserError(f'{name}.dataset has a label file (ann_file), whose labels count, so '
+                            'that there is no column to name')
+        in_files = not os.path.exists(folder) or kind_of_place(str(folder)) != 'lmdb'
+        labels = check_label_file(root / dataset['ann_file'], folder if in_files else None, most)
+        if not in_files:
+            open_listed(str(root / dataset['ann_file']), str(folder), False)
         if name == 'train_dataloader' and most is None:
             most = labels
         dataset['type'] = 'mmwamim.ClassFolders'

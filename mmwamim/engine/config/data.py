@@ -15,7 +15,7 @@ from mmwamim.evaluation.robustness import read_wnids
 from mmwamim.registry import HOOKS
 
 from .channel_data import settle_channels
-from .class_data import settle_classification
+from .class_data import KINDS, settle_classification
 from .dense_data import settle_detection, settle_segmentation
 from .loaders import LOADERS, add_hook, data_sets, metrics, say
 from .reading import type_name
@@ -26,7 +26,8 @@ OTHER_READERS = {f'{scope}LoadImageFromFile' for scope in ('', 'mmcv.', 'mmpretr
 
 
 def settle_data(cfg: Config, folder: Optional[str] = None,
-                classes: Optional[Sequence[str]] = None) -> None:
+                classes: Optional[Sequence[str]] = None, column: Optional[str] = None,
+                label_column: Optional[str] = None) -> None:
     """Puts ``--data`` into the config: images to pre-train on, or a data set in the layout that
     the config's data set names. Every split gets the classes of the training set.
 
@@ -35,10 +36,12 @@ def settle_data(cfg: Config, folder: Optional[str] = None,
         folder: What --data says. Default: what the config says.
         classes: The classes that a checkpoint was trained on, when it is to be tested: they count
             instead of those of the training set.
+        column: The column of paths or images, where the images are in a table.
+        label_column: The column of classes there.
 
     Raises:
-        UserError: The folder is missing or empty, the config's data set takes no folder, or a
-            split has classes that the training set does not have.
+        UserError: The folder is missing or empty, the config's data set takes no folder or no
+            columns, or a split has classes that the training set does not have.
     """
     if folder is not None:
         kind_of_place(os.path.expanduser(folder))  # raises if there is nothing
@@ -46,9 +49,11 @@ def settle_data(cfg: Config, folder: Optional[str] = None,
     if loader is not None and not loader.get('num_workers'):
         for field in ('persistent_workers', 'prefetch_factor'):  # torch refuses them without
             loader.pop(field, None)
+    _settle_lmdb(cfg)
     settle_reading(cfg)
     settle_channels(cfg)
     add_hook(cfg, dict(type='mmwamim.DataReportHook'))
+    _settle_columns(cfg, column, label_column)
     if loader is not None and type_name(loader.dataset) == UNLABELLED:
         _settle_unlabelled(loader, folder)
         return
@@ -68,6 +73,34 @@ def settle_data(cfg: Config, folder: Optional[str] = None,
     settle_classification(cfg, classes)
     settle_detection(cfg, classes)
     settle_segmentation(cfg, classes)
+
+
+def _settle_columns(cfg: Config, column: Optional[str], label_column: Optional[str]) -> None:
+    given = {name: value for name, value in (('column', column), ('label_column', label_column))
+             if value is not None}
+    kinds = (UNLABELLED, ) if label_column is None else ()
+    taking = [dataset for name in LOADERS for dataset in data_sets(cfg.get(name))
+              if type_name(dataset) in (*KINDS, *kinds) and dataset.get('with_label', True)]
+    if given and not taking:
+        option = '--label-column' if label_column is not None else '--column'
+        raise UserError(f'{option} is for data sets with one label an image'
+                        + (', or none' if kinds else '') + ', which this config has not')
+    for dataset in taking:
+        dataset.update(given)
+
+
+def _settle_lmdb(cfg: Config) -> None:
+    """MMEngine's way to an LMDB data base, in the step that reads images
+    (``backend_args=dict(backend='lmdb', db_path=...)``), as the place of the data set."""
+    for dataset in (dataset for name in LOADERS for dataset in data_sets(cfg.get(name))):
+        for step in dataset.get('pipeline') or []:
+            backend = step.get('backend_args') or step.get('file_client_args') or {} \
+                if type_name(step) == 'LoadImageFromFile' else {}
+            if backend.get('backend') == 'lmdb' and type_name(dataset) in (*KINDS, UNLABELLED):
+                place = os.path.abspath(os.path.expanduser(backend['db_path']))
+                dataset['data_root' if type_name(dataset) == UNLABELLED else 'data_prefix'] = place
+                for field in ('backend_args', 'file_client_args'):
+                    step.pop(field, None)
 
 
 def settle_reading(cfg: Config) -> None:

@@ -26,6 +26,8 @@ class RunOptions:
     Args:
         config: A config file.
         data: The folder of the images, or of the data set.
+        column: The column of paths or images, where ``data`` is a table or a Hugging Face data set.
+        label_column: The column of classes there.
         pretrained: ``encoder.pth`` to fine-tune from, or ``'none'``.
         init: Weights to begin with, of this or another library: a file, a folder of transformers,
             or a name of timm.
@@ -45,6 +47,8 @@ class RunOptions:
 
     config: str
     data: Optional[str] = None
+    column: Optional[str] = None
+    label_column: Optional[str] = None
     pretrained: Optional[str] = None
     init: Optional[str] = None
     work_dir: Optional[str] = None
@@ -93,7 +97,7 @@ def settle(options: RunOptions) -> Config:
             raise UserError(f'--batch-size must be at least 1, not {options.batch_size}')
         cfg.train_dataloader.batch_size = options.batch_size
     settle_resume(cfg, options.resume, options.trust_checkpoint)
-    settle_data(cfg, options.data)
+    settle_data(cfg, options.data, column=options.column, label_column=options.label_column)
     if options.init is not None and options.pretrained is not None:
         raise UserError('--init and --pretrained both name weights: give one of them')
     settle_init(cfg, options.init)

@@ -72,14 +72,20 @@ def build_step(cfg: Config, batch: int, device: str = 'cpu', part: str = 'model'
 
 
 def noise_batch(cfg: Config, batch: int) -> dict:
-    """A batch of smooth noise through the config's own training pipeline."""
+    """A batch of smooth noise through the config's own training pipeline; where it says
+    ``channels``, :func:`mmwamim.engine.config.channel_data.settle_channels` went before."""
     with tempfile.TemporaryDirectory() as folder:
         rng = np.random.default_rng(0)
         for i in range(2):
             pixels = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
-            Image.fromarray(pixels).resize((320, 240), Image.BICUBIC).save(Path(folder, f'{i}.jpg'))
+            image = Image.fromarray(pixels).resize((320, 240), Image.BICUBIC)
+            if cfg.get('channels'):
+                grey = np.asarray(image)[..., :1]
+                np.save(Path(folder, f'{i}.npy'), np.repeat(grey, cfg.channels, axis=2))
+            else:
+                image.save(Path(folder, f'{i}.jpg'))
         dataset = {key: value for key, value in cfg.train_dataloader.dataset.items()
-                   if key != 'indices'}
+                   if key not in ('indices', 'column', 'label_column')}
         images = DATASETS.build(dict(dataset, data_root=folder))
         return default_collate([images[i % 2] for i in range(batch)])
 

@@ -6,7 +6,7 @@ from typing import Optional
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmwamim.datasets.listing import NoImages
+from mmwamim.datasets.listing import NoImages, readable_endings
 from mmwamim.datasets.sources import kind_of_place, open_source
 from mmwamim.datasets.splits import find_split
 from mmwamim.evaluation.features import (
@@ -40,6 +40,8 @@ class FeatureProbeHook(Hook):
         most: At most as many images of each split, spread evenly over the classes.
         batch_size: Images of a process at a time.
         num_workers: Processes that read images. Default: as many as training has.
+        column, label_column: The columns of paths or images and of classes, where ``data_root`` has
+            columns.
 
     Raises:
         FileNotFoundError: ``data_root`` is not a folder, or a split of it holds no image.
@@ -50,7 +52,8 @@ class FeatureProbeHook(Hook):
 
     def __init__(self, data_root: str, interval: int = 10, size: Optional[int] = None,
                  k: int = 20, most: Optional[int] = 5000, batch_size: int = 64,
-                 num_workers: Optional[int] = None) -> None:
+                 num_workers: Optional[int] = None, column: Optional[str] = None,
+                 label_column: Optional[str] = None) -> None:
         root = os.path.expanduser(data_root)
         try:
             folder = kind_of_place(root) == 'folder'
@@ -61,6 +64,7 @@ class FeatureProbeHook(Hook):
         self.interval, self.size = interval, size
         self.k, self.most, self.batch_size = k, most, batch_size
         self.num_workers = num_workers
+        self.columns = dict(column=column, label_column=label_column)
         self.train, self.val, self.classes = Path(root), None, None
         self.splits = ('', '') if folder else ('train', 'val')
         if not folder:
@@ -68,9 +72,10 @@ class FeatureProbeHook(Hook):
         elif find_split(root, 'train') and find_split(root, 'val'):
             self.train, self.val = find_split(root, 'train'), find_split(root, 'val')
         if self.val is not None:
-            self.classes = open_source(str(self.train), self.splits[0], True).classes
+            fields = dict(self.columns, endings=[*readable_endings(), '.npy'])
+            self.classes = open_source(str(self.train), self.splits[0], True, **fields).classes
             # Raises now rather than after the first epoch.
-            open_source(str(self.val), self.splits[1], True, self.classes)
+            open_source(str(self.val), self.splits[1], True, self.classes, **fields)
 
     def after_train_epoch(self, runner: Runner) -> None:
         last = runner.epoch + 1 == runner.max_epochs
@@ -85,7 +90,7 @@ class FeatureProbeHook(Hook):
         def features(place: Path, split: str):
             images = LabelledImages(str(place), size, self.most, self.classes is not None,
                                     self.classes, runner.cfg.get('value_range'), split,
-                                    runner.cfg.get('channels'))
+                                    runner.cfg.get('channels'), **self.columns)
             return extract_features(model.backbone, model.data_preprocessor, images,
                                     self.batch_size, num_workers=workers)
 
