@@ -66,13 +66,13 @@ def order_of(size: int, seed: int, epoch: int, shuffle: bool = True) -> torch.Te
 class ResumableSampler(Sampler):
     """MMEngine's ``DefaultSampler`` that can begin in the middle of an epoch.
 
-    Yields :class:`Draw` instead of bare indices, and never decodes what it skips. Every process
+    Yields :class:`Draw` instead of bare indices, and never decodes what it skips. Every rank
     gets the same number of images; the first ones are repeated to fill up.
 
     Args:
         dataset: Accepts :class:`Draw`, as ``UnlabelledImages`` does.
         shuffle: Whether to draw a new order for each epoch.
-        seed: Default: MMEngine's seed of the run, the same on all processes.
+        seed: Default: MMEngine's seed of the run, the same on all ranks.
     """
 
     def __init__(self, dataset: Sized, shuffle: bool = True, seed: Optional[int] = None) -> None:

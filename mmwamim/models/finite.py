@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class NonFiniteLoss(RuntimeError):
-    """A loss or a gradient is infinite or not a number, on this process or on another one."""
+    """A loss or a gradient is infinite or not a number, on this rank or on another one."""
 
 
 def name_bad_losses(values: Mapping[str, float]) -> str:

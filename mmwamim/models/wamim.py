@@ -38,7 +38,7 @@ class WaMIM(BaseSelfSupervisor):
         target_generator: Maps images to targets.
         mask_ratio: Share of masked units, in (0, 1).
         mask_unit: Pixels of a unit of the mask. Default: what the encoder names.
-        shared_mask: One mask for all images of a process's batch instead of one an image.
+        shared_mask: One mask for all images of a rank's batch instead of one an image.
         predict_ratio: Share of all units that are predicted, a random part of the masked ones,
             above 0 and at most ``mask_ratio``; default: all masked ones.
         decode_ratio: Share of its masked cells that each level decodes in a training step, each

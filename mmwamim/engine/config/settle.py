@@ -32,7 +32,7 @@ class RunOptions:
         init: Weights to begin with, of this or another library: a file, a folder of transformers,
             or a name of timm.
         work_dir: Where logs and checkpoints go.
-        batch_size: Images per process and step.
+        batch_size: Images per rank and step.
         epochs: Length of the run; warm-up and decay keep their proportions.
         resume: ``'auto'``, or a checkpoint to go on from.
         trust_checkpoint: Loads checkpoints that hold more than data.

@@ -124,7 +124,7 @@ class ShardedRunner(TrainingRunner):
     """MMEngine's Runner with fully sharded data parallelism: ``tools/train.py --fsdp``.
 
     Its checkpoints are those of any other run: whole tensors in one file. So a run can be
-    resumed with another number of processes, or without sharding.
+    resumed with another number of ranks, or without sharding.
     """
 
     gathered: dict = {}

@@ -21,9 +21,9 @@ CLIPS = dict(norm={'max_norm', 'norm_type'}, value={'clip_value'})
 class GuardedOptimWrapper(OptimWrapper):
     """MMEngine's wrapper for training in which nothing waits and nothing bad gets through.
 
-    A step is bad if its loss or its gradient is not finite on any process. It changes no weight,
+    A step is bad if its loss or its gradient is not finite on any rank. It changes no weight,
     no state of the optimizer and no running state of the model (:func:`running_state`), on any
-    process. That is decided on the device; :class:`DeferredInfoHook` tells it later. Processes
+    rank. That is decided on the device; :class:`DeferredInfoHook` tells it later. Processes
     need not ask each other: a loss that is not finite makes the whole gradient so, which DDP and
     FSDP add up anyway.
 
@@ -31,9 +31,9 @@ class GuardedOptimWrapper(OptimWrapper):
     clipped.
 
     With ``accumulative_counts`` N, an update takes the mean gradient of the good ones of N steps: a
-    bad one is left out on all processes, and counts neither in the sum nor in its divisor. If none
-    is good, there is no update. Under DDP the gradients are added up on each process and averaged
-    over the processes once an update.
+    bad one is left out on all ranks, and counts neither in the sum nor in its divisor. If none
+    is good, there is no update. Under DDP the gradients are added up on each rank and averaged
+    over the ranks once an update.
 
     Optimizers that take ``found_inf`` (torch's own with ``fused=True``) skip a step on the
     device; for others the flag is read, which on a GPU waits for the backward pass.

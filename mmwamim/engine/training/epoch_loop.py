@@ -19,11 +19,11 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     A step whose loss or gradient is not finite changes no weight (``GuardedOptimWrapper``). Such
     steps are skipped as long as there are no more than ``max_bad_steps`` of them in a run; when
-    there are more, the next look of ``DeferredInfoHook`` stops it, on all processes, with a
+    there are more, the next check of ``DeferredInfoHook`` stops it, on all ranks, with a
     message that names the steps, the levels, the learning rate, the files of the batches and the
     last good checkpoint.
 
-    Before each step torch is seeded with the run's seed, the step and the process, so masks,
+    Before each step torch is seeded with the run's seed, the step and the rank, so masks,
     dropout and drop path do not depend on what was drawn before.
 
     Args:

@@ -93,11 +93,11 @@ class PreemptionHook(Hook):
     by the run that goes on. Loader workers do not take part in the signals.
 
     Args:
-        interval: Steps from one look at whether another process was asked to the next. On GPUs a
+        interval: Steps from one check whether another rank was asked to the next. On GPUs a
             look waits for the step; on the CPU every step is followed by one.
 
     Raises:
-        mmwamim.errors.Preempted: On all processes together, when the checkpoint is written.
+        mmwamim.errors.Preempted: On all ranks together, when the checkpoint is written.
     """
 
     priority = 'VERY_LOW'

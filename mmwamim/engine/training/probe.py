@@ -27,7 +27,7 @@ class FeatureProbeHook(Hook):
     one where ``EMAHook`` keeps one.
 
     Opt in with ``custom_hooks = [..., dict(type='mmwamim.FeatureProbeHook', data_root=...)]``.
-    Every process takes its share of the images. The run's random state is not touched, so a run
+    Every rank takes its share of the images. The run's random state is not touched, so a run
     with the hook learns exactly what a run without it learns.
 
     Args:
@@ -38,7 +38,7 @@ class FeatureProbeHook(Hook):
         size: Side of the images, in pixels. Default: the encoder's ``img_size``.
         k: Neighbours.
         most: At most as many images of each split, spread evenly over the classes.
-        batch_size: Images of a process at a time.
+        batch_size: Images of a rank at a time.
         num_workers: Processes that read images. Default: as many as training has.
         column, label_column: The columns of paths or images and of classes, where ``data_root`` has
             columns.

@@ -35,7 +35,7 @@ class Position:
     """Where a run stands.
 
     The first ``skipped`` images of the epoch's order (of the whole stream, where steps are
-    counted), over all processes, come before step number ``first`` of the epoch; from there on
+    counted), over all ranks, come before step number ``first`` of the epoch; from there on
     every step takes a batch. Both are 0 but where a step had another size before.
     """
     epoch: int

@@ -32,24 +32,24 @@ class StepReport(NamedTuple):
 class DeferredInfoHook(RuntimeInfoHook):
     """MMEngine's ``RuntimeInfoHook`` without a read-back of every loss in every step.
 
-    Values stay on the device until a look: when something is logged, saved or validated, at the
-    end of an epoch, and at most ``interval`` steps after the last look. At a look all processes
+    Values stay on the device until a check: when something is logged, saved or validated, at the
+    end of an epoch, and at most ``interval`` steps after the last check. At a check all ranks
     read what they have in one copy, and the log gets the value of every step.
 
     A step that was not good (``GuardedOptimWrapper``), or whose losses were not finite on any
-    process, is then told with its step, the losses, the learning rate, the files of the batch and
+    rank, is then told with its step, the losses, the learning rate, the files of the batch and
     the last good checkpoint: as a warning while there are no more than ``max_bad_steps`` in a run,
-    and as an error, on all processes, when there are more. Such steps are not in the log.
+    and as an error, on all ranks, when there are more. Such steps are not in the log.
 
     Args:
-        interval: Steps between two looks at most. Default: the logging interval.
+        interval: Steps between two checks at most. Default: the logging interval.
         max_bad_steps: Steps that may be bad, for loops that do not say (``train_cfg.max_bad_steps``
             of ``ResumableTrainLoop``).
         history: Values of each logged scalar that are kept in memory and in checkpoints. MMEngine
             keeps a million, and copies them in every step.
 
     Raises:
-        NonFiniteLoss: From a look: more than ``max_bad_steps`` steps were bad.
+        NonFiniteLoss: From a check: more than ``max_bad_steps`` steps were bad.
     """
 
     def __init__(self, interval: Optional[int] = None, max_bad_steps: int = 0,
