@@ -6,10 +6,12 @@ r"""Runs a list of configs one after another and collects one table: what is com
 
 Every config, given by path or name, is pre-trained with every seed; then its frozen encoder is
 probed (``--frozen``: k-NN, logistic regression, effective rank), fine-tuned (``--finetune
-CONFIG``), or both. What is finished is not done again, and what was interrupted is resumed: start
-the same line again; with other options or a changed config it stops at what was made otherwise, and
-names the fields. The table is written after each run: OUT/table.md, OUT/table.csv, OUT/table.png
-and OUT/runs.json. ``--launch 'tools/dist_train.sh {config} 8'`` starts training on several GPUs.
+CONFIG``), or both. ``--curve N`` probes a checkpoint of each N epochs too and draws accuracy over
+epochs and over time, OUT/curves.png. What is finished is not done again, and what was interrupted
+is resumed: start the same line again; with other options or a changed config it stops at what was
+made otherwise, and names the fields. The table is written after each run: OUT/table.md,
+OUT/table.csv, OUT/table.png and OUT/runs.json. ``--launch 'tools/dist_train.sh {config} 8'`` starts
+training on several GPUs.
 """
 import argparse
 import hashlib
@@ -29,6 +31,7 @@ from mmwamim.errors import PREEMPTED, Preempted, UserError
 from mmwamim.visualization import read_accuracies, read_scalars
 
 from .architectures import configs_folder, find_config
+from .sweep_curves import draw_curves, keeping, probe_checkpoints, seconds_by_epoch
 from .sweep_table import Results, write_tables
 
 Path_ = Union[str, Path]
@@ -44,6 +47,7 @@ class Plan:
     out: Path
     epochs: Optional[int]
     frozen: bool
+    curve: Optional[int]
     most: Optional[int]
     finetune: Optional[Path]
     finetune_epochs: Optional[int]
@@ -75,7 +79,7 @@ class Swept:
 
 def sweep(configs: Union[Path_, Sequence[Path_]], data: Path_, *, out: Path_ = 'work_dirs/sweep',
           seeds: Sequence[int] = (0, ), epochs: Optional[int] = None, frozen: bool = False,
-          most: Optional[int] = None, finetune: Optional[Path_] = None,
+          curve: Optional[int] = None, most: Optional[int] = None, finetune: Optional[Path_] = None,
           finetune_epochs: Optional[int] = None, launch: str = LAUNCH,
           cfg_options: Sequence[str] = ()) -> Swept:
     """Pre-trains configs with seeds, judges their encoders, and writes a table.
@@ -87,6 +91,7 @@ def sweep(configs: Union[Path_, Sequence[Path_]], data: Path_, *, out: Path_ = '
         seeds: Of pre-training and fine-tuning.
         epochs: Of pre-training. Default: the configs'.
         frozen: Whether to probe the frozen encoder.
+        curve: Probe a checkpoint of each so many epochs, too. Default: none.
         most: At most as many images of each split to probe.
         finetune: A config to fine-tune with. Default: none.
         finetune_epochs: Default: that config's.
@@ -116,7 +121,9 @@ def sweep(configs: Union[Path_, Sequence[Path_]], data: Path_, *, out: Path_ = '
     # A config that cannot be read should not be found out in a week.
     digests = {path: hashlib.sha256(read_config(path).pretty_text.encode()).hexdigest()
                for path in [*configs, *filter(None, [finetune])]}
-    plan = Plan(data, Path(out), epochs, frozen, most, finetune, finetune_epochs, launch,
+    if curve is not None and curve < 1:
+        raise UserError(f'--curve is a number of epochs, 1 or more, not {curve}')
+    plan = Plan(data, Path(out), epochs, frozen, curve, most, finetune, finetune_epochs, launch,
                 list(cfg_options), digests)
     return run_all([(config, seed) for seed in seeds for config in configs], plan)
 
@@ -144,6 +151,8 @@ def run_all(todo: Sequence[tuple], plan: Plan) -> Swept:
         runs.setdefault(name, []).append(result)
         worked += time.time() - before > 5  # what was finished already says nothing about time
         write_tables(runs, plan.out)
+        if plan.curve:
+            draw_curves(runs, plan.out / 'curves.png')
     return Swept(runs, failed, plan.out / 'table.md' if runs else None)
 
 
@@ -164,16 +173,6 @@ def execute(command: List, log: Path) -> None:
     if code:
         tail = '\n'.join(log.read_text(errors='replace').splitlines()[-5:])
         raise RuntimeError(f'exit code {code}; {log} ends with\n{tail}')
-
-
-def seconds_of(run: Path) -> float:
-    """Time that the steps of a run took, without start-up and what a resumed run repeats."""
-    entries = read_scalars(run)
-    before, total = 0, 0.
-    for entry in entries:
-        total += entry['time'] * (entry['step'] - before)
-        before = entry['step']
-    return total
 
 
 def agree(result: dict, stage: str, settings: dict, done: Path) -> None:
@@ -210,8 +209,19 @@ def run_one(config: Path, seed: int, plan: Plan) -> dict:
     if plan.frozen:
         agree(result, 'frozen', dict(data=data, most=plan.most), done)
         if 'linear' not in result:
-            result.update(probe(config, plan, work))
+            found = probe(config, plan, work / 'pretrain/encoder.pth', work / 'frozen.json',
+                          '--every-level')
+            result.update(linear=found['linear_top1'], knn=found['knn_top1_k20'],
+                          effective_rank=found['effective_rank'],
+                          linear_all=found['levels'][-1]['linear_top1'],
+                          linear_levels=[level['linear_top1'] for level in found['levels']],
+                          knn_levels=[level['knn_top1_k20'] for level in found['levels']])
             done.write_text(json.dumps(result, indent=2))
+    if plan.curve:
+        agree(result, 'curve', dict(data=data, most=plan.most), done)
+        result['curve'] = probe_checkpoints(
+            work, plan.curve, lambda checkpoint, kept: probe(config, plan, checkpoint, kept))
+        done.write_text(json.dumps(result, indent=2))
     if plan.finetune:
         agree(result, 'finetune', dict(data=data, epochs=plan.finetune_epochs,
                                        config_sha256=plan.digests[plan.finetune]), done)
@@ -225,26 +235,22 @@ def pretrain(config: Path, seed: int, plan: Plan, work: Path) -> dict:
     """Trains an encoder in a process of its own; what its log says."""
     execute([*plan.start(config), '--data', plan.data, '--work-dir', work / 'pretrain', '--resume',
              *(['--epochs', plan.epochs] if plan.epochs else []),
-             '--cfg-options', f'randomness.seed={seed}', *plan.cfg_options], work / 'pretrain.log')
+             '--cfg-options', f'randomness.seed={seed}',
+             *(keeping(plan.curve) if plan.curve else []), *plan.cfg_options],
+            work / 'pretrain.log')
     last = read_scalars(work / 'pretrain')[-1]
     return dict(config=str(config), seed=seed, epochs=last['epoch'],
-                pretrain_seconds=round(seconds_of(work / 'pretrain'), 1), loss=last['loss'],
-                options=plan.cfg_options,
+                pretrain_seconds=round(max(seconds_by_epoch(work / 'pretrain').values()), 1),
+                loss=last['loss'], options=plan.cfg_options,
                 explained={key: round(value, 4) for key, value in last.items()
                            if key.startswith('explained_')})
 
 
-def probe(config: Path, plan: Plan, work: Path) -> dict:
-    """Judges the frozen encoder in a process of its own, which has a log."""
-    execute([*MODULE, 'probe', work / 'pretrain/encoder.pth', plan.data, '--config', config,
-             '--every-level', '--out', work / 'frozen.json',
-             *(['--most', plan.most] if plan.most else [])], work / 'frozen.log')
-    found = json.loads((work / 'frozen.json').read_text())
-    return dict(linear=found['linear_top1'], knn=found['knn_top1_k20'],
-                effective_rank=found['effective_rank'],
-                linear_all=found['levels'][-1]['linear_top1'],
-                linear_levels=[level['linear_top1'] for level in found['levels']],
-                knn_levels=[level['knn_top1_k20'] for level in found['levels']])
+def probe(config: Path, plan: Plan, checkpoint: Path, out: Path, *options: str) -> dict:
+    """Judges a frozen encoder in a process of its own, which has a log; its figures."""
+    execute([*MODULE, 'probe', checkpoint, plan.data, '--config', config, '--out', out, *options,
+             *(['--most', plan.most] if plan.most else [])], out.with_suffix('.log'))
+    return json.loads(out.read_text())
 
 
 def fine_tune(seed: int, plan: Plan, work: Path) -> dict:
@@ -255,7 +261,7 @@ def fine_tune(seed: int, plan: Plan, work: Path) -> dict:
              '--cfg-options', f'randomness.seed={seed}'], work / 'finetune.log')
     top1 = read_accuracies(work / 'finetune')['accuracy/top1']
     return dict(finetune=top1[max(top1)],
-                finetune_seconds=round(seconds_of(work / 'finetune'), 1))
+                finetune_seconds=round(max(seconds_by_epoch(work / 'finetune').values()), 1))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -266,6 +272,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seeds', nargs='+', type=int, default=[0])
     parser.add_argument('--epochs', type=int, help='of pre-training, instead of the configs\'')
     parser.add_argument('--frozen', action='store_true', help='probe the frozen encoder')
+    parser.add_argument('--curve', type=int, metavar='N',
+                        help='probe a checkpoint of each N epochs too, and draw curves')
     parser.add_argument('--most', type=int, help='at most as many images of each split to probe')
     parser.add_argument('--finetune', metavar='CONFIG', help='fine-tune with this config')
     parser.add_argument('--finetune-epochs', type=int)

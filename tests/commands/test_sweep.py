@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from mmwamim.commands import sweep as command
+from mmwamim.commands.sweep_curves import probe_checkpoints, seconds_by_epoch
 from mmwamim.errors import PREEMPTED, Preempted, UserError
 from tests.support.commands import ROOT, run_here
 
@@ -58,6 +59,33 @@ def test_table_of_all_runs_and_nothing_is_done_twice(pictures, tmp_path, monkeyp
     assert again.runs == json.loads(Path('out/runs.json').read_text()) == runs
 
 
+def test_curves_have_the_time_and_accuracy_of_each_checkpoint(pictures, tmp_path, monkeypatch):
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    given = dict(data=pictures, out=tmp_path, curve=2, epochs=5, cfg_options=FEW)
+    run, = command.sweep('configs/evidence/wamim.py', **given).runs['wamim']
+    assert [point['epoch'] for point in run['curve']] == [2, 4]
+    assert all(point['linear'] == 100 for point in run['curve'])  # dark and light
+    first, second = (point['seconds'] for point in run['curve'])
+    assert 0 < first < second < run['pretrain_seconds']
+    assert Image.open(tmp_path / 'curves.png').size[0] > 1000
+    monkeypatch.setattr(command, 'execute', None)  # nothing is started
+    assert command.sweep('configs/evidence/wamim.py', **given).runs['wamim'] == [run]
+    with pytest.raises(UserError, match='--curve is a number of epochs, 1 or more, not 0'):
+        command.sweep('configs/evidence/wamim.py', **dict(given, curve=0))
+
+
+def test_time_of_steps_counts_what_was_repeated_once(tmp_path):
+    for start, rows in (('a', [(1, 4, 2.), (2, 8, 3.), (3, 10, 9.)]), ('b', [(3, 12, 1.)])):
+        folder = tmp_path / 'pretrain' / start / 'vis_data'
+        folder.mkdir(parents=True)
+        (folder / 'scalars.json').write_text('\n'.join(
+            json.dumps(dict(epoch=epoch, step=step, time=seconds, loss=1.))
+            for epoch, step, seconds in rows))
+    assert seconds_by_epoch(tmp_path / 'pretrain') == {1: 8., 2: 20., 3: 20 + 18. + 2.}
+    with pytest.raises(RuntimeError, match='pretrain holds no checkpoint of each 2 epochs'):
+        probe_checkpoints(tmp_path, 2, None)
+
+
 def test_a_run_that_fails_is_named_and_the_others_go_on(pictures, tmp_path):
     code, log = run_here(
         'tools/sweep.py', 'configs/evidence/mae.py', 'configs/evidence/wamim.py', '--data',
@@ -99,7 +127,7 @@ def test_a_run_that_was_asked_to_stop_stops_the_sweep(tmp_path):
 
 def test_scripts_are_found_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    plan = command.Plan('data', tmp_path, None, False, None, None, None,
+    plan = command.Plan('data', tmp_path, None, False, None, None, None, None,
                         'tools/dist_train.sh {config} 8', [], {})
     config = Path("it's.py")
     assert plan.start(config) == [str(ROOT / 'tools/dist_train.sh'), "it's.py", '8']
