@@ -32,10 +32,12 @@ from mmwamim.engine.training.measure import (
     run_step,
 )
 from mmwamim.errors import UserError
+from mmwamim.outputs import check_output_file
 
 from .architectures import architectures, find_config
 from .automatic import device as best_device
 from .calls import as_a_call
+from .fields import check_counts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,6 +88,7 @@ def compare(configs: List[str], *, batch: int = 16, rounds: int = 5, warmup: int
         UserError: There is no such config.
     """
     device = device or best_device()
+    check_counts(batch=batch, rounds=rounds)
     todo = [_split(config, batch) for config in configs]
     with as_a_call():
         rows = _measure(todo, rounds, warmup, device, amp)
@@ -160,6 +163,8 @@ def run(args: argparse.Namespace) -> None:
     relative_to = args.relative_to or names[-1]
     if find_name(relative_to) not in names:
         raise UserError(f'--relative-to {relative_to!r} is none of {", ".join(names)}')
+    if args.out:
+        check_output_file(args.out)
     if args.device == 'cpu':
         keep_memory()  # as training does
     rows = compare(args.configs, batch=args.batch, rounds=args.rounds, warmup=args.warmup,

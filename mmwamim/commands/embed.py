@@ -9,6 +9,7 @@ import argparse
 import sys
 import time
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Callable, List, Optional, Tuple, Union
 
@@ -21,6 +22,7 @@ from torch.utils.data import Dataset
 
 from mmwamim.datasets.listing import Listing, list_images, printable
 from mmwamim.datasets.loading import UnreadableImage
+from mmwamim.engine.checkpoints.writing import write_atomically
 from mmwamim.engine.export.programs import load_encoder, run_config
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import (
@@ -30,10 +32,12 @@ from mmwamim.evaluation.features import (
     image_side,
     pool_features,
 )
+from mmwamim.outputs import check_output_file
 from mmwamim.weights.card import preprocessor_of
 
 from .automatic import device as best_device
 from .calls import as_a_call
+from .fields import check_counts
 
 Path_ = Union[str, Path]
 
@@ -73,6 +77,9 @@ def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
     """
     if out is not None and Path(out).suffix != '.npz':
         raise UserError(f'--out must end with .npz, not {str(out)!r}')
+    if out is not None:
+        check_output_file(out)
+    check_counts(batch_size=batch_size, workers=workers)
     device = device or best_device()
     with as_a_call():
         network = load_encoder(encoder, config).to(device)
@@ -89,8 +96,9 @@ def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
     file = None if out is None else Path(out)
     found = Embedded(np.concatenate(features), paths, unreadable, file)
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(file, features=found.features, paths=np.array(paths))
+        data = BytesIO()
+        np.savez(data, features=found.features, paths=np.array(paths))
+        write_atomically(data.getbuffer(), file)
     return found
 
 

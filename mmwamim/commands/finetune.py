@@ -38,7 +38,15 @@ from mmwamim.weights.card import preprocessor_of
 from . import automatic
 from .architectures import find_config
 from .calls import SHORT, Run, as_a_call
-from .fields import add_training_options, flatten, is_given, merge, read_with, take_fields
+from .fields import (
+    add_training_options,
+    check_counts,
+    flatten,
+    is_given,
+    merge,
+    read_with,
+    take_fields,
+)
 from .results import result_of
 from .several import takes_gpus
 
@@ -94,6 +102,7 @@ def finetune(encoder: Path_, data: Path_, *, arch: Optional[Path_] = None,
         91.2
     """
     fields = flatten(fields)
+    check_counts(epochs=epochs, batch_size=batch_size, workers=workers)
     with as_a_call():
         settle_launcher(launcher)
         network = load_encoder(encoder)
@@ -265,7 +274,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     options = vars(args)
-    fields = take_fields(options)
+    fields = take_fields(options, OPTIONS)
     StopRequest.listen()
     written = finetune(**options, **fields)
     if is_first():

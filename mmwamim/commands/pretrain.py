@@ -28,7 +28,15 @@ from mmwamim.errors import UserError
 from . import automatic
 from .architectures import find_config
 from .calls import SHORT, Run, as_a_call
-from .fields import add_training_options, flatten, is_given, merge, read_with, take_fields
+from .fields import (
+    add_training_options,
+    check_counts,
+    flatten,
+    is_given,
+    merge,
+    read_with,
+    take_fields,
+)
 from .results import result_of, what_next
 from .several import takes_gpus
 
@@ -85,6 +93,7 @@ def pretrain(data: Path_, *, arch: Optional[Path_] = None, epochs: Optional[int]
         PosixPath('work_dirs/photos_vit_tiny/encoder.pth')
     """
     fields = flatten(fields)
+    check_counts(epochs=epochs, batch_size=batch_size, workers=workers)
     with as_a_call():
         settle_launcher(launcher)
         options = settle_options(
@@ -226,7 +235,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     options = vars(args)
-    fields = take_fields(options)
+    fields = take_fields(options, OPTIONS)
     StopRequest.listen()  # a run that is asked to stop while it starts does so after a step
     written = pretrain(**options, **fields)
     if is_first():

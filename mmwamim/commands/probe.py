@@ -35,10 +35,12 @@ from mmwamim.evaluation.features import (
     knn_accuracy,
     linear_accuracy,
 )
+from mmwamim.outputs import check_output_file
 from mmwamim.weights.card import preprocessor_of
 
 from .automatic import device as best_device
 from .calls import as_a_call
+from .fields import check_counts
 from .several import add_gpus, takes_gpus
 
 Path_ = Union[str, Path]
@@ -85,6 +87,10 @@ def probe(encoder: Path_, data: Path_, *, train: str = 'train', val: str = 'val'
         71.3
     """
     device = device or best_device()
+    if out is not None:
+        check_output_file(out)
+    check_counts(batch_size=batch_size, workers=workers, most=most,
+                 **{f'k[{place}]': one for place, one in enumerate(k)})
     with as_a_call():
         join_processes(launcher)
         result = _probe(encoder, run_config(encoder, config), data, (train, val), k, linear,

@@ -28,6 +28,7 @@ from mmwamim.evaluation.features import image_side
 from mmwamim.visualization import draw_losses, draw_reconstructions, save, wavelet_figure
 
 from .calls import as_a_call
+from .fields import check_counts
 
 Path_ = Union[str, Path]
 
@@ -57,6 +58,7 @@ def show(what: Union[Path_, Sequence[Path_]], *, images: Optional[Path_] = None,
         >>> mmwamim.commands.show.show('work_dirs/photos_vit_s')  # doctest: +SKIP
         [PosixPath('.../loss_curve.png'), PosixPath('.../reconstruction.png')]
     """
+    check_counts(most=most, level=level)
     things = [Path(one) for one in ([what] if isinstance(what, (str, Path)) else what)]
     missing = [thing for thing in things if not thing.exists()]
     if missing:
