@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from .datasets.listing import list_images
 from .datasets.pixels import Refused, to_rgb
+from .devices import check_device
+from .engine.config.values import check_integer
 from .engine.export import programs
 from .errors import UserError
 from .evaluation.features import (
@@ -51,6 +53,7 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None,
         >>> encoder.embed(['cat.jpg', 'dog.jpg']).shape  # doctest: +SKIP
         (2, 768)
     """
+    device = check_device(device)
     cfg = programs.run_config(checkpoint, config)
     backbone = programs.load_encoder(checkpoint, config)
     settings = dict(preprocessor_of(cfg))
@@ -106,12 +109,14 @@ class Encoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (B, C, H, W) to pooled features, float32 (B, width): the mean of the
         last level's map. Sides may differ from ``size``; multiples of the patch or window fit."""
+        self._check(images)
         return pool_features(encode(self.backbone, images),
                              getattr(self.backbone, 'num_extra_tokens', 0))
 
     def features(self, images: Tensor) -> List[Tensor]:
         """Normalised images (B, C, H, W) to the feature maps (B, width, rows, columns) of each
         level that pre-training used, shallow to deep; the last one is after the final norm."""
+        self._check(images)
         maps = encode(self.backbone, images)
         return [maps] if isinstance(maps, Tensor) else list(maps)
 
@@ -152,10 +157,22 @@ class Encoder(nn.Module):
             UnreadableImage: Names the file that cannot be read, and the reason.
             UserError: There is no file.
         """
+        check_integer('batch_size', batch_size, 1)
+        check_integer('workers', workers, 0)
         files = _files(paths)
         loader = image_loader(_Files(files, self._read), batch_size, workers, self.device,
                               default_collate)
         return np.concatenate([self(self._prepare(batch)).cpu().numpy() for batch in loader])
+
+    def _check(self, images: Tensor) -> None:
+        """Raises UserError unless images are a batch that the encoder takes, in kind and shape."""
+        channels = self.backbone.patch_embed.projection.in_channels
+        if not isinstance(images, Tensor) or not images.is_floating_point() or images.dim() != 4 \
+                or images.shape[1] != channels or not images.numel():
+            kind = f'{images.dtype} {tuple(images.shape)}' if isinstance(images, Tensor) \
+                else type(images).__name__
+            raise UserError(f'images: the encoder takes normalised floats (B, {channels}, H, W), '
+                            f'not {kind}; encoder.preprocess makes them of pictures')
 
     def _sample(self, image: Picture) -> dict:
         pixels = np.ascontiguousarray(_rgb(image, self._value_range)[..., ::-1])
@@ -186,7 +203,11 @@ def _files(paths: Paths) -> List[str]:
         folder = Path(paths).expanduser()
         paths = [folder / path for path in list_images(folder).paths] if folder.is_dir() \
             else [folder]
-    files = [os.fspath(path) for path in paths]
+    try:
+        files = [os.fspath(path) for path in paths]
+    except TypeError:
+        raise UserError('paths: give a file, a list of files or a folder, not '
+                        f'{paths!r:.200}') from None
     if not files:
         raise UserError('there is no image to embed: the list or folder is empty')
     return files
@@ -199,6 +220,8 @@ def _rgb(image: Any, value_range: Optional[Tuple[float, float]]) -> np.ndarray:
             return to_rgb(image, value_range)
         except Refused as error:
             raise UserError(f'images: {error}') from error
+    if isinstance(image, (Tensor, np.ndarray)) and 0 in image.shape:
+        raise UserError(f'images: there is no pixel in an image of the shape {tuple(image.shape)}')
     if isinstance(image, Tensor):
         image = image.detach().cpu()
         if image.is_floating_point():

@@ -21,6 +21,7 @@ from typing import List, Optional, Tuple
 
 import torch
 
+from mmwamim.devices import check_device
 from mmwamim.engine.config.reading import read_config
 from mmwamim.engine.training.cpu import keep_memory
 from mmwamim.engine.training.measure import (
@@ -87,7 +88,7 @@ def compare(configs: List[str], *, batch: int = 16, rounds: int = 5, warmup: int
     Raises:
         UserError: There is no such config.
     """
-    device = device or best_device()
+    device = str(check_device(device or best_device()))
     check_counts(batch=batch, rounds=rounds)
     todo = [_split(config, batch) for config in configs]
     with as_a_call():

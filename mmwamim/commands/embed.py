@@ -22,6 +22,7 @@ from torch.utils.data import Dataset
 
 from mmwamim.datasets.listing import Listing, list_images, printable
 from mmwamim.datasets.loading import UnreadableImage
+from mmwamim.devices import check_device
 from mmwamim.engine.checkpoints.writing import write_atomically
 from mmwamim.engine.export.programs import load_encoder, run_config
 from mmwamim.errors import UserError
@@ -80,7 +81,7 @@ def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
     if out is not None:
         check_output_file(out)
     check_counts(batch_size=batch_size, workers=workers)
-    device = device or best_device()
+    device = str(check_device(device or best_device()))
     with as_a_call():
         network = load_encoder(encoder, config).to(device)
         images = list_images(data)

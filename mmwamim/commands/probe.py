@@ -22,6 +22,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor
 
 from mmwamim.datasets.held_out import SHARE, describe, without_validation
+from mmwamim.devices import check_device
 from mmwamim.engine.checkpoints.finding import is_first
 from mmwamim.engine.distributed.processes import join_processes, part_processes
 from mmwamim.engine.export.arrival import check_encoder, read_encoder
@@ -86,7 +87,7 @@ def probe(encoder: Path_, data: Path_, *, train: str = 'train', val: str = 'val'
         >>> mmwamim.probe('encoder.pth', 'pets')['linear_top1']  # doctest: +SKIP
         71.3
     """
-    device = device or best_device()
+    device = str(check_device(device or best_device()))
     if out is not None:
         check_output_file(out)
     check_counts(batch_size=batch_size, workers=workers, most=most,

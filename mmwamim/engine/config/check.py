@@ -48,20 +48,20 @@ def check_config(cfg: Config) -> None:
                 continue
             if section.endswith('_dataloader'):
                 _check_names(section, cfg[section], LOADER, 'a data loader')
-            for place, part in _typed(section, cfg[section]):
+            for place, part in typed(section, cfg[section]):
                 _check_part(place, part)
 
 
-def _typed(place: str, value) -> Iterator[Tuple[str, dict]]:
+def typed(place: str, value) -> Iterator[Tuple[str, dict]]:
     """Every dict with a type below a place of the config."""
     if isinstance(value, dict):
         if isinstance(value.get('type'), str) or callable(value.get('type')):
             yield place, value
         for name, below in value.items():
-            yield from _typed(f'{place}.{name}', below)
+            yield from typed(f'{place}.{name}', below)
     elif isinstance(value, (list, tuple)):
         for index, below in enumerate(value):
-            yield from _typed(f'{place}.{index}', below)
+            yield from typed(f'{place}.{index}', below)
 
 
 def _check_toolbox(place: str, scope: Optional[str]) -> None:

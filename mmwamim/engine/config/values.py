@@ -168,9 +168,11 @@ def _hints(cls: type) -> Dict[str, Tuple[Any, Any, bool]]:
             return found
         parameters = inspect.signature(owner.__init__).parameters
         for name, parameter in parameters.items():
+            ours = owner.__module__.startswith('mmwamim.') and name in hints
+            if type(parameter.default) in (int, float):  # says something where nothing else does
+                hints.setdefault(name, float)
             if name in hints and parameter.kind in (
                     parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-                ours = owner.__module__.startswith('mmwamim.')
                 found.setdefault(name, (hints[name], parameter.default, ours))
         if not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
             break
