@@ -21,6 +21,6 @@ def check_device(device: Union[str, torch.device]) -> torch.device:
     except (RuntimeError, TypeError):
         raise UserError(f'there is no device {device!r}: give cpu, cuda, cuda:1, ...') from None
     if found.type == 'cuda' and (found.index or 0) >= torch.cuda.device_count():
-        raise UserError(f'device {device!r}: this machine has {torch.cuda.device_count()} GPUs that '
-                        'torch can use; "mmwamim doctor" says more')
+        raise UserError(f'device {device!r}: this machine has {torch.cuda.device_count()} GPUs '
+                        'that torch can use; "mmwamim doctor" says more')
     return found

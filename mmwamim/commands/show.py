@@ -162,6 +162,9 @@ def draw_wavelets(image: Path_, out: Path_, wavelet: str = 'haar', level: int = 
     """
     try:
         pixels = read_rgb(str(image), value_range=value_range)
+        deepest = max((max(pixels.shape[:2]) - 1).bit_length(), 5)
+        if level > deepest:  # of which a cell would be larger than the image
+            raise UserError(f'level must be at most {deepest} for this image, not {level}')
         save(wavelet_figure(torch.from_numpy(pixels).permute(2, 0, 1), wavelet, level, mode), out)
     except ValueError as error:  # of the wavelet, its levels or the range
         raise UserError(error) from error
