@@ -60,6 +60,7 @@ def _split(config: str, batch: int) -> Tuple[Path, int]:
     path, _, own = config.partition(':')
     if own and not own.isdigit():
         raise UserError(f'{config!r}: what follows the colon is the batch, a number')
+    check_counts(batch=int(own or batch))
     return find_config(path), int(own or batch)
 
 

@@ -20,7 +20,7 @@ from mmengine.registry import MODELS
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmwamim.datasets.listing import Listing, list_images, printable
+from mmwamim.datasets.listing import Listing, NoImages, list_images, printable
 from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.devices import check_device
 from mmwamim.engine.checkpoints.writing import write_atomically
@@ -85,6 +85,8 @@ def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
     with as_a_call():
         network = load_encoder(encoder, config).to(device)
         images = list_images(data)
+        if not images.paths:
+            raise NoImages(f'no image found below {printable(data)!r}: {images.describe()}')
         cfg = run_config(encoder, config)
         preprocessor = MODELS.build(dict(preprocessor_of(cfg))).to(device)
         print(images.describe(), file=sys.stderr)

@@ -25,6 +25,7 @@ from mmwamim.engine.checkpoints.finding import latest_checkpoint
 from mmwamim.engine.export.programs import run_config
 from mmwamim.errors import MissingFile, UserError
 from mmwamim.evaluation.features import image_side
+from mmwamim.outputs import check_output_file, check_output_folder
 from mmwamim.visualization import draw_losses, draw_reconstructions, save, wavelet_figure
 
 from .calls import as_a_call
@@ -60,10 +61,14 @@ def show(what: Union[Path_, Sequence[Path_]], *, images: Optional[Path_] = None,
     """
     check_counts(most=most, level=level)
     things = [Path(one) for one in ([what] if isinstance(what, (str, Path)) else what)]
+    if not things:
+        raise UserError('what: name a run, a checkpoint or an image to show')
     missing = [thing for thing in things if not thing.exists()]
     if missing:
         raise MissingFile(f'there is no run, checkpoint or image {str(missing[0])!r}')
     first = things[0]
+    if out is not None:
+        (check_output_folder if first.is_dir() else check_output_file)(out)
     with as_a_call():
         if first.is_dir():
             return _show_runs(things, images, most, seed, Path(out or first))
