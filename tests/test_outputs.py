@@ -51,9 +51,12 @@ def test_options_and_devices():
         with pytest.raises(UserError, match='device'):
             check_device(name)
     assert check_device('cpu') == torch.device('cpu')
-    for wrong in (dict(epochs=0), dict(batch_size=-1), dict(workers=-1), dict(epochs=1.5)):
-        name, value = next(iter(wrong.items()))
-        with pytest.raises(UserError, match=f'{name} must be an integer .*, not {value}'):
+    for wrong, message in (
+            (dict(epochs=0), '--epochs must be at least 1, not 0'),
+            (dict(batch_size=-1), '--batch-size must be at least 1, not -1'),
+            (dict(workers=-1), '--workers must be at least 0, not -1'),
+            (dict(epochs=1.5), '--epochs must be an integer of at least 1, not 1.5')):
+        with pytest.raises(UserError, match=message):
             mmwamim.pretrain('nothing', **wrong)
 
 

@@ -93,11 +93,14 @@ def check_counts(**counts: Optional[int]) -> None:
     Examples:
         >>> check_counts(epochs=5, batch_size=0)
         Traceback (most recent call last):
-        mmwamim.errors.UserError: batch_size must be an integer of at least 1, not 0
+        mmwamim.errors.UserError: --batch-size must be at least 1, not 0
     """
     for name, value in counts.items():
+        option, least = f'--{name.replace("_", "-")}', 0 if name == 'workers' else 1
+        if isinstance(value, int) and value < least:
+            raise UserError(f'{option} must be at least {least}, not {value}')
         if value is not None:
-            check_integer(name, value, 0 if name == 'workers' else 1)
+            check_integer(option, value, least)
 
 
 def check_names(fields: Mapping[str, Any], cfg: Config, options: Sequence[str]) -> None:
