@@ -16,6 +16,8 @@ from .datasets.listing import readable_endings
 from .datasets.paths import PackedPaths
 from .datasets.pixels import Refused, to_rgb
 from .datasets.sources import ListedSource, Source, open_all
+from .devices import check_device
+from .engine.config.values import check_integer
 from .engine.export import programs
 from .errors import UserError
 from .evaluation.features import (
@@ -54,6 +56,7 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None,
         >>> encoder.embed(['cat.jpg', 'dog.jpg']).shape  # doctest: +SKIP
         (2, 768)
     """
+    device = check_device(device)
     cfg = programs.run_config(checkpoint, config)
     backbone = programs.load_encoder(checkpoint, config)
     settings = dict(preprocessor_of(cfg))
@@ -111,12 +114,14 @@ class Encoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (B, C, H, W) to pooled features, float32 (B, width): the mean of the
         last level's map. Sides may differ from ``size``; multiples of the patch or window fit."""
+        self._check(images)
         return pool_features(encode(self.backbone, images),
                              getattr(self.backbone, 'num_extra_tokens', 0))
 
     def features(self, images: Tensor) -> List[Tensor]:
         """Normalised images (B, C, H, W) to the feature maps (B, width, rows, columns) of each
         level that pre-training used, shallow to deep; the last one is after the final norm."""
+        self._check(images)
         maps = encode(self.backbone, images)
         return [maps] if isinstance(maps, Tensor) else list(maps)
 
@@ -158,9 +163,21 @@ class Encoder(nn.Module):
             UnreadableImage: Names the file that cannot be read, and the reason.
             UserError: There is no file.
         """
+        check_integer('batch_size', batch_size, 1)
+        check_integer('workers', workers, 0)
         images = _Images(_source(paths, self._channels), self._read)
         loader = image_loader(images, batch_size, workers, self.device, collate_images)
         return np.concatenate([self(self._prepare(batch)).cpu().numpy() for batch in loader])
+
+    def _check(self, images: Tensor) -> None:
+        """Raises UserError unless images are a batch that the encoder takes, in kind and shape."""
+        channels = self.backbone.patch_embed.projection.in_channels
+        if not isinstance(images, Tensor) or not images.is_floating_point() or images.dim() != 4 \
+                or images.shape[1] != channels or not images.numel():
+            kind = f'{images.dtype} {tuple(images.shape)}' if isinstance(images, Tensor) \
+                else type(images).__name__
+            raise UserError(f'images: the encoder takes normalised floats (B, {channels}, H, W), '
+                            f'not {kind}; encoder.preprocess makes them of pictures')
 
     def _sample(self, image: Picture) -> dict:
         pixels = np.ascontiguousarray(_rgb(image, self._value_range)[..., ::-1])
@@ -191,7 +208,12 @@ def _source(paths: Paths, channels: Optional[int]) -> Source:
     if isinstance(paths, (str, Path)):
         source = open_all(str(paths), (*readable_endings(), '.npy') if channels else None)
     else:
-        source = ListedSource(PackedPaths.from_strings(map(os.fspath, paths)), '')
+        try:
+            files = [os.fspath(path) for path in paths]
+        except TypeError:
+            raise UserError('paths: give a file, a list of files or a folder, not '
+                            f'{paths!r:.200}') from None
+        source = ListedSource(PackedPaths.from_strings(files), '')
     if not len(source):
         raise UserError('there is no image to embed: the list or folder is empty')
     return source
@@ -204,6 +226,8 @@ def _rgb(image: Any, value_range: Optional[Tuple[float, float]]) -> np.ndarray:
             return to_rgb(image, value_range)
         except Refused as error:
             raise UserError(f'images: {error}') from error
+    if isinstance(image, (Tensor, np.ndarray)) and 0 in image.shape:
+        raise UserError(f'images: there is no pixel in an image of the shape {tuple(image.shape)}')
     if isinstance(image, Tensor):
         image = image.detach().cpu()
         if image.is_floating_point():

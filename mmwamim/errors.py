@@ -81,15 +81,36 @@ def _is_said(message: str) -> bool:
     return False
 
 
-def refuses_a_field(error: Exception) -> bool:
-    """Whether an error says that a config gives a part a wrong value, or names no part that there
-    is: a ``ValueError`` of this package, or MMEngine's ``KeyError``, while a part was built."""
-    frames = traceback.extract_tb(error.__traceback__)
-    builds = [frame.filename.endswith('mmengine/registry/build_functions.py') for frame in frames]
-    if isinstance(error, KeyError):
-        return bool(builds) and builds[-1]
+def refused_field(error: Exception) -> Optional[str]:
+    """What to say of an error that a config's wrong value, or a name of no part that there is, has
+    caused: a ``ValueError`` while a part was built from a config, or what MMEngine's builder itself
+    says of a type or a field. None for any other error.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    builders = [frame for frame in frames
+                if frame.f_code.co_filename.endswith('mmengine/registry/build_functions.py')]
+    if not builders:
+        return None
+    text = str(error.args[0] if error.args else error)
+    if frames[-1] is builders[-1]:
+        return text if isinstance(error, (KeyError, TypeError, ValueError)) else None
+    if not isinstance(error, ValueError):
+        return None
     package = str(Path(__file__).parent) + os.sep
-    return isinstance(error, ValueError) and any(builds) and frames[-1].filename.startswith(package)
+    owner = getattr(builders[-1].f_locals.get('obj_cls'), '__name__', '')
+    ours = frames[-1].f_code.co_filename.startswith(package) or not owner
+    return text if ours else f'{owner}: {text}'
+
+
+def describe(error: OSError) -> str:
+    """What the system says, with the path that it is about.
+
+    Examples:
+        >>> describe(PermissionError(13, 'Permission denied', 'runs/a'))
+        "'runs/a': Permission denied"
+    """
+    path = '' if error.filename is None else f'{str(error.filename)!r}: '
+    return f'{path}{error.strerror}'
 
 
 def leave_with(code: Optional[int]) -> None:
@@ -105,16 +126,18 @@ def refused_fields_are_user_errors() -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (ValueError, KeyError) as error:
-        if not refuses_a_field(error):
+    except (ValueError, KeyError, TypeError) as error:
+        text = refused_field(error)
+        if text is None:
             raise
-        raise UserError(error.args[0] if error.args else error) from error
+        raise UserError(text) from error
 
 
 @contextmanager
 def told_in_one_line() -> Iterator[None]:
-    """For the ``main`` of a script: a :class:`UserError`, or a wrong value in a config, becomes
-    one line and exit code 1, and :class:`Preempted` exit code 85.
+    """For the ``main`` of a script: a :class:`UserError`, a wrong value in a config, or what the
+    system refuses (a full disk, no permission) becomes one line and exit code 1, and
+    :class:`Preempted` exit code 85.
 
     A context and a decorator alike: ``with told_in_one_line(): ...`` or ``@told_in_one_line()``.
     """
@@ -123,6 +146,11 @@ def told_in_one_line() -> Iterator[None]:
             yield
     except UserError as error:
         sys.exit(1 if _is_said(str(error)) else f'error: {error}')
+    except OSError as error:
+        if error.errno is None:  # of another package, with words of its own
+            raise
+        text = describe(error)
+        sys.exit(1 if _is_said(text) else f'error: {text}')
     except ProcessesFailed as error:  # which have said the rest
         print(f'error: {error}', file=sys.stderr)
         sys.exit(error.code)

@@ -47,8 +47,9 @@ def find_config(name: Union[str, Path], folder: Optional[str] = None) -> Path:
         raise UserError(f'there is no config {str(name)!r}')
     if folder is None and str(name) in architectures():
         return architectures()[str(name)]
-    found = sorted((configs_folder() / (folder or '')).rglob(f'{name}.py'))
-    if len(found) == 1 and path.name == str(name):
+    found = [one for one in (configs_folder() / (folder or '')).rglob('*.py')
+             if one.stem == str(name)]
+    if len(found) == 1:
         return found[0]
     raise UserError(f'there is no encoder {str(name)!r}: give one of '
                     f'{", ".join(sorted(architectures()))}, or the name or path of a config')

@@ -21,6 +21,7 @@ from typing import List, Optional, Tuple
 
 import torch
 
+from mmwamim.devices import check_device
 from mmwamim.engine.config.reading import read_config
 from mmwamim.engine.training.cpu import keep_memory
 from mmwamim.engine.training.measure import (
@@ -32,10 +33,12 @@ from mmwamim.engine.training.measure import (
     run_step,
 )
 from mmwamim.errors import UserError
+from mmwamim.outputs import check_output_file
 
 from .architectures import architectures, find_config
 from .automatic import device as best_device
 from .calls import as_a_call
+from .fields import check_counts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +60,7 @@ def _split(config: str, batch: int) -> Tuple[Path, int]:
     path, _, own = config.partition(':')
     if own and not own.isdigit():
         raise UserError(f'{config!r}: what follows the colon is the batch, a number')
+    check_counts(batch=int(own or batch))
     return find_config(path), int(own or batch)
 
 
@@ -85,7 +89,8 @@ def compare(configs: List[str], *, batch: int = 16, rounds: int = 5, warmup: int
     Raises:
         UserError: There is no such config.
     """
-    device = device or best_device()
+    device = str(check_device(device or best_device()))
+    check_counts(batch=batch, rounds=rounds)
     todo = [_split(config, batch) for config in configs]
     with as_a_call():
         rows = _measure(todo, rounds, warmup, device, amp)
@@ -160,6 +165,8 @@ def run(args: argparse.Namespace) -> None:
     relative_to = args.relative_to or names[-1]
     if find_name(relative_to) not in names:
         raise UserError(f'--relative-to {relative_to!r} is none of {", ".join(names)}')
+    if args.out:
+        check_output_file(args.out)
     if args.device == 'cpu':
         keep_memory()  # as training does
     rows = compare(args.configs, batch=args.batch, rounds=args.rounds, warmup=args.warmup,

@@ -10,6 +10,7 @@ import argparse
 import sys
 import time
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Callable, List, Optional, Tuple, Union
 
@@ -24,6 +25,8 @@ from mmwamim.datasets.collate import collate_images
 from mmwamim.datasets.listing import printable, readable_endings
 from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.datasets.sources import Source, open_all
+from mmwamim.devices import check_device
+from mmwamim.engine.checkpoints.writing import write_atomically
 from mmwamim.engine.export.programs import load_encoder, run_config
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import (
@@ -33,11 +36,12 @@ from mmwamim.evaluation.features import (
     image_side,
     pool_features,
 )
+from mmwamim.outputs import check_output_file
 from mmwamim.weights.card import preprocessor_of
 
 from .automatic import device as best_device
 from .calls import as_a_call
-from .fields import add_columns
+from .fields import add_columns, check_counts
 
 Path_ = Union[str, Path]
 
@@ -78,7 +82,10 @@ def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
     """
     if out is not None and Path(out).suffix != '.npz':
         raise UserError(f'--out must end with .npz, not {str(out)!r}')
-    device = device or best_device()
+    if out is not None:
+        check_output_file(out)
+    check_counts(batch_size=batch_size, workers=workers)
+    device = str(check_device(device or best_device()))
     with as_a_call():
         network = load_encoder(encoder, config).to(device)
         cfg = run_config(encoder, config)
@@ -97,8 +104,9 @@ def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
     file = None if out is None else Path(out)
     found = Embedded(np.concatenate(features), paths, unreadable, file)
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(file, features=found.features, paths=np.array(paths))
+        data = BytesIO()
+        np.savez(data, features=found.features, paths=np.array(paths))
+        write_atomically(data.getbuffer(), file)
     return found
 
 

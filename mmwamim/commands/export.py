@@ -13,15 +13,18 @@ import argparse
 import importlib
 import sys
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Optional, Sequence, Union
 
 import torch
 from torch import nn
 
+from mmwamim.engine.checkpoints.writing import write_atomically
 from mmwamim.engine.export.programs import load_encoder, run_config, to_onnx, to_program
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import image_side
+from mmwamim.outputs import check_output_file, check_output_folder
 from mmwamim.weights.card import model_card, preprocessor_of
 from mmwamim.weights.timm import timm_arguments, to_timm
 from mmwamim.weights.transformers import write_folder
@@ -69,10 +72,10 @@ def export(encoder: Path_, to: str, out: Path_, *, config: Optional[Path_] = Non
     """
     out = Path(out)
     check_target(to, out)
+    (check_output_folder if to == 'transformers' else check_output_file)(out)
     with as_a_call():
         network = load_encoder(encoder, config)
         cfg, side = run_config(encoder, config), image_side(network)
-        out.parent.mkdir(parents=True, exist_ok=True)
         how = write(network, to, out, side, preprocessor_of(cfg))
         card = out / 'README.md' if out.is_dir() else out.with_suffix('.md')
         call = ['mmwamim', 'export', encoder, '--to', to, '--out', out]
@@ -125,11 +128,13 @@ def write(encoder: nn.Module, form: str, out: Path, side: int, preprocessor: dic
 
 def _save(state: dict, path: Path, architecture: str) -> None:
     if path.suffix == '.pth':
-        torch.save(state, path)
+        data = BytesIO()
+        torch.save(state, data)
+        write_atomically(data.getbuffer(), path)
         return
-    from safetensors.torch import save_file
-    save_file({name: value.contiguous() for name, value in state.items()}, path,
-              metadata=dict(architecture=architecture))
+    from safetensors.torch import save
+    write_atomically(save({name: value.contiguous() for name, value in state.items()},
+                          metadata=dict(architecture=architecture)), path)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,12 +3,13 @@ import argparse
 import copy
 import difflib
 from pathlib import Path
-from typing import Any, Dict, Mapping, Sequence
+from typing import Any, Dict, Iterable, Mapping, Optional, Sequence
 
 from mmengine.config import Config, DictAction
 
-from mmwamim.engine.config.check import SECTIONS
+from mmwamim.engine.config.check import SECTIONS, check_config
 from mmwamim.engine.config.reading import read_config
+from mmwamim.engine.config.values import check_integer
 from mmwamim.engine.training.compile import MODES
 from mmwamim.errors import UserError
 
@@ -51,19 +52,28 @@ def add_log(parser: argparse.ArgumentParser) -> None:
                         'mlflow, ... (backends of MMEngine\'s visualizer)')
 
 
-def take_fields(options: Dict[str, Any]) -> Dict[str, Any]:
+def take_fields(options: Dict[str, Any], names: Iterable[str] = ()) -> Dict[str, Any]:
     """Takes KEY=VALUE words out of a command's options, those that follow ``--log`` included, and
-    reads them: :func:`parse_fields`."""
-    words, names = options.pop('fields'), options.get('log') or []
-    options['log'] = [name for name in names if '=' not in name] or None
-    return parse_fields([*words, *(name for name in names if '=' in name)])
+    reads them: :func:`parse_fields`.
+
+    Args:
+        options: Of a command line.
+        names: Of options, which are no fields.
+    """
+    words, logs = options.pop('fields'), options.get('log') or []
+    options['log'] = [name for name in logs if '=' not in name] or None
+    return parse_fields([*words, *(name for name in logs if '=' in name)], names)
 
 
-def parse_fields(words: Sequence[str]) -> Dict[str, Any]:
+def parse_fields(words: Sequence[str], options: Iterable[str] = ()) -> Dict[str, Any]:
     """KEY=VALUE words as a dict of dotted names, values as MMEngine reads them.
 
+    Args:
+        words: Of a command line.
+        options: Names of the command's own options, which are no fields.
+
     Raises:
-        UserError: A word has no '='.
+        UserError: A word has no '=', or names an option.
 
     Examples:
         >>> parse_fields(['model.mask_ratio=0.6', 'model.backbone.out_indices=(0,1)'])
@@ -73,9 +83,32 @@ def parse_fields(words: Sequence[str]) -> Dict[str, Any]:
         if not word.partition('=')[0] or '=' not in word:
             raise UserError(f'{word!r} is neither an option nor KEY=VALUE, as in '
                             'model.mask_ratio=0.6')
+        name, _, value = word.partition('=')
+        if name in options:
+            raise UserError(f'{word}: {name} is no field of the config, but an option: '
+                            f'--{name.replace("_", "-")} {value}')
     space = argparse.Namespace()
     DictAction(option_strings=[], dest='fields', nargs='*')(None, space, list(words))
     return space.fields
+
+
+def check_counts(**counts: Optional[int]) -> None:
+    """Checks options that count something; None, which is to be settled, is right.
+
+    Raises:
+        UserError: One is no integer of at least 1 (``workers``: 0).
+
+    Examples:
+        >>> check_counts(epochs=5, batch_size=0)
+        Traceback (most recent call last):
+        mmwamim.errors.UserError: --batch-size must be at least 1, not 0
+    """
+    for name, value in counts.items():
+        option, least = f'--{name.replace("_", "-")}', 0 if name == 'workers' else 1
+        if isinstance(value, int) and value < least:
+            raise UserError(f'{option} must be at least {least}, not {value}')
+        if value is not None:
+            check_integer(option, value, least)
 
 
 def check_names(fields: Mapping[str, Any], cfg: Config, options: Sequence[str]) -> None:
@@ -111,7 +144,9 @@ def read_with(config: Path, fields: Mapping[str, Any], options: Sequence[str]) -
         UserError: A field does not fit the config.
     """
     check_names(fields, read_config(config), options)
-    return read_config(config, copy.deepcopy(dict(fields)))
+    cfg = read_config(config, copy.deepcopy(dict(fields)))
+    check_config(cfg)  # before parts of it are built, to settle the rest
+    return cfg
 
 
 def merge(cfg: Config, fields: Mapping[str, Any]) -> None:

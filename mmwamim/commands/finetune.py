@@ -42,6 +42,7 @@ from .calls import SHORT, Run, as_a_call
 from .fields import (
     add_columns,
     add_training_options,
+    check_counts,
     flatten,
     is_given,
     merge,
@@ -107,6 +108,7 @@ def finetune(encoder: Path_, data: Path_, *, column: Optional[str] = None,
         91.2
     """
     fields = flatten(fields)
+    check_counts(epochs=epochs, batch_size=batch_size, workers=workers)
     with as_a_call():
         settle_launcher(launcher)
         network = load_encoder(encoder)
@@ -285,7 +287,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     options = vars(args)
-    fields = take_fields(options)
+    fields = take_fields(options, OPTIONS)
     StopRequest.listen()
     written = finetune(**options, **fields)
     if is_first():

@@ -32,6 +32,7 @@ from .calls import SHORT, Run, as_a_call
 from .fields import (
     add_columns,
     add_training_options,
+    check_counts,
     flatten,
     is_given,
     merge,
@@ -96,6 +97,7 @@ def pretrain(data: Path_, *, column: Optional[str] = None, arch: Optional[Path_]
         PosixPath('work_dirs/photos_vit_tiny/encoder.pth')
     """
     fields = flatten(fields)
+    check_counts(epochs=epochs, batch_size=batch_size, workers=workers)
     with as_a_call():
         settle_launcher(launcher)
         options = settle_options(
@@ -222,7 +224,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     options = vars(args)
-    fields = take_fields(options)
+    fields = take_fields(options, OPTIONS)
     StopRequest.listen()  # a run that is asked to stop while it starts does so after a step
     written = pretrain(**options, **fields)
     if is_first():

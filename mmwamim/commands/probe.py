@@ -22,6 +22,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor
 
 from mmwamim.datasets.held_out import SHARE, describe, without_validation
+from mmwamim.devices import check_device
 from mmwamim.engine.checkpoints.finding import is_first
 from mmwamim.engine.distributed.processes import join_processes, part_processes
 from mmwamim.engine.export.arrival import check_encoder, read_encoder
@@ -35,11 +36,12 @@ from mmwamim.evaluation.features import (
     knn_accuracy,
     linear_accuracy,
 )
+from mmwamim.outputs import check_output_file
 from mmwamim.weights.card import preprocessor_of
 
 from .automatic import device as best_device
 from .calls import as_a_call
-from .fields import add_columns
+from .fields import add_columns, check_counts
 from .several import add_gpus, takes_gpus
 
 Path_ = Union[str, Path]
@@ -89,7 +91,11 @@ def probe(encoder: Path_, data: Path_, *, train: str = 'train', val: str = 'val'
         >>> mmwamim.probe('encoder.pth', 'pets')['linear_top1']  # doctest: +SKIP
         71.3
     """
-    device = device or best_device()
+    device = str(check_device(device or best_device()))
+    if out is not None:
+        check_output_file(out)
+    check_counts(batch_size=batch_size, workers=workers, most=most,
+                 **{f'k[{place}]': one for place, one in enumerate(k)})
     with as_a_call():
         join_processes(launcher)
         result = _probe(encoder, run_config(encoder, config), data, (train, val),

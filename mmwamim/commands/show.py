@@ -25,10 +25,11 @@ from mmwamim.engine.checkpoints.finding import latest_checkpoint
 from mmwamim.engine.export.programs import run_config
 from mmwamim.errors import MissingFile, UserError
 from mmwamim.evaluation.features import evaluation_pipeline, image_side
+from mmwamim.outputs import check_output_file, check_output_folder
 from mmwamim.visualization import draw_losses, draw_reconstructions, save, wavelet_figure
 
 from .calls import as_a_call
-from .fields import add_columns
+from .fields import add_columns, check_counts
 
 Path_ = Union[str, Path]
 
@@ -60,11 +61,16 @@ def show(what: Union[Path_, Sequence[Path_]], *, images: Optional[Path_] = None,
         >>> mmwamim.commands.show.show('work_dirs/photos_vit_s')  # doctest: +SKIP
         [PosixPath('.../loss_curve.png'), PosixPath('.../reconstruction.png')]
     """
+    check_counts(most=most, level=level)
     things = [Path(one) for one in ([what] if isinstance(what, (str, Path)) else what)]
+    if not things:
+        raise UserError('what: name a run, a checkpoint or an image to show')
     missing = [thing for thing in things if not thing.exists()]
     if missing:
         raise MissingFile(f'there is no run, checkpoint or image {str(missing[0])!r}')
     first = things[0]
+    if out is not None:
+        (check_output_folder if first.is_dir() else check_output_file)(out)
     with as_a_call():
         if first.is_dir():
             return _show_runs(things, images, column, most, seed, Path(out or first))
@@ -181,6 +187,9 @@ def draw_wavelets(image: Path_, out: Path_, wavelet: str = 'haar', level: int = 
     """
     try:
         pixels = read_rgb(str(image), value_range=value_range)
+        deepest = max((max(pixels.shape[:2]) - 1).bit_length(), 5)
+        if level > deepest:  # of which a cell would be larger than the image
+            raise UserError(f'level must be at most {deepest} for this image, not {level}')
         save(wavelet_figure(torch.from_numpy(pixels).permute(2, 0, 1), wavelet, level, mode), out)
     except ValueError as error:  # of the wavelet, its levels or the range
         raise UserError(error) from error

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmwamim.errors import UserError
+
 Device = Union[str, torch.device, None]
 
 
@@ -69,7 +71,7 @@ def knn_accuracy(bank: Tensor, bank_labels: Tensor, queries: Tensor, query_label
         ValueError: There is nothing to compare.
     """
     if len(bank) == 0 or len(queries) == 0:
-        raise ValueError(f'k-NN needs images on both sides, not {len(bank)} and {len(queries)}')
+        raise UserError(f'k-NN needs images on both sides, not {len(bank)} and {len(queries)}')
     similarities, places = nearest_neighbours(bank, queries, k, device, piece)
     device = similarities.device
     bank_labels, query_labels = bank_labels.to(device), query_labels.to(device)
@@ -107,7 +109,7 @@ def linear_accuracy(bank: Tensor, bank_labels: Tensor, queries: Tensor, query_la
         ValueError: There is nothing to learn from or to classify.
     """
     if len(bank) == 0 or len(queries) == 0:
-        raise ValueError(f'linear probing needs images on both sides, not {len(bank)} and '
+        raise UserError(f'linear probing needs images on both sides, not {len(bank)} and '
                          f'{len(queries)}')
     device = device or bank.device
     std, mean = (value.to(device) for value in torch.std_mean(bank.float(), dim=0))
@@ -157,7 +159,7 @@ def effective_rank(features: Tensor, device: Device = None, piece: int = 65536) 
         From 1 (all on one line) to min(N - 1, C); 0 where all features are the same.
     """
     if len(features) < 2:
-        raise ValueError(f'the effective rank needs at least 2 features, not {len(features)}')
+        raise UserError(f'the effective rank needs at least 2 features, not {len(features)}')
     device = device or features.device
     mean = sum(rows.double().sum(0) for rows in features.split(piece)).to(device) / len(features)
     # The singular values of a matrix are those of its triangular factor, which grows by pieces.

@@ -12,7 +12,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple, Union
 
 from mmwamim.errors import UserError
 
-from .reading import read_header
+from .reading import damage, read_header
 
 PREEMPTED_NAME = 'preempted.pth'
 PATTERNS = ('epoch_*.pth', 'iter_*.pth', PREEMPTED_NAME)
@@ -35,16 +35,6 @@ class Found(NamedTuple):
     progress: Tuple[float, float]
     path: Path
     run: RunName
-
-
-def damage(path: Union[str, Path]) -> Optional[str]:
-    """What is wrong with a checkpoint file, or None: every record's check value is computed."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        return str(error)
-    return None if broken is None else f'its record {broken} does not have its check value'
 
 
 def run_of(path: Union[str, Path]) -> RunName:

@@ -1,12 +1,15 @@
 """Reads checkpoints without running anything that is in them."""
+import os
+import re
+import zipfile
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
-from mmwamim.errors import MissingFile, UserError
+from mmwamim.errors import MissingFile, UserError, describe
 
 _STATISTICS = ('min', 'max', 'current', 'mean')
 
@@ -18,6 +21,16 @@ def _history_method(owner, name: str):
     return getattr(HistoryBuffer, name)
 
 
+def damage(path: Union[str, Path]) -> Optional[str]:
+    """What is wrong with a checkpoint file, or None: every record's check value is computed."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        return str(error)
+    return None if broken is None else f'its record {broken} does not have its check value'
+
+
 def read_checkpoint(path: Union[str, Path]) -> dict:
     """Loads a training checkpoint or an exported encoder onto the CPU.
 
@@ -25,12 +38,19 @@ def read_checkpoint(path: Union[str, Path]) -> dict:
 
     Raises:
         MissingFile: There is no such file.
-        UserError: The file is not a checkpoint of this kind, or holds anything else.
+        UserError: The file is not a checkpoint of this kind, is damaged, or holds anything else.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise UserError(f'a checkpoint is the path of a file, not {path!r}')
+    if Path(path).is_dir():
+        raise MissingFile(f'{str(path)!r} is a folder: give encoder.pth or epoch_N.pth in it')
     if not Path(path).is_file():
         raise MissingFile(f'there is no checkpoint {str(path)!r}')
     checkpoint = _load(path)
-    if not isinstance(checkpoint, dict) or 'state_dict' not in checkpoint:
+    problem = damage(path) if zipfile.is_zipfile(path) else None  # torch does not look
+    if problem is not None:
+        raise UserError(f'{str(path)!r} is damaged: {problem}')
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get('state_dict'), dict):
         raise UserError(f'{str(path)!r} has no state_dict: give epoch_N.pth or encoder.pth')
     return checkpoint
 
@@ -53,7 +73,22 @@ def _load(path: Union[str, Path], **options):
         with torch.serialization.safe_globals(allowed):
             return torch.load(path, map_location='cpu', weights_only=True, **options)
     except Exception as error:
-        raise UserError(f'{str(path)!r} cannot be read as a checkpoint: {error}') from error
+        raise UserError(f'{str(path)!r} cannot be read as a checkpoint: {_reason(path, error)}'
+                        ) from error
+
+
+def _reason(path: Union[str, Path], error: Exception) -> str:
+    """Why torch could not load a file, without its advice to run what is in it."""
+    if isinstance(error, OSError):
+        return describe(error)
+    if not Path(path).stat().st_size:
+        return 'it is empty'
+    found = re.search(r'Unsupported (?:global|class|operand).*?(?=\n|$)|refused: .*', str(error))
+    if found:
+        return f'it holds more than data ({found[0].strip()[:200]})'
+    if not zipfile.is_zipfile(path):
+        return 'it is no file that torch.save has written, or only a part of one'
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def check_safe(path: str, place: str) -> None:

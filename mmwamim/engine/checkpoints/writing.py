@@ -21,6 +21,9 @@ def write_atomically(data: Union[bytes, memoryview], path: Union[str, Path]) -> 
     """Writes a file beside, flushes it to the disk, and renames it.
 
     The file gets the mode that the umask gives, as every other file of a run.
+
+    Raises:
+        OSError: With the path, also where the disk is full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,8 +34,10 @@ def write_atomically(data: Union[bytes, memoryview], path: Union[str, Path]) -> 
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except BaseException:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # what a full disk says
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     with suppress(OSError):  # some file systems cannot flush a folder
         folder = os.open(path.parent, os.O_RDONLY)

@@ -10,6 +10,8 @@ from mmengine.registry import DefaultScope
 from mmwamim.environment import missing_toolbox
 from mmwamim.errors import UserError
 
+from .values import check_fields, check_values
+
 # Where the parts of a config are registered, tried in this order.
 REGISTRIES = (root.MODELS, root.DATASETS, root.TRANSFORMS, root.HOOKS, root.DATA_SAMPLERS,
               root.LOOPS, root.OPTIM_WRAPPERS, root.OPTIMIZERS, root.PARAM_SCHEDULERS,
@@ -21,20 +23,24 @@ BUILDERS = {'type', '_scope_', '_delete_', 'convert_to_iter_based', 'constructor
 SECTIONS = ('model', 'data_preprocessor', 'train_dataloader', 'val_dataloader', 'test_dataloader',
             'train_cfg', 'optim_wrapper', 'param_scheduler', 'custom_hooks', 'default_hooks',
             'visualizer', 'val_evaluator', 'test_evaluator')
+ANNOTATED = ('mmwamim.', 'mmengine.', 'torch.optim.')
 LOADER = {'batch_size', 'num_workers', 'persistent_workers', 'pin_memory', 'drop_last', 'sampler',
           'batch_sampler', 'collate_fn', 'dataset', 'prefetch_factor', 'timeout',
           'num_batch_per_epoch', 'worker_init_fn', 'multiprocessing_context'}
 
 
 def check_config(cfg: Config) -> None:
-    """Checks the names of all fields that go to a class of this package, and of data loaders.
+    """Checks the names of all fields that go to a class of this package, and of data loaders; and
+    values, by the annotations of this package, MMEngine and torch's optimizers.
 
     Parts of other packages check their own.
 
     Raises:
         UserError: A field or a type does not exist; the message gives its place in the config
-            and the nearest right spelling. Or the toolbox that the config is for is missing.
+            and the nearest right spelling. Or a value is of the wrong kind, or the toolbox that
+            the config is for is missing.
     """
+    check_values(cfg)
     _check_toolbox('default_scope', cfg.get('default_scope'))
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain'):
         for section in SECTIONS:
@@ -42,20 +48,20 @@ def check_config(cfg: Config) -> None:
                 continue
             if section.endswith('_dataloader'):
                 _check_names(section, cfg[section], LOADER, 'a data loader')
-            for place, part in _typed(section, cfg[section]):
+            for place, part in typed(section, cfg[section]):
                 _check_part(place, part)
 
 
-def _typed(place: str, value) -> Iterator[Tuple[str, dict]]:
+def typed(place: str, value) -> Iterator[Tuple[str, dict]]:
     """Every dict with a type below a place of the config."""
     if isinstance(value, dict):
         if isinstance(value.get('type'), str) or callable(value.get('type')):
             yield place, value
         for name, below in value.items():
-            yield from _typed(f'{place}.{name}', below)
+            yield from typed(f'{place}.{name}', below)
     elif isinstance(value, (list, tuple)):
         for index, below in enumerate(value):
-            yield from _typed(f'{place}.{index}', below)
+            yield from typed(f'{place}.{index}', below)
 
 
 def _check_toolbox(place: str, scope: Optional[str]) -> None:
@@ -76,11 +82,24 @@ def _check_part(place: str, part: dict) -> None:
                      for name in child.module_dict]
             near = _nearest(part['type'], names)
             raise UserError(f'{place}.type: there is no {part["type"]!r}{near}')
-    if cls is None or not getattr(cls, '__module__', '').startswith('mmwamim.'):
+        if place == 'optim_wrapper.optimizer' and not _is_optimizer(kind):
+            # Its builder would say that None cannot be called.
+            raise UserError(f'{place}.type: there is no optimizer {kind!r}'
+                            f'{_nearest(kind, sorted(root.OPTIMIZERS.module_dict), 4)}')
+    owner = getattr(cls, '__module__', '')
+    if owner.startswith(ANNOTATED):
+        check_fields(place, {name: value for name, value in part.items() if name not in BUILDERS},
+                     cls)
+    if not owner.startswith('mmwamim.'):
         return  # its own builder will tell
     fields = accepted_fields(cls)
     if fields is not None:
         _check_names(place, part, fields | BUILDERS, cls.__name__)
+
+
+def _is_optimizer(name: str) -> bool:
+    with root.OPTIMIZERS.switch_scope_and_registry(None) as scoped:  # of the config's toolbox
+        return scoped.get(name) is not None
 
 
 def _check_names(place: str, part: dict, allowed: Set[str], owner: str) -> None:
@@ -90,9 +109,11 @@ def _check_names(place: str, part: dict, allowed: Set[str], owner: str) -> None:
                              f'{_nearest(name, sorted(allowed))}')
 
 
-def _nearest(name: str, allowed) -> str:
+def _nearest(name: str, allowed, most: Optional[int] = None) -> str:
     near = difflib.get_close_matches(name, list(allowed), n=1)
-    return f'; did you mean {near[0]!r}?' if near else f'; there are {", ".join(allowed)}'
+    more = ', ...' if most and len(allowed) > most else ''
+    return f'; did you mean {near[0]!r}?' if near \
+        else f'; there are {", ".join(list(allowed)[:most])}{more}'
 
 
 def _find(name: str) -> Optional[type]:

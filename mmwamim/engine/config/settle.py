@@ -5,6 +5,7 @@ from typing import Optional, Sequence, Union
 from mmengine.config import Config
 
 from mmwamim.errors import UserError
+from mmwamim.outputs import check_output_folder
 from mmwamim.weights.init import settle_init
 
 from ..checkpoints.settling import settle_resume
@@ -103,4 +104,5 @@ def settle(options: RunOptions) -> Config:
     settle_init(cfg, options.init)
     settle_encoder(cfg, options.pretrained)
     settle_processes(cfg, options.launcher)
+    check_output_folder(cfg.work_dir, 'work directory')
     return cfg

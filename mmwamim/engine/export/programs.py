@@ -16,6 +16,7 @@ from mmwamim.weights.timm import to_timm  # noqa: F401
 
 from ..checkpoints import read_checkpoint
 from ..config.reading import read_config
+from ..config.text import config_of_text
 from .arrival import check_encoder, read_encoder
 
 
@@ -24,16 +25,17 @@ def run_config(checkpoint: Union[str, Path], config: Optional[str] = None) -> Co
 
     Raises:
         MissingFile: There is no such file.
-        UserError: The checkpoint carries no config.
+        UserError: The checkpoint carries no config, or one that holds more than values: nothing in
+            it is run.
     """
     if config is not None:
         return read_config(config)
-    meta = read_checkpoint(checkpoint).get('meta', {})
-    text = meta.get('config') or meta.get('cfg')
+    meta = read_checkpoint(checkpoint).get('meta')
+    text = (meta.get('config') or meta.get('cfg')) if isinstance(meta, dict) else None
     if not text:
         raise UserError(f'{str(checkpoint)!r} does not hold the config of its run: give it with '
                         '--config')
-    return Config.fromstring(text, '.py')
+    return config_of_text(text, checkpoint)
 
 
 def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None) -> nn.Module:

@@ -1,0 +1,26 @@
+"""The device that is asked for, before anything is put there."""
+from typing import Union
+
+import torch
+
+from mmwamim.errors import UserError
+
+
+def check_device(device: Union[str, torch.device]) -> torch.device:
+    """A device of this machine by its name.
+
+    Raises:
+        UserError: There is no such device, or not here.
+
+    Examples:
+        >>> check_device('cpu')
+        device(type='cpu')
+    """
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise UserError(f'there is no device {device!r}: give cpu, cuda, cuda:1, ...') from None
+    if found.type == 'cuda' and (found.index or 0) >= torch.cuda.device_count():
+        raise UserError(f'device {device!r}: this machine has {torch.cuda.device_count()} GPUs '
+                        'that torch can use; "mmwamim doctor" says more')
+    return found

@@ -1,0 +1,73 @@
+"""The config that a checkpoint carries, read as values: whoever made the file runs nothing here."""
+import ast
+from pathlib import Path
+from typing import Any, Set, Union
+
+from mmengine.config import Config
+
+from mmwamim.errors import UserError
+
+from .check import REGISTRIES, typed
+
+NUMBERS = dict(inf=float('inf'), nan=float('nan'))
+
+
+def config_of_text(text: object, path: Union[str, Path]) -> Config:
+    """The config whose ``pretty_text`` a checkpoint holds.
+
+    Args:
+        text: Assignments of values, as MMEngine writes them; nothing in it is run.
+        path: Of the checkpoint, for messages.
+
+    Raises:
+        UserError: It holds more than values, or its model has a part that no registry knows.
+    """
+    try:
+        values = {line.targets[0].id: _value(line.value) for line in ast.parse(text).body}
+    except (SyntaxError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise UserError(f'the config in {str(path)!r} holds more than values ({error}): if you '
+                        'know where it comes from, give the config itself with --config') from None
+    if not isinstance(values.get('model'), dict):
+        raise UserError(f'the config in {str(path)!r} has no model: give one with --config')
+    known = _registered()
+    for section in ('model', 'data_preprocessor'):
+        for place, part in typed(section, values.get(section)):
+            _check_registered(place, part['type'], known, path)
+    return Config(values)
+
+
+def _value(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'dict' and not node.args:
+        return {word.arg: _value(word.value) for word in node.keywords}
+    if isinstance(node, ast.Dict):
+        return {_value(key): _value(value) for key, value in zip(node.keys, node.values)}
+    for kind, syntax in ((list, ast.List), (tuple, ast.Tuple), (set, ast.Set)):
+        if isinstance(node, syntax):
+            return kind(_value(item) for item in node.elts)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_value(node.operand)
+    if isinstance(node, ast.Name) and node.id in NUMBERS:
+        return NUMBERS[node.id]
+    return ast.literal_eval(node)
+
+
+def _registered() -> Set[str]:
+    """Every name that a part can have: short, with its scope, and with its module's package."""
+    names = set()
+    for registry in REGISTRIES:
+        for one in (registry, *registry.children.values()):
+            one.import_from_location()
+            for name, part in one.module_dict.items():
+                package = str(getattr(part, '__module__', '')).split('.')[0]
+                names |= {name, f'{one.scope}.{name}', f'{package}.{name}'}
+    return names
+
+
+def _check_registered(place: str, kind: object, known: Set[str], path: Union[str, Path]) -> None:
+    """MMEngine takes a name that no registry has for that of any function of any module."""
+    words = str(kind).split('.')
+    # A class of a pure Python config has all of its path: package.module.Class.
+    if str(kind) not in known and not (len(words) > 2 and f'{words[0]}.{words[-1]}' in known):
+        raise UserError(f'{place}.type in the config of {str(path)!r}: no registry has {kind!r}; '
+                        'import the package that registers it first, or, if you know where the '
+                        'file comes from, give its config with --config')

@@ -1,0 +1,47 @@
+"""Where results go, looked at before the work that they come from."""
+import os
+import tempfile
+from pathlib import Path
+from typing import Union
+
+from mmwamim.errors import UserError
+
+
+def check_output_folder(path: Union[str, Path], name: str = 'out') -> None:
+    """Makes a folder for results, and sees that files can be written there.
+
+    Args:
+        path: The folder.
+        name: Of the option that says it, for the message.
+
+    Raises:
+        UserError: It is a file, or cannot be made or written to.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise UserError(f'{name}: {str(path)!r} is a file: give a folder')
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UserError(f'{name}: cannot write to the folder {str(path)!r}: {error.strerror}; '
+                        'give another one') from error
+
+
+def check_output_file(path: Union[str, Path], name: str = 'out') -> None:
+    """Makes the folder of a file for results, and sees that the file can be written.
+
+    Args:
+        path: The file; one that is there is left as it is.
+        name: Of the option that says it, for the message.
+
+    Raises:
+        UserError: It is a folder, or cannot be written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f'{name}: {str(path)!r} is a folder: give a file')
+    check_output_folder(path.parent, name)
+    if path.exists() and not os.access(path, os.W_OK):
+        raise UserError(f'{name}: cannot write to the file {str(path)!r}: give another one')

@@ -1,0 +1,94 @@
+"""Places for results and devices that cannot be used are named before any work is done."""
+import errno
+import os
+
+import numpy as np
+import pytest
+import torch
+
+import mmwamim
+from mmwamim.commands.fields import parse_fields
+from mmwamim.commands.show import show
+from mmwamim.devices import check_device
+from mmwamim.engine.checkpoints.writing import write_atomically
+from mmwamim.errors import UserError, told_in_one_line
+from mmwamim.outputs import check_output_file, check_output_folder
+from tests.support.models import save_encoder
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    file = tmp_path / 'file'
+    file.write_text('kept')
+    for check, path, message in (
+            (check_output_folder, file, 'is a file: give a folder'),
+            (check_output_folder, file / 'below', 'Not a directory'),
+            (check_output_file, tmp_path, 'is a folder: give a file'),
+            (check_output_file, '/proc/x.json', 'cannot write to the folder')):
+        with pytest.raises(UserError, match=message):
+            check(path)
+    check_output_file(tmp_path / 'new' / 'a.json')
+    check_output_file(file)
+    assert file.read_text() == 'kept' and os.listdir(tmp_path / 'new') == []
+
+
+def test_what_the_system_refuses_is_one_line_with_the_path(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as fsync says it, without a path
+
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(SystemExit) as caught, told_in_one_line():
+        write_atomically(b'x', tmp_path / 'epoch_1.pth')
+    assert caught.value.code == f"error: '{tmp_path}/epoch_1.pth': No space left on device"
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(OSError, match='words of its own'), told_in_one_line():
+        raise OSError('words of its own')  # of another package: keeps its traceback
+
+
+def test_options_and_devices():
+    with pytest.raises(UserError, match='epochs is no field of the config.*: --epochs 3'):
+        parse_fields(['epochs=3'], ('epochs', ))
+    for name in ('tpu9', 'cuda:99'):
+        with pytest.raises(UserError, match='device'):
+            check_device(name)
+    assert check_device('cpu') == torch.device('cpu')
+    for wrong, message in (
+            (dict(epochs=0), '--epochs must be at least 1, not 0'),
+            (dict(batch_size=-1), '--batch-size must be at least 1, not -1'),
+            (dict(workers=-1), '--workers must be at least 0, not -1'),
+            (dict(epochs=1.5), '--epochs must be an integer of at least 1, not 1.5')):
+        with pytest.raises(UserError, match=message):
+            mmwamim.pretrain('nothing', **wrong)
+
+
+def test_an_encoder_says_what_it_takes(tmp_path):
+    save_encoder(tmp_path / 'encoder.pth', 'configs/quickstart/vit_tiny_pretrain.py')
+    encoder = mmwamim.load_encoder(tmp_path / 'encoder.pth')
+    for images in (torch.zeros(3, 64, 64), torch.zeros(1, 1, 64, 64), torch.zeros(0, 3, 64, 64),
+                   torch.zeros(1, 3, 64, 64, dtype=torch.uint8), np.zeros((1, 3, 64, 64))):
+        with pytest.raises(UserError, match=r'takes normalised floats \(B, 3, H, W\), not'):
+            encoder(images)
+    for pixels in (np.zeros((0, 4, 3), np.uint8), torch.zeros(3, 0, 0)):
+        with pytest.raises(UserError, match='there is no pixel'):
+            encoder.preprocess(pixels)
+    with pytest.raises(UserError, match='give a file, a list of files or a folder, not 5'):
+        encoder.embed(5)
+    with pytest.raises(UserError, match='batch_size must be an integer of at least 1, not 0'):
+        encoder.embed('x.png', batch_size=0)
+
+
+def test_levels_deeper_than_an_image_are_refused_at_once(tmp_path):
+    from PIL import Image
+    Image.new('RGB', (48, 40)).save(tmp_path / 'a.png')
+    with pytest.raises(UserError, match='level must be at most 6 for this image, not 99'):
+        show(tmp_path / 'a.png', level=99)
+
+
+def test_nothing_to_show_and_places_for_pictures(tmp_path):
+    from PIL import Image
+    Image.new('RGB', (48, 40)).save(tmp_path / 'a.png')
+    with pytest.raises(UserError, match='name a run, a checkpoint or an image'):
+        show([])
+    with pytest.raises(UserError, match='is a file: give a folder'):
+        show(tmp_path, out=tmp_path / 'a.png')
+    with pytest.raises(UserError, match='is a folder: give a file'):
+        show(tmp_path / 'a.png', out=tmp_path)
