@@ -1,9 +1,9 @@
 """Draws docs/evidence.png from docs/evidence/imagenette_curves.json.
 
-    python docs/draw_evidence.py
+    .venv/bin/python docs/draw_evidence.py
 
-Each method has points {epoch: k-NN accuracy} and the seconds of a step, measured in turn with
-nothing beside it. Left: over epochs; right: over the time that the steps take.
+Left: linear probe over the time of pre-training; a line joins the checkpoints of one run, a diamond
+is the end of one. Right: fine-tuning with 10 % of the labels, a point a seed.
 """
 import json
 from pathlib import Path
@@ -12,28 +12,32 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 DOCS = Path(__file__).resolve().parent
-STEPS = 73  # of an epoch of Imagenette at batch 128
 
 
 def main() -> None:
-    curves = json.loads((DOCS / 'evidence/imagenette_curves.json').read_text())
-    figure = Figure(figsize=(10, 4), dpi=110, layout='constrained')
+    methods = json.loads((DOCS / 'evidence/imagenette_curves.json').read_text())
+    figure = Figure(figsize=(10, 4.4), dpi=110, layout='constrained')
     FigureCanvasAgg(figure)
-    by_epoch, by_time = figure.subplots(1, 2, sharey=True)
-    for number, curve in enumerate(curves):
-        epochs = sorted(map(int, curve['knn']))
-        accuracy = [curve['knn'][str(epoch)] for epoch in epochs]
-        minutes = [epoch * STEPS * curve['step_seconds'] / 60 for epoch in epochs]
-        look = dict(marker='o', markersize=4, color=f'C{number}', label=curve['name'])
-        by_epoch.plot(epochs, accuracy, **look)
-        by_time.plot(minutes, accuracy, **look)
-    by_epoch.set(xlabel='epochs', ylabel='k-NN accuracy, last layer, %',
-                 title='at equal epochs')
-    by_time.set(xlabel='minutes of one core', title='at equal time: further up and left is better')
-    for axes in (by_epoch, by_time):
-        axes.grid(alpha=0.3)
-        axes.set_xlim(left=0)
-    by_epoch.legend(fontsize=8)
+    probed, fine_tuned = figure.subplots(1, 2)
+    for number, method in enumerate(methods):
+        colour = f'C{number}'
+        curve = method.get('curve', [])
+        probed.plot([point['seconds'] / 60 for point in curve],
+                    [point['linear'] for point in curve], marker='o', markersize=4, color=colour)
+        ends = method.get('ends', [])
+        probed.plot([point['seconds'] / 60 for point in ends], [point['linear'] for point in ends],
+                    linestyle='', marker='D', color=colour)
+        tuned = method.get('finetune', [])
+        fine_tuned.plot([point['seconds'] / 60 for point in tuned],
+                        [point['accuracy'] for point in tuned], linestyle='', marker='D',
+                        color=colour, label=method['name'])
+    probed.set(title='linear probe, last layer')
+    fine_tuned.set(title='fine-tuning, 10 % of the labels')
+    for panel in (probed, fine_tuned):
+        panel.set(xlabel='minutes of pre-training, one core', ylabel='top-1, %')
+        panel.grid(alpha=0.3)
+        panel.set_xlim(left=0)
+    figure.legend(loc='outside lower center', ncols=2, fontsize=9, frameon=False)
     figure.savefig(DOCS / 'evidence.png')
 
 

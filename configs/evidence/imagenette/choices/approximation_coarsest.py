@@ -1,0 +1,3 @@
+"""The coarsest level alone carries its mean colour."""
+_base_ = ['../fast.py']
+model = dict(target_generator=dict(approximation='coarsest'))
