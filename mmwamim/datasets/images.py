@@ -123,8 +123,8 @@ class ClassFolders(_Images):
         extensions: As in :class:`UnlabelledImages`.
         max_unreadable: As in :class:`UnlabelledImages`. With ``test_mode`` the next image of the
             same class takes the place.
-        column, label_column: The columns of paths or images and of classes, where ``data_root`` is
-            a table.
+        column: The column of paths or images, where ``data_root`` is a table.
+        label_column: The column of classes there.
         held_out: A share of each class, between 0 and 1, that is kept for validation where a data
             set has no split for it (:func:`mmwamim.datasets.held_out.rows_of`). Default: none.
         takes: With ``held_out``, which part this one is: 'rest' or 'held_out'.

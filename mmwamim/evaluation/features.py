@@ -107,9 +107,10 @@ class LabelledImages:
         value_range: Of data deeper than 8 bits, as in ``mmwamim.LoadImage``.
         split: Of ``folder``, where labels are wanted.
         channels: As of ``mmwamim.LoadChannels``; None: colours.
-        held_out, takes: As of ``mmwamim.ClassFolders``.
-        column, label_column: The columns of paths or images and of classes, where ``folder`` has
-            columns.
+        column: The column of paths or images, where ``folder`` has columns.
+        label_column: The column of classes there.
+        held_out: As of ``mmwamim.ClassFolders``.
+        takes: As of ``mmwamim.ClassFolders``.
 
     Raises:
         NoImages: There is no such folder, or no image in it.

@@ -40,8 +40,8 @@ class FeatureProbeHook(Hook):
         most: At most as many images of each split, spread evenly over the classes.
         batch_size: Images of a rank at a time.
         num_workers: Processes that read images. Default: as many as training has.
-        column, label_column: The columns of paths or images and of classes, where ``data_root`` has
-            columns.
+        column: The column of paths or images, where ``data_root`` has columns.
+        label_column: The column of classes there.
 
     Raises:
         FileNotFoundError: ``data_root`` is not a folder, or a split of it holds no image.
