@@ -298,6 +298,15 @@ def test_labels_of_shards(tmp_path):
         open_source(shard('m.tar', ('1.jpg', one), ('1.cls', b'-1')), '', True)
 
 
+@pytest.mark.parametrize('labelled', [False, True])
+def test_an_empty_place_is_not_the_current_folder(labelled, tmp_path, monkeypatch):
+    """An unset variable of a shell."""
+    Image.new('RGB', (8, 8)).save(tmp_path / 'a.png')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NoImages, match="is empty .*give a folder"):
+        open_source('', 'train', labelled)
+
+
 def test_shards_as_webdataset_writes_and_reads_them(tmp_path):
     webdataset = pytest.importorskip('webdataset')
     with webdataset.ShardWriter(f'{tmp_path}/train-%03d.tar', maxcount=5, verbose=0) as writer:

@@ -153,6 +153,8 @@ def open_source(root: str, split: str = '', labelled: bool = False,
         UserError: There are no labels, or others than those of ``classes``; a library is missing;
             there are no columns.
     """
+    if not root:  # an unset variable of a shell; as a path it would be the current directory
+        raise NoImages("the place of the data is empty (''): give a folder")
     root, note = os.path.expanduser(root), ''
     if labelled:
         where, split = locate(root, split)

@@ -103,9 +103,9 @@ class WaveletTargetGenerator(TargetGenerator):
                  compand: Optional[float] = None,
                  band_weights: Sequence[float] = (1., 1., 1., 1.)) -> None:
         levels = tuple(levels)
-        if not levels or list(levels) != sorted(levels) or levels[0] < 1:
-            raise ValueError(f'levels must be integers from 1, finest first, such as '
-                             f'(2, 3, 4, 5), not {levels}')
+        if not levels or list(levels) != sorted(levels) or levels[0] < 1 or levels[-1] > 16:
+            raise ValueError('levels must be integers from 1 to 16 (cells of 2 to 65,536 pixels), '
+                             f'finest first, such as (2, 3, 4, 5), not {levels}')
         for field, value, known in (('approximation', approximation, APPROXIMATION),
                                     ('norm', norm, NORMS),
                                     ('approximation_norm', approximation_norm,

@@ -127,6 +127,7 @@ def test_a_reconstruction_follows_the_predictions():
 @pytest.mark.parametrize('fields, message', [
     (dict(levels=(0, 1)), r'levels .* not \(0, 1\)'),
     (dict(levels=(3, 2)), 'levels'),
+    (dict(levels=(1, 99)), r'from 1 to 16 .* not \(1, 99\)'),
     (dict(levels=()), 'levels'),
     (dict(wavelet='harr'), "unknown wavelet 'harr'"),
     (dict(norm='layer'), "norm must be one of token, .* none, not 'layer'"),
