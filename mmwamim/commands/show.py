@@ -105,8 +105,8 @@ def _show_runs(runs: List[Path], images: Optional[Path_], column: Optional[str],
 def reconstruct(checkpoint: Path_, cfg: Config, images: Optional[Path_], most: int, seed: int,
                 out: Path, column: Optional[str] = None) -> Path:
     """Draws what a full checkpoint predicts; arguments as of :func:`show`."""
-    source = _images_of(cfg, images, column)
     model = load_model(cfg, checkpoint)
+    source = _images_of(cfg, images, column)
     if not hasattr(getattr(model, 'target_generator', None), 'reconstruct'):
         raise UserError(f'the target of {checkpoint} has no inverse transform to draw')
     size = (image_side(model.backbone), ) * 2
