@@ -49,7 +49,7 @@ def test_every_command_that_can_takes_it(words, monkeypatch):
 
 def test_one_is_this_process(monkeypatch):
     monkeypatch.setattr(several, 'run_processes', None)
-    with pytest.raises(UserError, match="'nowhere' is not a folder, nor anything else that is there"):
+    with pytest.raises(UserError, match="'nowhere' is not a folder, nor anything else"):
         mmwamim.pretrain('nowhere', gpus=1)
 
 
