@@ -99,7 +99,7 @@ signal.signal(signal.SIGUSR1, signal.SIG_IGN if len(sys.argv) > 1 else print)
         signal.SIG_IGN}
     # Processes part at the end of train().
     main = (ROOT / 'mmwamim/commands/train.py').read_text()
-    assert main.index('    train(options)') < main.index('StopRequest.leave()')
+    assert main.index('    start(options,') < main.index('StopRequest.leave()')
 
 
 def _agree(rank, file, number):
