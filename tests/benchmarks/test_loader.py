@@ -2,25 +2,17 @@
 import sys
 import tarfile
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from mmwamim.benchmarks import loader
 from mmwamim.errors import UserError
 from tests.support.commands import run
+from tests.support.small_data import make_sizes
 
 
 @pytest.fixture
 def folder(tmp_path):
-    rng = np.random.default_rng(0)
-    root = tmp_path / 'from'
-    for name, size in (('a/wide.jpg', (300, 200)), ('a/tall.png', (200, 500)),
-                       ('b/small.JPEG', (60, 50)), ('b/tall.jpg', (100, 101))):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        small = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
-        small.resize(size, Image.BICUBIC).save(root / name)
-    (root / 'notes.txt').write_text('not an image')
+    root = make_sizes(tmp_path / 'from')
     return root
 
 

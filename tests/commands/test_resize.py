@@ -10,7 +10,7 @@ from mmwamim.datasets.loading import read_rgb
 from mmwamim.errors import UserError
 from tests.datasets.test_pixels import UPRIGHT, blocks
 from tests.support.commands import call, run
-from tests.support.small_data import turned, write
+from tests.support.small_data import make_sizes, turned, write
 
 
 def resize(capsys, *words):
@@ -19,15 +19,8 @@ def resize(capsys, *words):
 
 @pytest.fixture
 def folder(tmp_path):
-    rng = np.random.default_rng(0)
-    root = tmp_path / 'from'
-    for name, size in (('a/wide.jpg', (300, 200)), ('a/tall.png', (200, 500)),
-                       ('b/small.JPEG', (60, 50)), ('b/tall.jpg', (100, 101))):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        small = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
-        small.resize(size, Image.BICUBIC).save(root / name)
+    root = make_sizes(tmp_path / 'from')
     (root / 'b/broken.jpg').write_bytes(b'\xff\xd8\xff\xe0nothing')
-    (root / 'notes.txt').write_text('not an image')
     return root
 
 

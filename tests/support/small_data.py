@@ -102,3 +102,15 @@ def make_ade(root: Path, count: int = 2) -> Path:
             Image.fromarray(pixels).save(root / f'images/{split}/{number}.jpg')
             Image.fromarray(labels).save(root / f'annotations/{split}/{number}.png')
     return root
+
+
+def make_sizes(root: Path) -> Path:
+    """Four smooth pictures of different sizes and endings, and a file that is none."""
+    rng = np.random.default_rng(0)
+    for name, size in (('a/wide.jpg', (300, 200)), ('a/tall.png', (200, 500)),
+                       ('b/small.JPEG', (60, 50)), ('b/tall.jpg', (100, 101))):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        small = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
+        small.resize(size, Image.BICUBIC).save(root / name)
+    (root / 'notes.txt').write_text('not an image')
+    return root
