@@ -14,6 +14,10 @@ LABELS = ('label', 'labels', 'class', 'class_name', 'category', 'target', 'gt_la
           'label_id', 'cls')
 
 
+class NoLabels(UserError):
+    """Labels are wanted, and there are none."""
+
+
 def library(name: str, extra: str = 'sources') -> ModuleType:
     """An optional library.
 
@@ -81,10 +85,10 @@ def folders_as_labels(keys: Sequence[str], where: str) -> np.ndarray:
     """The folder in each key, such as 'cat' of 'cat/1.jpg'.
 
     Raises:
-        UserError: A key has none.
+        NoLabels: A key has none.
     """
     names = [key.rpartition('/')[0].rpartition('/')[2] for key in keys]
     if not all(names):
-        raise UserError(f'{printable(where)} has no labels: neither stored ones, nor a folder in '
-                        f'every name, as {printable(keys[names.index("")])!r} shows')
+        raise NoLabels(f'{printable(where)} has no labels: neither stored ones, nor a folder in '
+                       f'every name, as {printable(keys[names.index("")])!r} shows')
     return np.array(names)

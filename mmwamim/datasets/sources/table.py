@@ -11,7 +11,7 @@ from ..listing import NoImages, printable, readable_endings, shortened
 from ..paths import PackedPaths
 from ..splits import SPLITS
 from .base import Source
-from .labels import LABELS, library, settle_labels
+from .labels import LABELS, NoLabels, library, settle_labels
 
 PATHS = ('path', 'file', 'filename', 'file_name', 'filepath', 'file_path', 'image_path', 'img_path',
          'image_file', 'image', 'img')
@@ -140,11 +140,28 @@ def choose(named: Optional[str], there: Sequence[str], usual: Sequence[str], whe
     found = next((there[there.index(name)] if name in there else small.get(name.lower())
                   for name in wanted if name in there or name.lower() in small), None)
     if found is None:
-        raise UserError(
+        raise (NoLabels if what == 'labels' else UserError)(
             f'{printable(where)} has no column {named!r}' if named else
             f'{printable(where)} has no column of {what} with a usual name '
             f'({", ".join(usual[:6])}, ...)') from None
     return found
+
+
+def splits(path: str) -> List[str]:
+    """What stands in the column ``split``, those for training first; [] where there is none.
+
+    Raises:
+        UserError: Two names there are of one split.
+    """
+    table = read_table(path)
+    column = next((name for name in table if name.lower() == SPLIT), None)
+    there = sorted(set(map(str, table[column]))) if column else []
+    kinds = {name: next((kind for kind, names in SPLITS.items() if name.lower() in names),
+                        name.lower()) for name in there}
+    if len(set(kinds.values())) < len(kinds):
+        raise UserError(f'{printable(path)}: names in the column {column!r} that stand for one '
+                        f'split: {shortened(there)}')
+    return sorted(there, key=lambda name: kinds[name] != 'train')
 
 
 def _rows(table: Dict[str, List], split: str, path: str) -> Optional[List[int]]:
