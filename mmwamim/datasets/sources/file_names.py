@@ -89,7 +89,7 @@ def _name(key: str, folder: Optional[str] = None, digest_of: str = '') -> str:
     changed = len(inside) < len(parts) or not inside
     if folder is not None and inside[:-1][-1:] == [folder]:
         del inside[-2]  # it would be said twice
-    stem, ending = _parted(inside.pop() if inside else 'image')
+    stem, ending = parted(inside.pop() if inside else 'image')
     plain = [_plain(part) for part in (*inside, stem)]
     texts, changed = [text for text, _ in plain], changed or any(other for _, other in plain)
     if folder is not None:
@@ -101,7 +101,7 @@ def _name(key: str, folder: Optional[str] = None, digest_of: str = '') -> str:
     return '/'.join(texts if folder is None else [folder, *texts])
 
 
-def _parted(name: str) -> Tuple[str, str]:
+def parted(name: str) -> Tuple[str, str]:
     """'a.b' and '.png' of 'a.b.png'; what is no ending of a picture belongs to the name."""
     stem, dot, last = name.rpartition('.')
     if stem and f'.{last.lower()}' in _endings():

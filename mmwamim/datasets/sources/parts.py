@@ -1,13 +1,13 @@
 """All images of a place, part by part: the splits that it has."""
 import glob
 import os
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from mmwamim.errors import UserError
 
 from ..listing import NoImages, list_images, printable, readable_endings, shortened
 from ..paths import PackedPaths
-from ..splits import SPLITS
+from ..splits import SPLITS, find_split
 from . import huggingface, table
 from .base import JoinedSource, Source
 from .labels import NoLabels
@@ -26,33 +26,44 @@ class Part(NamedTuple):
 
 
 def parts_of(root: str) -> List[Part]:
-    """The splits of a place that is no folder of images.
+    """The splits of a place that is no folder of images; one without a name if it has none.
 
     Raises:
         NoImages: There is no such place.
         UserError: Some shards of a folder are of a split, and others of none.
     """
     kind = kind_of_place(root)
-    if kind == 'huggingface':
-        return [Part(root, split, split) for split in huggingface.splits(root)]
-    if kind == 'table':
-        return [Part(root, split, split) for split in table.splits(root) or ['']]
-    named = {split: named_split(root, split) for split in SPLITS} if os.path.isdir(root) else {}
-    # A place for one split serves for another where there is none for that: each counts once.
-    found = {where: split for split, where in reversed(named.items()) if where}
-    parts = [Part(where, '', split) for where, split in reversed(found.items())]
-    if kind != 'shards' or not parts:
-        return parts or [Part(root, '', '')]
-    here = {shard for part in parts for shard in
-            (glob.glob(part.where) if not os.path.isfile(part.where) else [part.where])}
-    left = sorted(set(find_shards(root)) - here)
-    if len(parts) == 1:
-        return [Part(root, '', '')]
+    if kind in ('huggingface', 'table'):
+        splits = (huggingface if kind == 'huggingface' else table).splits(root)
+        parts = [Part(root, split, split) for split in splits]
+    else:
+        parts = [Part(where, '', split) for where, split in _places_of_splits(root).items()]
+        if kind == 'shards' and len(parts) > 1:
+            _check_shards(root, parts)
+    if len(parts) == 1 and kind in ('shards', 'lmdb'):
+        parts = []
+    return parts if len(parts) > 1 else [(*parts, Part(root, '', ''))[0]._replace(name='')]
+
+
+def _places_of_splits(root: str) -> Dict[str, str]:
+    """Files, shards, or folders that are no folders of files, of each split, with its name."""
+    found: Dict[str, str] = {}
+    for split in SPLITS if os.path.isdir(root) else ():
+        where, folder = named_split(root, split), find_split(root, split)
+        if not where and folder is not None and kind_of_place(str(folder)) != 'folder':
+            where = str(folder)
+        if where:
+            found.setdefault(where, split)  # that of a test will do to validate with
+    return found
+
+
+def _check_shards(root: str, parts: Sequence[Part]) -> None:
+    here = {shard for part in parts for shard in glob.glob(part.where)}
+    left = [os.path.basename(shard) for shard in find_shards(root) if shard not in here]
     if left:
         raise UserError(f'{printable(root)!r} has shards of the splits '
                         f'{", ".join(part.name for part in parts)}, and others that are of none: '
-                        f'{shortened([os.path.basename(one) for one in left])}')
-    return parts
+                        f'{shortened(left)}')
 
 
 def is_images_folder(root: str) -> bool:
@@ -63,7 +74,7 @@ def is_images_folder(root: str) -> bool:
     """
     if kind_of_place(root) != 'folder':
         return False
-    return len(list_images(root).paths) > 0 or not any(named_split(root, s) for s in SPLITS)
+    return len(list_images(root).paths) > 0 or not _places_of_splits(root)
 
 
 def open_part(part: Part, column: Optional[str] = None, label_column: Optional[str] = None
@@ -104,8 +115,9 @@ def open_all(root: str, endings: Optional[Sequence[str]] = None, column: Optiona
         parts = [(root, split) for split in huggingface.splits(root)]
     elif kind == 'folder':
         found = list_images(root, endings or readable_endings())
-        named = {named_split(root, split): '' for split in SPLITS} if not len(found.paths) else {}
-        parts = [(where, table.ALL) for where in named if where] or parts
+        named = _places_of_splits(root) if not len(found.paths) else {}
+        parts = [(where, table.ALL if kind_of_place(where) == 'table' else '')
+                 for where in named] or parts
     sources = [open_kind(where, split, False, None, endings, column) for where, split in parts]
     if len(sources) == 1:
         return sources[0]
@@ -123,7 +135,7 @@ def open_labelled(root: str, column: Optional[str] = None, label_column: Optiona
     """
     parts = parts_of(root)
     chosen = parts[0]
-    if len(parts) > 1 or chosen.name:
+    if len(parts) > 1:
         order: Tuple[str, ...] = (*SPLITS['val'], *SPLITS['test'])
         usable = [part for name in order for part in parts if part.name.lower() == name]
         if not usable:
