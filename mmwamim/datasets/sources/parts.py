@@ -37,7 +37,7 @@ def parts_of(root: str) -> List[Part]:
         splits = (huggingface if kind == 'huggingface' else table).splits(root)
         parts = [Part(root, split, split) for split in splits]
     else:
-        parts = [Part(where, '', split) for where, split in _places_of_splits(root).items()]
+        parts = [Part(where, '', split) for where, split in places_of_splits(root).items()]
         if kind == 'shards' and len(parts) > 1:
             _check_shards(root, parts)
     if len(parts) == 1 and kind in ('shards', 'lmdb'):
@@ -45,7 +45,7 @@ def parts_of(root: str) -> List[Part]:
     return parts if len(parts) > 1 else [(*parts, Part(root, '', ''))[0]._replace(name='')]
 
 
-def _places_of_splits(root: str) -> Dict[str, str]:
+def places_of_splits(root: str) -> Dict[str, str]:
     """Files, shards, or folders that are no folders of files, of each split, with its name."""
     found: Dict[str, str] = {}
     for split in SPLITS if os.path.isdir(root) else ():
@@ -74,7 +74,7 @@ def is_images_folder(root: str) -> bool:
     """
     if kind_of_place(root) != 'folder':
         return False
-    return len(list_images(root).paths) > 0 or not _places_of_splits(root)
+    return len(list_images(root).paths) > 0 or not places_of_splits(root)
 
 
 def open_part(part: Part, column: Optional[str] = None, label_column: Optional[str] = None
@@ -115,7 +115,7 @@ def open_all(root: str, endings: Optional[Sequence[str]] = None, column: Optiona
         parts = [(root, split) for split in huggingface.splits(root)]
     elif kind == 'folder':
         found = list_images(root, endings or readable_endings())
-        named = _places_of_splits(root) if not len(found.paths) else {}
+        named = places_of_splits(root) if not len(found.paths) else {}
         parts = [(where, table.ALL if kind_of_place(where) == 'table' else '')
                  for where in named] or parts
     sources = [open_kind(where, split, False, None, endings, column) for where, split in parts]
