@@ -1,11 +1,13 @@
-"""Makes a small ImageNet-C out of class folders.
+"""Makes a small ImageNet-C out of labelled images.
 
     mmwamim corruptions IMAGES OUT --per-class 5
 
-IMAGES/<class>/<name>.* becomes OUT/<corruption>/<severity>/<class>/<name>.JPEG, the published
-layout: 15 corruptions at 5 severities, of the centre crop (short edge to 256, crop to 224), with
-imagecorruptions-imaug. The random numbers depend on ``--seed`` and the file alone, so a run that is
-started again goes on where it was. They are not those of the published set, nor are the scores.
+IMAGES holds <class>/<name>.*, or is a table, tar shards, a Hugging Face data set or LMDB with
+labels, of whose splits that for validation is taken. An image becomes
+OUT/<corruption>/<severity>/<class>/<name>.JPEG, the published layout: 15 corruptions at 5
+severities, of the centre crop (short edge to 256, crop to 224), with imagecorruptions-imaug. The
+random numbers depend on ``--seed`` and the file alone, so a run that is started again goes on where
+it was. They are not those of the published set, nor are the scores.
 """
 import argparse
 import hashlib
@@ -21,10 +23,14 @@ import numpy as np
 from PIL import Image
 
 from mmwamim.datasets.listing import list_images, printable
-from mmwamim.datasets.loading import UnreadableImage, read_rgb
+from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.datasets.pixels import Range, check_range
+from mmwamim.datasets.sources import ListedSource, Source, is_images_folder, open_labelled
+from mmwamim.datasets.sources.file_names import file_names, parted
 from mmwamim.errors import UserError
 from mmwamim.evaluation.robustness import CORRUPTIONS, SEVERITIES
+
+from .fields import add_columns
 
 QUALITY = 85  # of the JPEG files, as in the published set
 
@@ -44,20 +50,23 @@ class Corrupted:
 
 def corruptions(images: Union[str, Path], out: Union[str, Path], *,
                 per_class: Optional[int] = None, size: int = 224, seed: int = 0,
-                value_range: Optional[Sequence[float]] = None) -> Corrupted:
-    """Writes every image of class folders in 15 corruptions and 5 severities.
+                value_range: Optional[Sequence[float]] = None, column: Optional[str] = None,
+                label_column: Optional[str] = None) -> Corrupted:
+    """Writes every labelled image of a place in 15 corruptions and 5 severities.
 
     Args:
-        images: Holds ``<class>/<image>``.
+        images: Holds ``<class>/<image>``; or a table, tar shards, a Hugging Face data set or LMDB.
         out: The folder to write, or to go on with.
         per_class: The first so many of a class. Default: all.
         size: Edge of the images in pixels.
         seed: Of the random numbers, with the file's name.
         value_range: Black and white in data deeper than 8 bits.
+        column: The column of paths or images, where the data have columns.
+        label_column: The column of classes there.
 
     Raises:
-        UserError: imagecorruptions is missing, there are no class folders, two images would get the
-            same name, or the folder was begun with other settings.
+        UserError: imagecorruptions is missing, there are no class folders or labels, two images
+            would get the same name, or the folder was begun with other settings.
 
     Examples:
         >>> mmwamim.corruptions('val', 'val-c').written  # doctest: +SKIP
@@ -70,44 +79,63 @@ def corruptions(images: Union[str, Path], out: Union[str, Path], *,
                         ) from None
     if size < 32 or per_class is not None and per_class < 1:
         raise UserError('--size must be at least 32 and --per-class at least 1')
-    root, out, value_range = Path(images), Path(out), check_range(value_range)
-    found = find_images(root, per_class)
+    out, value_range = Path(out).expanduser(), check_range(value_range)
+    source, names, rows = find_images(os.path.expanduser(str(images)), per_class, column,
+                                      label_column)
     settings = dict(seed=seed, size=size)
     if value_range is not None:
         settings['value_range'] = list(value_range)
     check_settings(out, settings)
-    written, unreadable = make(root, out, found, size, seed, value_range)
-    return Corrupted(out, len(found) - len(unreadable), written, unreadable)
+    written, unreadable = make(source, out, names, rows, size, seed, value_range)
+    return Corrupted(out, len(rows) - len(unreadable), written, unreadable)
 
 
-def find_images(root: Path, per_class: Optional[int]) -> List[Path]:
-    """Images of every class folder, the first ``per_class`` of each, relative to ``root``.
+def find_images(root: str, per_class: Optional[int], column: Optional[str] = None,
+                label_column: Optional[str] = None) -> Tuple[Source, Sequence[str], List[int]]:
+    """The images of a place, ``<class>/<name>`` of each, and the first ``per_class`` of each class.
 
     Raises:
         UserError: There is none, or two would get the same name.
     """
-    listing = list_images(root)
-    print(listing.describe())
-    classes, names, elsewhere = defaultdict(list), {}, 0
-    for path in map(Path, listing.paths):
-        if len(path.parts) != 2:
+    if is_images_folder(root):
+        if column or label_column:
+            raise UserError(f'{printable(root)!r} has no columns')
+        listing = list_images(root)
+        print(listing.describe())
+        source: Source = ListedSource(listing.paths, root)
+        names = [without_ending(path) for path in listing.paths]
+    else:
+        source = open_labelled(root, column, label_column)
+        print(printable(source.description))
+        names = file_names(source, without_ending)
+    classes: Dict[str, List[int]] = defaultdict(list)
+    elsewhere, seen = 0, {}
+    for row, name in enumerate(names):
+        if name.count('/') != 1:
             elsewhere += 1
             continue
-        other = names.setdefault(path.with_suffix(''), path)
-        if other is not path:
-            raise UserError(f'{root / other} and {root / path}: two images named {path.stem} '
-                             'would get the same file')
-        classes[path.parent].append(path)
+        other = seen.setdefault(name, row)
+        if other != row:
+            raise UserError(printable(
+                f'{source.key(other)} and {source.key(row)}: two images named '
+                f'{name.rpartition("/")[2]} would get the same file'))
+        classes[name.partition('/')[0]].append(row)
     if not classes:
-        raise UserError(f'{str(root)!r} has no class folders with images in them')
+        raise UserError(f'{printable(root)!r} has no class folders with images in them')
     if elsewhere:
         print(f'left out {elsewhere} images that do not lie at <class>/<image>')
-    return [path for _, images in sorted(classes.items()) for path in images[:per_class]]
+    return source, names, [row for _, rows in sorted(classes.items()) for row in rows[:per_class]]
 
 
-def crop_centre(path: Path, size: int, value_range: Range = None) -> np.ndarray:
-    """uint8 (size, size, 3), RGB: the centre of the image, short edge at size * 256 / 224."""
-    image = Image.fromarray(read_rgb(path, value_range=value_range))
+def without_ending(name: str) -> str:
+    """'a/b' of 'a/b.png'; what is no ending of a picture stays."""
+    return parted(name)[0]
+
+
+def crop_centre(pixels: np.ndarray, size: int) -> np.ndarray:
+    """uint8 (size, size, 3), RGB: the centre of an image, uint8 (H, W, 3), short edge at
+    size * 256 / 224."""
+    image = Image.fromarray(pixels)
     edge = round(size * 256 / 224)
     scale = edge / min(image.size)
     image = image.resize([max(round(side * scale), edge) for side in image.size], Image.BICUBIC)
@@ -143,30 +171,31 @@ def check_settings(out: Path, settings: dict) -> None:
     note.write_text(json.dumps(settings) + '\n')
 
 
-def make(root: Path, out: Path, images: Sequence[Path], size: int, seed: int,
+def make(source: Source, out: Path, names: Sequence[str], rows: Sequence[int], size: int, seed: int,
          value_range: Range = None) -> Tuple[int, List[str]]:
     """Writes what is missing; returns the number of files written, and what is wrong with the
     images that could not be read."""
     started, printed, written, looked = time.monotonic(), time.monotonic(), 0, 0
-    unreadable: Dict[Path, str] = {}
-    total = len(images) * len(CORRUPTIONS) * len(SEVERITIES)
-    for path in images:
+    unreadable: Dict[int, str] = {}
+    total = len(rows) * len(CORRUPTIONS) * len(SEVERITIES)
+    for row in rows:
         clean = None  # read when the first file of the image is missing
         for corruption in CORRUPTIONS:
             for severity in SEVERITIES:
                 looked += 1
-                target = out / corruption / str(severity) / path.parent / f'{path.stem}.JPEG'
-                if target.is_file() or path in unreadable:
+                target = out / corruption / str(severity) / f'{names[row]}.JPEG'
+                if row in unreadable or target.is_file():
                     continue
                 try:
-                    clean = crop_centre(root / path, size, value_range) if clean is None else clean
+                    clean = crop_centre(source.pixels(row, value_range=value_range), size) \
+                        if clean is None else clean
                 except UnreadableImage as error:
-                    unreadable[path] = printable(error)
-                    print(f'left out {unreadable[path]}')
+                    unreadable[row] = printable(error)
+                    print(f'left out {unreadable[row]}')
                     continue
-                key = file_seed(seed, corruption, severity, path.parent.name, path.stem)
+                key = file_seed(seed, corruption, severity, *names[row].split('/'))
                 target.parent.mkdir(parents=True, exist_ok=True)
-                temporary = target.with_suffix('.tmp')
+                temporary = target.with_name(f'{target.name}.tmp')
                 Image.fromarray(corrupt(clean, corruption, severity, key)).save(
                     temporary, 'JPEG', quality=QUALITY)
                 os.replace(temporary, target)  # an interruption leaves no half of a file
@@ -180,8 +209,10 @@ def make(root: Path, out: Path, images: Sequence[Path], size: int, seed: int,
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('images', metavar='IMAGES',
-                        help='folder with <class>/<image>; for ImageNet, its val')
+                        help='folder with <class>/<image>; for ImageNet, its val; or a table, tar '
+                        'shards, a Hugging Face data set, LMDB')
     parser.add_argument('out', metavar='OUT', help='folder to write')
+    add_columns(parser)
     parser.add_argument('--per-class', type=int, metavar='N', help='take the first N of a class')
     parser.add_argument('--size', type=int, default=224, help='edge of the images in pixels (224)')
     parser.add_argument('--seed', type=int, default=0)

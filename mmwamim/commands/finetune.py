@@ -3,9 +3,10 @@
     mmwamim finetune ENCODER FOLDER
     mmwamim finetune ENCODER FOLDER --epochs 50 --out runs/pets train_dataloader.batch_size=64
 
-FOLDER holds train/<class>/* and val/<class>/* (or validation/, test/ and the like). Where it has no
-split to validate with (train/<class>/* alone, or <class>/*), a fifth of each class is held out,
-always the same images, and no file is copied. The recipe is that of the encoder's kind and size;
+FOLDER holds train/<class>/* and val/<class>/* (or validation/, test/ and the like), or a table, tar
+shards, a Hugging Face data set or LMDB for each of them. Where there is no split to validate with
+(train/<class>/* alone, <class>/*, one table), a fifth of each class is held out, always the same
+images, and no file is copied. The recipe is that of the encoder's kind and size;
 --arch names another config of configs/classification. For detection and segmentation see
 ``mmwamim train --help``.
 """
@@ -23,18 +24,14 @@ from mmwamim.command_line import command_line
 from mmwamim.datasets.held_out import PARTS, SHARE, describe, rows_of, without_validation
 from mmwamim.datasets.listing import NoImages, printable, readable_endings
 from mmwamim.datasets.sources import name_of_place, open_source
-from mmwamim.datasets.splits import list_labelled
 from mmwamim.engine.checkpoints.finding import is_first
 from mmwamim.engine.config.loaders import LOADERS, say
-from mmwamim.engine.config.reading import type_name
 from mmwamim.engine.config.settle import RunOptions
 from mmwamim.engine.distributed.processes import settle_launcher
 from mmwamim.engine.export.programs import load_encoder, run_config
 from mmwamim.engine.run import train
 from mmwamim.engine.training.preemption import StopRequest
-from mmwamim.errors import UserError
 from mmwamim.evaluation.features import image_side
-from mmwamim.weights.card import preprocessor_of
 
 from . import automatic
 from .architectures import find_config
@@ -49,18 +46,13 @@ from .fields import (
     read_with,
     take_fields,
 )
+from .recipes import encoder_fields, recipe_for
 from .results import result_of
 from .several import takes_gpus
 
 Path_ = Union[str, Path]
 OPTIONS = ('encoder', 'data', 'column', 'label_column', 'arch', 'epochs', 'out', 'batch_size',
            'workers', 'scratch', 'resume', 'amp', 'compile', 'launcher', 'gpus', 'log')
-# What a classifier's backbone takes over from the encoder of pre-training.
-SHARED = dict(
-    ViT=('arch', 'img_size', 'patch_size', 'in_channels', 'with_cls_token', 'qkv_bias', 'pre_norm',
-         'norm_cfg', 'patch_cfg', 'layer_cfgs', 'layer_scale_init_value', 'interpolate_mode'),
-    Swin=('arch', 'img_size', 'patch_size', 'in_channels', 'window_size', 'pad_small_map',
-          'use_abs_pos_embed', 'norm_cfg', 'patch_cfg', 'stage_cfgs'))
 STEPS = dict(cuda=5_000, cpu=300)  # at least, as in automatic.STEPS
 
 
@@ -76,9 +68,9 @@ def finetune(encoder: Path_, data: Path_, *, column: Optional[str] = None,
 
     Args:
         encoder: encoder.pth, or a full checkpoint of pre-training.
-        data: Holds train/<class>/* and val/<class>/*, or classes alone: then a fifth of each class
-            is held out to validate with. Or a table, tar shards, a Hugging Face data set or LMDB
-            for each split (docs/data.md).
+        data: Holds train/<class>/* and val/<class>/*, or a table, tar shards, a Hugging Face data
+            set or LMDB for each split (docs/data.md). Of a place without a split to validate with
+            a fifth of each class is held out.
         column: The column of paths or images, where the data have columns.
         label_column: The column of classes there.
         arch: Name or path of a config of classification. Default: by the encoder.
@@ -133,27 +125,6 @@ def finetune(encoder: Path_, data: Path_, *, column: Optional[str] = None,
         return result_of(runner, draw=is_first())
 
 
-def recipe_for(encoder: nn.Module, cfg: Config) -> str:
-    """The classification config of an encoder's kind and size.
-
-    Raises:
-        UserError: It is of another kind.
-    """
-    kind = _kind(cfg)
-    if kind == 'Swin':
-        return 'swin_b_ft_100e'
-    return 'vit_b_ft_100e' if encoder.embed_dims >= 768 else 'vit_s_ft_200e'
-
-
-def _kind(cfg: Config) -> str:
-    name = type_name(cfg.model.backbone)
-    if name in ('MaskedViT', 'VisionTransformer', 'MAEViT'):
-        return 'ViT'
-    if name in ('SparseSwin', 'SwinTransformer'):
-        return 'Swin'
-    raise UserError(f'there is no recipe for fine-tuning a {name}: give a config with --arch')
-
-
 def settle_fields(cfg: Config, encoder: nn.Module, source: Config, data: Path_,
                   fields: Dict[str, Any], *, column: Optional[str] = None,
                   label_column: Optional[str] = None, epochs: Optional[int],
@@ -206,53 +177,18 @@ def _settle_split(data: Path_, fields: Dict[str, Any], changed: Dict[str, Any],
     named = any(is_given(fields, f'{name}.dataset.{field}') for name in LOADERS
                 for field in ('data_prefix', 'data_root', 'ann_file', 'held_out'))
     prefix = None if named else without_validation(data)
+    part = 'train' if prefix is None else prefix
+    try:
+        source = open_source(str(data), part, True, None, endings, column, label_column)
+    except NoImages as error:
+        raise NoImages(f'{error}; or give classes alone, {printable(data)}/<class>/*') from None
     if prefix is None:
-        try:
-            return len(open_source(str(data), 'train', True, None, endings, column, label_column))
-        except NoImages as error:
-            raise NoImages(f'{error}; or give classes alone, {printable(data)}/<class>/*') from None
+        return len(source)
     say(describe(data, prefix))
     for name in LOADERS:
         changed.update({f'{name}.dataset.data_prefix': prefix, f'{name}.dataset.held_out': SHARE,
                         f'{name}.dataset.takes': PARTS[name != 'train_dataloader']})
-    listed = list_labelled(Path(data).expanduser() / prefix)
-    return len(rows_of(listed.labels, listed.images.paths, SHARE, PARTS[0]))
-
-
-def encoder_fields(cfg: Config, encoder: nn.Module, source: Config) -> Dict[str, Any]:
-    """The fields that make a recipe's backbone, head, normalisation and crops those of an encoder.
-
-    Args:
-        cfg: The recipe.
-        encoder: As it was pre-trained.
-        source: The config of its run.
-    """
-    kind, side = _kind(source), image_side(encoder)
-    settings = source.model.backbone
-    fields = {f'model.backbone.{name}': settings[name] for name in SHARED[kind]
-              if name in settings}
-    arch = fields.get('model.backbone.arch')
-    if isinstance(arch, dict):  # in the place of a name
-        fields['model.backbone.arch'] = dict(arch, _delete_=True)
-    width = encoder.embed_dims
-    fields['model.head.in_channels'] = width if kind == 'ViT' \
-        else width * 2**(len(encoder.depths) - 1)
-    normalisation = preprocessor_of(source)
-    for name in ('mean', 'std', 'to_rgb'):
-        if name in normalisation:
-            fields[f'data_preprocessor.{name}'] = normalisation[name]
-    if source.get('value_range') is not None:
-        fields['value_range'] = source.value_range
-    if source.get('channels') is not None:
-        fields['channels'] = source.channels
-    sizes = dict(RandomResizedCrop=('scale', side), CenterCrop=('crop_size', side),
-                 ResizeEdge=('scale', round(side * 8 / 7)))
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        for number, step in enumerate(cfg[loader].dataset.pipeline):
-            if type_name(step) in sizes:
-                name, value = sizes[type_name(step)]
-                fields[f'{loader}.dataset.pipeline.{number}.{name}'] = value
-    return fields
+    return len(rows_of(source.labels, source.names(), SHARE, PARTS[0]))
 
 
 def _memory(cfg: Config, encoder: nn.Module) -> tuple:

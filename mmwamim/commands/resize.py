@@ -2,13 +2,16 @@
 
     mmwamim resize IMAGENET IMAGENET_256
     mmwamim resize IMAGENET IMAGENET_256 --short 256 --quality 85 --workers 16
+    mmwamim resize 'shards/train-{000..146}.tar' FOLDER
 
 Every image below the folder becomes a JPEG at the same place below the other one; what is not
-called .jpg or .jpeg gets .jpg added to its name. Images are never enlarged, and a JPEG that is
-small enough and upright is copied as it is: nothing is encoded twice. Each result is read back
-before it takes its name, and what is there already is left alone, so the same line goes on where
-it was interrupted; OUT.resize.json, beside the new folder, notes the settings, and other ones need
-another folder. What cannot be read is named and left out. The first lines say what was found.
+called .jpg or .jpeg gets .jpg added to its name. Of a table, tar shards, a Hugging Face data set or
+LMDB becomes a folder of classes: OUT/<split>/<class>/<key>.jpg, without what there is none of.
+Images are never enlarged, and a JPEG that is small enough and upright is copied as it is: nothing
+is encoded twice. Each result is read back before it takes its name, and what is there already is
+left alone, so the same line goes on where it was interrupted; OUT.resize.json, beside the new
+folder, notes the settings, and other ones need another folder. What cannot be read is named and
+left out. The first lines say what was found.
 """
 import argparse
 import json
@@ -16,6 +19,7 @@ import os
 import shutil
 import sys
 import time
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -27,10 +31,16 @@ from PIL import Image
 from mmwamim.cores import granted_cores
 from mmwamim.datasets.listing import NoImages, list_images, printable
 from mmwamim.datasets.loading import UnreadableImage, read_rgb
-from mmwamim.datasets.pixels import Range, check_range, orientation
+from mmwamim.datasets.paths import PackedPaths
+from mmwamim.datasets.pixels import File, Range, check_range, opened, orientation
+from mmwamim.datasets.sources import ListedSource, Source, is_images_folder, open_part, parts_of
+from mmwamim.datasets.sources.file_names import clean, file_names
 from mmwamim.errors import UserError
 
+from .fields import add_columns
+
 JPEG_ENDINGS = ('.jpg', '.jpeg')
+GIVEN: dict = {}  # of a worker
 NOTE = '.resize.json'  # behind the name of a folder that was made here, beside it
 
 
@@ -47,57 +57,64 @@ class Resized:
 
 def resize(source: Union[str, Path], target: Union[str, Path], *, short: int = 256,
            quality: int = 85, workers: Optional[int] = None,
-           value_range: Optional[Sequence[float]] = None) -> Resized:
-    """Re-encodes every image of a folder as a JPEG of a given short side at most.
+           value_range: Optional[Sequence[float]] = None, column: Optional[str] = None,
+           label_column: Optional[str] = None) -> Resized:
+    """Re-encodes every image of a place as a JPEG of a given short side at most.
 
     Args:
-        source: The folder.
+        source: A folder, a table, tar shards, a Hugging Face data set or LMDB.
         target: The folder to write, or to go on with.
         short: Short side in pixels; images are never enlarged.
         quality: Of the JPEG files, 1 to 95.
         workers: Processes. Default: one a core.
         value_range: Black and white in data deeper than 8 bits.
+        column: The column of paths or images, where the data have columns.
+        label_column: The column of classes there.
 
     Raises:
-        UserError: There is no such folder, or no image in it; two images would get the same name;
+        UserError: There is no such place, or no image in it; two images would get the same name;
             the target was begun with other settings.
 
     Examples:
         >>> mmwamim.resize('photos', 'photos_256').unreadable  # doctest: +SKIP
         []
     """
-    source, target, value_range = Path(source), Path(target), check_range(value_range)
-    if not source.is_dir():
-        raise NoImages(f'{str(source)!r} is not a folder')
-    if source.resolve() == target.resolve():
+    source, target = os.path.expanduser(str(source)), Path(target).expanduser()
+    value_range = check_range(value_range)
+    if os.path.exists(source) and Path(source).resolve() == target.resolve():
         raise UserError('the two folders must differ')
     if short < 1 or not 1 <= quality <= 95:
         raise UserError('--short must be at least 1 and --quality from 1 to 95')
-    images = find_images(source, target)
-    settings = dict(short=short, quality=quality, source=str(source.resolve()))
-    if value_range is not None:
-        settings['value_range'] = list(value_range)
+    parts = find_images(source, target, column, label_column)
+    settings = dict(short=short, quality=quality, source=str(
+        Path(source).resolve()) if os.path.exists(source) else source)
+    for name, value in (('value_range', value_range), ('column', column),
+                        ('label_column', label_column)):
+        if value is not None:
+            settings[name] = list(value) if name == 'value_range' else value
     check_settings(target, settings)
-    work = partial(convert, source=source, target=target, short=short, quality=quality,
-                   value_range=value_range)
-    unreadable, started = [], time.time()
-    with ProcessPoolExecutor(workers or granted_cores()) as pool:
-        for number, problem in enumerate(pool.map(work, images, chunksize=16), start=1):
-            if problem:
-                unreadable.append(printable(problem))
-                print(f'\r{unreadable[-1]}')
-            if number % 100 == 0 or number == len(images):
-                left = (time.time() - started) / number * (len(images) - number)
-                print(f'\r{number}/{len(images)} images, {left:.0f} s left ', end='',
-                      file=sys.stderr, flush=True)
-    return Resized(target, len(images), unreadable)
+    unreadable, started, done = [], time.time(), 0
+    total = sum(len(part) for part, _ in parts)
+    for part, names in parts:
+        begin = partial(GIVEN.update, source=part, target=target, names=names, short=short,
+                        quality=quality, value_range=value_range)
+        with ProcessPoolExecutor(workers or granted_cores(), initializer=begin) as pool:
+            work = pool.map(convert_given, range(len(part)), chunksize=16)
+            for problem in work:
+                done += 1
+                if problem:
+                    unreadable.append(printable(problem))
+                    print(f'\r{unreadable[-1]}')
+                if done % 100 == 0 or done == total:
+                    left = (time.time() - started) / done * (total - done)
+                    print(f'\r{done}/{total} images, {left:.0f} s left ', end='',
+                          file=sys.stderr, flush=True)
+    return Resized(target, total, unreadable)
 
 
-def target_name(relative: Path) -> Path:
+def target_name(relative: str) -> str:
     """Where an image goes below the new folder."""
-    if relative.suffix.lower() in JPEG_ENDINGS:
-        return relative
-    return relative.with_name(relative.name + '.jpg')
+    return relative if relative.lower().endswith(JPEG_ENDINGS) else f'{relative}.jpg'
 
 
 def target_size(width: int, height: int, short: int) -> Tuple[int, int]:
@@ -106,21 +123,22 @@ def target_size(width: int, height: int, short: int) -> Tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def is_done(path: Path, size: Tuple[int, int]) -> bool:
+def is_done(file: File, size: Tuple[int, int]) -> bool:
     """Whether a readable image of that target size is a plain, upright JPEG of it already."""
-    with Image.open(path) as image:
-        return (image.format == 'JPEG' and path.suffix.lower() in JPEG_ENDINGS
-                and image.mode in ('RGB', 'L') and image.size == size and orientation(image) == 1)
+    with Image.open(opened(file)) as image:
+        return (image.format == 'JPEG' and image.mode in ('RGB', 'L') and image.size == size
+                and orientation(image) == 1)
 
 
-def convert(relative: Path, source: Path, target: Path, short: int, quality: int,
-            value_range: Range = None) -> Optional[str]:
+def convert(index: int, source: Source, target: Path, names: Sequence[str], short: int,
+            quality: int, value_range: Range = None) -> Optional[str]:
     """Re-encodes one image; returns what is wrong with it, or None."""
-    place = target / target_name(relative)
+    place = target / names[index]
     if place.is_file():
         return None  # it got its name when it was complete
     try:
-        image = Image.fromarray(read_rgb(source / relative, value_range=value_range))
+        data = source.read(index)
+        image = Image.fromarray(read_rgb(source.key(index), value_range=value_range, data=data))
     except UnreadableImage as error:
         return str(error)
     size = target_size(*image.size, short)
@@ -129,10 +147,12 @@ def convert(relative: Path, source: Path, target: Path, short: int, quality: int
     place.parent.mkdir(parents=True, exist_ok=True)
     temporary = place.with_name(f'.{place.name}.{os.getpid()}')
     try:
-        if is_done(source / relative, size):
-            shutil.copyfile(source / relative, temporary)
-        else:
+        if not is_done(source.key(index) if data is None else data, size):
             image.save(temporary, 'JPEG', quality=quality)
+        elif data is None:
+            shutil.copyfile(source.key(index), temporary)
+        else:
+            temporary.write_bytes(data)
         if read_rgb(temporary).shape != (size[1], size[0], 3):
             raise UnreadableImage(f'{temporary}: not the size that was written')
         temporary.replace(place)
@@ -141,25 +161,47 @@ def convert(relative: Path, source: Path, target: Path, short: int, quality: int
     return None
 
 
-def find_images(source: Path, target: Path) -> List[Path]:
-    """The images below a folder, relative to it, without what earlier runs wrote.
+def convert_given(index: int) -> Optional[str]:
+    """In a worker, which is handed the images once."""
+    return convert(index, **GIVEN)
+
+
+def find_images(source: str, target: Path, column: Optional[str] = None,
+                label_column: Optional[str] = None) -> List[Tuple[Source, Sequence[str]]]:
+    """The images of each part of a place, and their names below the target.
 
     Raises:
         UserError: There is none, or two would get the same name.
     """
+    if is_images_folder(source):
+        if column or label_column:
+            raise UserError(f'{printable(source)!r} has no columns')
+        return [_of_folder(Path(source), target)]
+    found, parts = [], parts_of(source)
+    for part in parts:
+        images = open_part(part, column, label_column)
+        print(printable(images.description), flush=True)
+        top = f'{clean(part.name)}/' if part.name else ''
+        found.append((images, PackedPaths.from_strings(
+            f'{top}{name}' for name in file_names(images, target_name))))
+    return found
+
+
+def _of_folder(source: Path, target: Path) -> Tuple[Source, Sequence[str]]:
+    """All below a folder, without what earlier runs wrote."""
     earlier = [note.with_name(note.name.removesuffix(NOTE)) for note in source.glob(f'*{NOTE}')]
     listing = list_images(source, without=[target, *earlier])
     print(listing.describe(), flush=True)
-    images, names = [Path(path) for path in listing.paths], {}
-    if not images:
+    if not len(listing.paths):
         raise NoImages(f'no image below {printable(source)!r}')
-    for image in images:
-        other = names.setdefault(target_name(image), image)
-        if other is not image:
-            raise UserError(printable(
-                f'{source / other} and {source / image} would get the same name, '
-                f'{target_name(image)}: rename one of them'))
-    return images
+    names = PackedPaths.from_strings(map(target_name, listing.paths))
+    shared = {name for name, count in Counter(names).items() if count > 1}
+    if shared:
+        twice = next(iter(sorted(shared)))
+        one, two = [path for path in listing.paths if target_name(path) == twice][:2]
+        raise UserError(printable(f'{source / one} and {source / two} would get the same name, '
+                                  f'{twice}: rename one of them'))
+    return ListedSource(listing.paths, str(source)), names
 
 
 def check_settings(target: Path, settings: dict) -> None:
@@ -178,7 +220,9 @@ def check_settings(target: Path, settings: dict) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('source', type=Path, metavar='FOLDER')
+    parser.add_argument('source', metavar='FOLDER', help='images, nested or not; or a table, tar '
+                        'shards, a Hugging Face data set, LMDB')
+    add_columns(parser)
     parser.add_argument('target', type=Path, metavar='OUT')
     parser.add_argument('--short', type=int, default=256, help='short side in pixels (256)')
     parser.add_argument('--quality', type=int, default=85, help='of the JPEG files, 1 to 95 (85)')

@@ -2,6 +2,8 @@
 
     mmwamim robustness CONFIG CHECKPOINT --out DIR --imagenet-a FOLDER --imagenet-c FOLDER
 
+A FOLDER of -A, -R and -Sketch may also be a table, tar shards, a Hugging Face data set or LMDB, and
+that of -C a table, tar shards or LMDB in which images are named as in the folders.
 Every evaluated folder goes into DIR/robustness.json at once; the same line goes on from there.
 Folders that are not given are those of the config (``robustness.imagenet_a`` and so on), where they
 are there.
@@ -20,6 +22,8 @@ from mmengine.dataset import pseudo_collate
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmwamim.datasets.listing import NoImages
+from mmwamim.datasets.sources import kind_of_place
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.config.data import checkpoint_classes, settle_reading
 from mmwamim.engine.config.reading import read_config
@@ -37,6 +41,7 @@ from mmwamim.evaluation.robustness_sets import (
     Pictures,
     Progress,
     evaluate,
+    images_of_parts,
     list_images,
     load_classifier,
     read_classes,
@@ -72,11 +77,13 @@ def robustness(config: Path_, checkpoint: Path_, *, out: Path_, imagenet_a: Opti
         config: Of an mmpretrain ``ImageClassifier``.
         checkpoint: Of that config.
         out: Folder for robustness.json, which is gone on with if it is there.
-        imagenet_a: Holds ``<wnid>/*``, as ``imagenet_r`` and ``imagenet_sketch`` do. Default: the
-            config's, if it is there.
+        imagenet_a: Holds ``<wnid>/*``, as ``imagenet_r`` and ``imagenet_sketch`` do; or a table,
+            tar shards, a Hugging Face data set or LMDB with these classes. Default: the config's,
+            if it is there.
         imagenet_r: See ``imagenet_a``.
         imagenet_sketch: See ``imagenet_a``.
-        imagenet_c: Holds ``<corruption>/<severity>/<wnid>/*``.
+        imagenet_c: Holds ``<corruption>/<severity>/<wnid>/*``, as files or as names in shards, a
+            table or LMDB.
         partial: Evaluate an ImageNet-C that lacks folders or images.
         wnids: File of class ids in the order of the outputs. Default: those that the checkpoint was
             trained on, or of ImageNet-1K.
@@ -113,9 +120,10 @@ def find_folders(given: Mapping[str, Optional[Path_]], cfg: Config) -> Dict[str,
     defaults, folders = cfg.get('robustness', {}), {}
     for name in DATA:
         folder, default = given[name], defaults.get(name)
-        if folder is not None and not Path(folder).is_dir():
-            raise MissingFile(f'there is no folder {str(folder)!r} (--{name.replace("_", "-")})')
-        if folder is None and default is not None and not Path(default).is_dir():
+        if folder is not None and not _is_there(folder):
+            raise MissingFile(f'there is no folder {str(folder)!r} (--{name.replace("_", "-")}), '
+                              'nor other images of that name')
+        if folder is None and default is not None and not _is_there(default):
             print(f'skipping {name}: there is no folder {default!r}')
             continue
         if folder or default:
@@ -124,6 +132,13 @@ def find_folders(given: Mapping[str, Optional[Path_]], cfg: Config) -> Dict[str,
         options = ', '.join('--' + name.replace('_', '-') for name in DATA)
         raise MissingFile(f'there is nothing to evaluate: give {options}')
     return folders
+
+
+def _is_there(place: Path_) -> bool:
+    try:
+        return bool(kind_of_place(str(place)))
+    except NoImages:
+        return False
 
 
 class Record:
@@ -171,7 +186,8 @@ def score(cfg: Config, checkpoint: Path, folders: Mapping[str, str], file: Path,
           wnids: Optional[Path_], batch_size: int, workers: int, device: str) -> Dict[str, dict]:
     """Evaluates what is not in the file yet and returns all parts that are in it then."""
     classes = read_classes(wnids, checkpoint_classes(read_checkpoint(checkpoint)))
-    parts = find_parts(folders, incomplete)
+    whole = images_of_parts(folders['imagenet_c']) if 'imagenet_c' in folders else None
+    parts = find_parts(folders, incomplete, whole)
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
     if loader is None:
         raise UserError('the config has neither test_dataloader nor val_dataloader')
@@ -203,11 +219,11 @@ def evaluate_parts(model: nn.Module, pending: Sequence[Part], wnids: Sequence[st
     """
     # The folders of ImageNet-C hold the same images, so the first one's size is that of all.
     first = {part.name.split('/')[0]: part for part in reversed(pending)}
-    sizes = {name: len(list_images(part, wnids).paths) for name, part in first.items()}
+    sizes = {name: len(list_images(part, wnids).rows) for name, part in first.items()}
     progress = Progress(len(pending))
     for number, part in enumerate(pending, 1):
         listing = list_images(part, wnids)
-        size = len(listing.paths)
+        size = len(listing.rows)
         if part.cropped and not incomplete:
             if not same_size({**record.parts, part.name: dict(images=size)}):
                 raise UserError(f'{part.folder} has {size} images, unlike the folders before it; '

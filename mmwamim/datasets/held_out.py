@@ -3,21 +3,21 @@
 import os
 from hashlib import blake2b
 from pathlib import Path
-from typing import Iterator, List, Optional, Sequence, Union
+from typing import Iterable, Iterator, List, Optional, Sequence, Union
 
 import numpy as np
 
 from mmwamim.errors import UserError
 
-from .listing import is_folder, is_system_folder, list_images, printable
-from .sources import is_other
+from .listing import NoImages, is_folder, is_system_folder, list_images, printable
+from .sources import kind_of_place, parts_of, places_of_splits
 from .splits import SPLITS, find_split
 
 SHARE = 0.2  # a fifth, as in five-fold cross-validation
 PARTS = ('rest', 'held_out')
 
 
-def rows_of(labels: Sequence[int], keys: Sequence[str], share: float, part: str) -> np.ndarray:
+def rows_of(labels: Sequence[int], keys: Iterable[str], share: float, part: str) -> np.ndarray:
     """The images of one of the two parts of a data set.
 
     Of each class the share whose names have the lowest hashes is held out: at least one image, and
@@ -26,7 +26,7 @@ def rows_of(labels: Sequence[int], keys: Sequence[str], share: float, part: str)
 
     Args:
         labels: A class each, int64 (N, ).
-        keys: A name each, such as ``cat/1.jpg``.
+        keys: A name each, such as ``cat/1.jpg`` or ``train-003.tar/000123.jpg``.
         share: To be held out of each class, between 0 and 1.
         part: 'rest' or 'held_out'.
 
@@ -64,22 +64,29 @@ def rows_of(labels: Sequence[int], keys: Sequence[str], share: float, part: str)
 
 
 def without_validation(root: Union[str, Path]) -> Optional[str]:
-    """Whether a folder has labelled images to train on but none to validate with.
+    """Whether a place has labelled images to train on but none to validate with.
 
     Args:
-        root: The data set.
+        root: The data set, wherever it lies.
 
     Returns:
-        What holds the classes: a folder in ``root`` such as 'train', or '' for the root itself.
-        None where there is a split to validate with, or no class.
+        What holds the classes: a split such as 'train', or '' for the root itself. None where there
+        is a split to validate with, or no class.
 
     Raises:
         UserError: Beside the classes is a folder that may be a class or a split without labels.
     """
-    root = Path(root).expanduser()
-    if not root.is_dir() or is_other(str(root), 'val'):
+    root = Path(root).expanduser() if os.path.isdir(os.path.expanduser(root)) else root
+    try:
+        kind = kind_of_place(str(root))
+    except NoImages:
         return None
+    if kind != 'folder':
+        return _without_validation(str(root))
     train, val = find_split(root, 'train'), find_split(root, 'val')
+    files_alone = train is None or kind_of_place(str(train)) != 'folder'
+    if files_alone and places_of_splits(str(root)) and not _has_classes(root):
+        return _without_validation(str(root))
     if val is not None and _has_classes(val):
         return None
     if train is not None and _has_classes(train):
@@ -91,6 +98,18 @@ def without_validation(root: Union[str, Path]) -> Optional[str]:
                         f'{val.name!r}, which may be a class or a split without labels: put the '
                         f'classes into {printable(root / "train")!r}')
     return ''
+
+
+def _without_validation(root: str) -> Optional[str]:
+    """The same of a place that is no folder of images."""
+    parts = parts_of(root)
+    if len(parts) == 1 and parts[0].where == root:
+        return ''
+    names = [part.name.lower() for part in parts] if len(parts) > 1 \
+        else list(places_of_splits(root).values())
+    if any(name in SPLITS[kind] for name in names for kind in ('val', 'test')):
+        return None
+    return next((name for name in names if name in SPLITS['train']), None)
 
 
 def _folders(folder: Path, but: str = '') -> Iterator[str]:
@@ -106,6 +125,7 @@ def _has_classes(folder: Path) -> bool:
 def describe(root: Union[str, Path], prefix: str, share: float = SHARE) -> str:
     """One line that says why a split was made, and how."""
     names = ', '.join((*SPLITS['val'], SPLITS['test'][0]))
+    of = printable(os.path.join(root, prefix)).rstrip('/')
     return (f'{printable(root)} has no labelled split to validate with (none of {names}): '
-            f'{share:.0%} of each class of {printable(Path(root, prefix))} are held out, chosen by '
-            'their names, always the same ones; no file is copied')
+            f'{share:.0%} of each class of {of} are held out, chosen by their names, always the '
+            'same ones; no file is copied')

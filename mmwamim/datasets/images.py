@@ -161,7 +161,7 @@ class ClassFolders(_Images):
         records = super().load_data_list()
         if self._part is None:
             return records
-        rows = rows_of(records.labels, records.source.keys, *self._part)
+        rows = rows_of(records.labels, records.source.names(), *self._part)
         share, part = self._part
         self.description += (f'\n  {len(rows)} of them, ' + (
             f'{share:.0%} of each class, held out' if part == 'held_out'

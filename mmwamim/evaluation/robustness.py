@@ -3,6 +3,7 @@
 Accuracies and errors are in percent throughout. ``Parts`` are evaluated folders by name:
 ``'imagenet_a'``, ``'imagenet_r'``, ``'imagenet_sketch'`` and ``'imagenet_c/<corruption>/<1..5>'``.
 """
+import os
 from pathlib import Path
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
 
@@ -32,35 +33,42 @@ Parts = Mapping[str, Mapping[str, float]]
 
 
 class Part(NamedTuple):
-    """A folder of class folders that is evaluated in one go."""
+    """Images with classes, such as a folder of class folders, that are evaluated in one go."""
     name: str
-    folder: Path
+    folder: str  # or a table, shards, a data base
     subset: bool   # only the classes that have a folder count
     cropped: bool  # images may already have the size that the network takes
+    rows: Optional[Sequence[int]] = None  # of ``folder``, where that is all of ImageNet-C
 
 
-def find_parts(folders: Mapping[str, str], partial: bool) -> List[Part]:
+def find_parts(folders: Mapping[str, str], partial: bool,
+               whole: Optional[Mapping[str, Sequence[int]]] = None) -> List[Part]:
     """What there is to evaluate, in order.
 
     Args:
         folders: Data folders by name, ``VARIANTS`` and ``'imagenet_c'``.
         partial: Whether folders of ImageNet-C may be missing.
+        whole: The images of each part, such as ``'fog/3'``, where ImageNet-C is no folder of them.
 
     Raises:
         UserError: Folders of ImageNet-C are missing, and ``partial`` is false.
     """
-    parts = [Part(name, Path(folders[name]), name in ('imagenet_a', 'imagenet_r'), False)
+    parts = [Part(name, folders[name], name in ('imagenet_a', 'imagenet_r'), False)
              for name in VARIANTS if name in folders]
-    if 'imagenet_c' in folders:
-        root = Path(folders['imagenet_c'])
-        every = [Part(f'imagenet_c/{name}/{severity}', root / name / str(severity), False, True)
-                 for name in CORRUPTIONS for severity in SEVERITIES]
-        missing = [str(part.folder) for part in every if not part.folder.is_dir()]
-        if len(missing) == len(every) or missing and not partial:
-            raise UserError(f'{len(missing)} of the {len(every)} folders of ImageNet-C are '
-                             f'missing, the first is {missing[0]}; --partial evaluates the rest')
-        parts += [part for part in every if part.folder.is_dir()]
-    return parts
+    if 'imagenet_c' not in folders:
+        return parts
+    root = folders['imagenet_c']
+    every = [f'{name}/{severity}' for name in CORRUPTIONS for severity in SEVERITIES]
+    missing = [part for part in every if (
+        not os.path.isdir(os.path.join(root, part)) if whole is None else part not in whole)]
+    if len(missing) == len(every) or missing and not partial:
+        raise UserError(f'{len(missing)} of the {len(every)} folders of ImageNet-C are missing, '
+                        f'the first is {os.path.join(root, missing[0])}; --partial evaluates the '
+                        'rest')
+    return parts + [
+        Part(f'imagenet_c/{part}', os.path.join(root, part), False, True) if whole is None else
+        Part(f'imagenet_c/{part}', root, False, True, whole[part])
+        for part in every if part not in missing]
 
 
 def read_wnids(path: Union[str, Path] = WNIDS) -> List[str]:

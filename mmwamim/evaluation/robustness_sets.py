@@ -1,10 +1,14 @@
 """The images of ImageNet-A, -R, -Sketch and -C, and a classifier's accuracy on them."""
 import hashlib
 import os
+import re
 import time
+from collections import defaultdict
+from functools import lru_cache
 from pathlib import Path
-from typing import Callable, List, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
@@ -12,17 +16,30 @@ from mmengine.registry import MODELS
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from mmwamim.datasets.listing import shortened
+from mmwamim.datasets.listing import printable, shortened
+from mmwamim.datasets.pixels import opened
+from mmwamim.datasets.sources import (
+    ListedSource,
+    Source,
+    is_images_folder,
+    kind_of_place,
+    open_all,
+    open_labelled,
+)
 from mmwamim.datasets.splits import list_labelled
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.errors import UserError
 
 from . import robustness
 
+NAMED = re.compile(f'(?:^|/)(?P<part>(?:{"|".join(robustness.CORRUPTIONS)})/[1-5])/'
+                   '(?P<kind>[^/]+)/[^/]+$')  # in ImageNet-C
+
 
 class Listing(NamedTuple):
     """The images of a part."""
-    paths: List[str]
+    source: Source
+    rows: Sequence[int]
     labels: List[int]
     classes: List[int]
     digest: str  # of names and sizes in bytes: other images are evaluated anew
@@ -43,16 +60,60 @@ class Pictures(Dataset):
             step for step, kind in zip(pipeline, kinds) if kind not in ('Resize', 'ResizeEdge')])
 
     def __len__(self) -> int:
-        return len(self.listing.paths)
+        return len(self.listing.rows)
 
     def __getitem__(self, index: int) -> dict:
-        path = self.listing.paths[index]
+        source, row = self.listing.source, self.listing.rows[index]
+        path, data = source.key(row), source.read(row)
         pipeline = self.full
         if self.crop is not None:
-            with Image.open(path) as image:  # reads the header alone
+            with Image.open(opened(path if data is None else data)) as image:  # the header alone
                 if image.size == self.crop:
                     pipeline = self.without_resize
-        return pipeline(dict(img_path=path, gt_label=self.listing.labels[index]))
+        record = dict(img_path=path, gt_label=self.listing.labels[index])
+        return pipeline(record if data is None else dict(record, img_bytes=data))
+
+
+def images_of_parts(place: str) -> Optional[Dict[str, List[int]]]:
+    """The images of each part of an ImageNet-C that lies in shards, a table or a data base, by
+    their names; None where it is a folder of folders.
+
+    Raises:
+        UserError: No name is that of an image of ImageNet-C.
+    """
+    if kind_of_place(place) == 'folder':
+        return None
+    parts: Dict[str, List[int]] = defaultdict(list)
+    source = _opened(place)
+    for row in range(len(source)):
+        found = NAMED.search(source.name(row))
+        if found:
+            parts[found['part']].append(row)
+    if not parts:
+        raise UserError(f'{printable(place)}: no image has a name of ImageNet-C, '
+                        '<corruption>/<severity>/<wnid>/<image>')
+    return parts
+
+
+@lru_cache(maxsize=1)
+def _opened(place: str) -> Source:
+    return open_all(place)
+
+
+def _labelled(part: robustness.Part) -> Tuple[Source, Sequence[int], List[int], Sequence[str]]:
+    """The images of a part with their labels in a list of classes that all have images."""
+    if part.rows is not None:
+        source, rows = _opened(part.folder), part.rows
+        kinds = [NAMED.search(source.name(row))['kind'] for row in rows]
+        classes, labels = np.unique(kinds, return_inverse=True)
+        return source, rows, labels.tolist(), classes.tolist()
+    if is_images_folder(part.folder):
+        found = list_labelled(part.folder)
+        source = ListedSource(found.images.paths, part.folder, found.labels, found.classes)
+    else:
+        source = open_labelled(part.folder)
+    there, labels = np.unique(source.labels, return_inverse=True)
+    return source, range(len(source)), labels.tolist(), [source.classes[label] for label in there]
 
 
 def list_images(part: robustness.Part, wnids: Sequence[str]) -> Listing:
@@ -61,17 +122,20 @@ def list_images(part: robustness.Part, wnids: Sequence[str]) -> Listing:
     Raises:
         UserError: A folder is named by no class, or there is no image.
     """
-    found = list_labelled(part.folder)
+    source, rows, labels, found = _labelled(part)
     try:
-        classes = robustness.class_indices(found.classes, wnids)
+        classes = robustness.class_indices(found, wnids)
     except ValueError as error:
         raise UserError(f'{part.folder}: {error}') from None
-    paths, digest = [], hashlib.sha256()
-    for path in found.images.paths:
-        paths.append(str(part.folder / path))
-        size = os.path.getsize(paths[-1])
-        digest.update(f'{path} {size}\n'.encode(errors='surrogateescape'))
-    return Listing(paths, [classes[label] for label in found.labels], classes, digest.hexdigest())
+    digest, sizes = hashlib.sha256(), {}
+    for row in rows:
+        holder = source.holder(row)
+        if holder not in sizes:
+            sizes = {} if len(sizes) > 1000 else sizes  # one for each image of a folder
+            sizes[holder] = os.path.getsize(holder)
+        name = source.name(row)
+        digest.update(f'{name} {sizes[holder]}\n'.encode(errors='surrogateescape'))
+    return Listing(source, rows, [classes[label] for label in labels], classes, digest.hexdigest())
 
 
 def load_classifier(cfg: Config, checkpoint: Path, device: str) -> torch.nn.Module:

@@ -7,6 +7,7 @@ from PIL import Image
 
 from mmwamim.commands import corruptions as command
 from mmwamim.commands.main import main
+from mmwamim.datasets.loading import read_rgb
 from mmwamim.evaluation import robustness as R
 from tests.datasets.test_pixels import UPRIGHT, blocks
 from tests.support.small_data import turned, write, write_classes
@@ -41,8 +42,9 @@ def test_corruptions_are_of_upright_pictures(tmp_path, capsys, monkeypatch):
     stored = np.asarray(Image.fromarray(blocks()).resize((120, 80), Image.NEAREST))
     write(tmp_path / 'x/c/plain.png', UPRIGHT[6](stored))
     write(tmp_path / 'x/c/photo.jpg', stored, exif=turned(6), quality=100, subsampling=0)
-    ours = command.crop_centre(tmp_path / 'x/c/photo.jpg', 64).astype(int)
-    assert abs(ours - command.crop_centre(tmp_path / 'x/c/plain.png', 64)).mean() < 3
+    ours = command.crop_centre(read_rgb(tmp_path / 'x/c/photo.jpg'), 64).astype(int)
+    plain = command.crop_centre(read_rgb(tmp_path / 'x/c/plain.png'), 64)
+    assert abs(ours - plain).mean() < 3
     (tmp_path / 'x/c/broken.jpg').write_bytes(b'nothing')
     (tmp_path / 'x/d').symlink_to(tmp_path / 'x/c')
     monkeypatch.setattr(command, 'corrupt', lambda image, *settings: image)
@@ -60,4 +62,4 @@ def test_corruptions_name_images_that_would_share_a_file(tmp_path):
     write(tmp_path / 'c/a.png', blocks())
     write(tmp_path / 'c/a.jpg', blocks())
     with pytest.raises(ValueError, match='c/a.jpg and .*c/a.png: two images named a'):
-        command.find_images(tmp_path, None)
+        command.find_images(str(tmp_path), None)

@@ -11,8 +11,8 @@ import torch
 from mmengine.config import Config
 
 import mmwamim
-from mmwamim.commands.finetune import encoder_fields, recipe_for
 from mmwamim.commands.main import main
+from mmwamim.commands.recipes import encoder_fields, recipe_for
 from mmwamim.commands.show import show
 from mmwamim.commands.test import evaluate
 from mmwamim.engine.checkpoints import read_checkpoint
@@ -224,6 +224,16 @@ def test_classes_without_a_split_are_parted_as_if_by_hand(pretrained, inside, tm
     log = ours.log.read_text()
     assert '20 of them, without the 20% of each class that are held out' in log
     assert '5 of them, 20% of each class, held out' in log
+    table = tmp_path / 'pets/all.csv'
+    table.write_text('path,label\n' + ''.join(
+        f'{path.relative_to(root)},{path.parent.name}\n' for path in sorted(root.rglob('*.png'))))
+    capsys.readouterr()
+    listed = mmwamim.finetune(pretrained.encoder, table, out=tmp_path / 'listed', **fields)
+    assert listed.metrics['loss'] == ours.metrics['loss']
+    assert listed.metrics['accuracy/top1'] == ours.metrics['accuracy/top1']
+    assert capsys.readouterr().out.count('20% of each class of') == 1
+    assert '5 of them, 20% of each class, held out' in listed.log.read_text()
+    assert mmwamim.probe(pretrained.encoder, table, k=(3, ), workers=0)['held_out'] == 0.2
     longer = mmwamim.finetune(pretrained.encoder, tmp_path / 'pets', out=ours.folder, resume=True,
                               **dict(fields, epochs=2))
     assert '20 of them, without' in longer.log.read_text()

@@ -8,6 +8,21 @@ import pytest
 from mmwamim.datasets import ClassFolders
 from mmwamim.datasets.held_out import describe, rows_of, without_validation
 from mmwamim.errors import UserError
+from tests.datasets.test_sources import (
+    LOAD,
+    WRITERS,
+    caches,  # noqa: F401
+    greys,
+    picture,
+    write_csv,
+    write_folder,
+    write_lmdb,
+    write_parquet_images,
+    write_parquet_paths,
+    write_saved,
+    write_shards,
+    write_text,
+)
 from tests.support.small_data import make_classes, make_images
 
 
@@ -96,3 +111,37 @@ def test_classes_with_the_names_of_splits(tmp_path):
     make_images(tmp_path / 'vehicles/test', 3)
     with pytest.raises(UserError, match="beside them 'test', which may be a class or a split"):
         without_validation(tmp_path / 'vehicles')
+
+
+@pytest.mark.parametrize('write', WRITERS)
+def test_every_kind_of_place_is_parted_class_by_class(tmp_path, write):
+    rows = [(f'{kind}/{i}.png', kind, picture(40 * label + i))
+            for label, (kind, count) in enumerate((('ant', 10), ('bee', 15), ('cow', 5)))
+            for i in range(count)]
+    write(tmp_path / 'set', 'train', rows)
+    prefix = without_validation(tmp_path / 'set')
+    assert prefix == ('' if write is write_shards else 'train') or write in (
+        write_parquet_images, write_text, write_csv, write_parquet_paths)
+    place = tmp_path / 'set'
+    if write in (write_text, write_csv, write_parquet_paths):  # its files are a folder, otherwise
+        place = next(path for path in place.iterdir() if path.is_file())
+        assert without_validation(place) == (prefix := '')
+    parts = {takes: [ClassFolders(str(place), prefix, pipeline=LOAD, held_out=0.2, takes=takes)
+                     for _ in range(2)] for takes in ('rest', 'held_out')}
+    found = {takes: greys(one) for takes, (one, _) in parts.items()}
+    assert {takes: greys(again) for takes, (_, again) in parts.items()} == found
+    assert sorted(found['rest'] + found['held_out']) == sorted(
+        40 * label + i for label, count in enumerate((10, 15, 5)) for i in range(count))
+    counts = np.bincount(parts['held_out'][0].get_gt_labels(), minlength=3)
+    assert counts.tolist() == [2, 3, 1]
+    for takes, (one, _) in parts.items():
+        assert one.get_gt_labels().tolist() == [grey // 40 for grey in found[takes]]
+    source = parts['rest'][0].data_list.source
+    names = [source.name(i) for i in range(len(source))]
+    assert len(set(names)) == 30  # what decides is the name alone
+    held_out = {names[i] for i in slow_rows(source.labels.tolist(), names, 0.2)}
+    rows = [part.data_list.rows for part in (parts['held_out'][0], parts['rest'][0])]
+    assert {names[i] for i in rows[0]} == held_out and not set(rows[0]) & set(rows[1])
+    write(tmp_path / 'set', 'val', rows=[('ant/90.png', 'ant', picture(9))])
+    if write in (write_folder, write_shards, write_lmdb, write_saved, write_parquet_images):
+        assert without_validation(tmp_path / 'set') is None

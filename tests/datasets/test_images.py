@@ -1,10 +1,13 @@
 """Folders with classes as a data set: labels, damaged images, one list for every split."""
+import logging
+
 import numpy as np
 import pytest
+from mmengine.logging import MMLogger
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from mmwamim.datasets import ClassFolders, UnlabelledImages
+from mmwamim.datasets import ClassFolders, ResumableSampler, UnlabelledImages
 from mmwamim.datasets.sampling import Draw
 from mmwamim.datasets.unreadable import TooManyUnreadable
 from mmwamim.errors import UserError
@@ -107,3 +110,25 @@ def test_zero_byte_files_are_damaged_images(root):
     images = ClassFolders(str(root), 'train', pipeline=LOAD)
     assert len(images) == 12 and np.all([images[i]['img'].any() for i in range(12)])
     assert int(images._unreadable.sum()) == 1
+
+
+@pytest.mark.parametrize('persistent', [False, True])
+@pytest.mark.parametrize('test_mode', [False, True])
+def test_an_unreadable_image_is_named_once_over_epochs_and_workers(root, tmp_path, persistent,
+                                                                   test_mode):
+    damage(root / 'train/bee/2.png', root / 'train/cow/1.png')
+    images = ClassFolders(str(root), 'train', pipeline=LOAD, max_unreadable=0.5,
+                          test_mode=test_mode)
+    logger, file = MMLogger.get_current_instance(), logging.FileHandler(tmp_path / 'log')
+    logger.addHandler(file)
+    try:  # workers that are forked write to it, too
+        loader = DataLoader(images, 3, num_workers=2, persistent_workers=persistent,
+                            sampler=ResumableSampler(images, seed=0), collate_fn=len)
+        assert [sum(loader) for _ in range(3)] == [12] * 3
+        assert [images[i]['img'] is None for i in range(12)] == [False] * 12  # and here
+    finally:
+        logger.removeHandler(file)
+        file.close()
+    log = (tmp_path / 'log').read_text()
+    assert log.count('unreadable image, skipped') == 2
+    assert log.count('train/bee/2.png') == log.count('train/cow/1.png') == 1

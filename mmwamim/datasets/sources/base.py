@@ -35,6 +35,10 @@ class Source:
         """The same, relative to the place."""
         return self.keys[index]
 
+    def names(self) -> Iterator[str]:
+        """:meth:`name` of every image."""
+        return map(self.name, range(len(self)))
+
     def read(self, index: int) -> Optional[bytes]:
         """The bytes of an image as they are stored; None where the key is the path of a file.
 

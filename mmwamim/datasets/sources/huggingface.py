@@ -2,7 +2,7 @@
 import glob
 import json
 import os
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -37,11 +37,11 @@ class HuggingFaceSource(Source):
                  label_column: Optional[str] = None) -> None:
         self.where = where
         rows, name = _open(where, split)
+        if not len(rows):
+            raise NoImages(f'{printable(where)!r} has no rows')
         column = column or _typed(rows.features, 'Image') or _bytes_column(rows.features)
         column = choose(column, list(rows.features), ('image', 'img', 'picture', 'jpg'), where,
                         'images', 'column')
-        if not len(rows):
-            raise NoImages(f'{printable(where)!r} has no rows')
         self.whole = f'{where}[{name}]' if name else where
         said = f'images of the column {column!r}'
         if labelled:
@@ -107,7 +107,7 @@ def _open(where: str, split: str) -> Tuple[Any, str]:
     datasets = library('datasets')
     datasets.disable_progress_bars()
     if os.path.isdir(where) and is_saved(where):
-        whole = datasets.load_from_disk(where)
+        whole = _loaded(where, datasets.load_from_disk, where)
     else:
         files = parquet_files(where)
         found = next((some for name in _names(split or 'train')
@@ -116,7 +116,8 @@ def _open(where: str, split: str) -> Tuple[Any, str]:
                                        for names in SPLITS.values() for name in names):
             raise NoImages(f'{printable(where)!r} has no Parquet file of the split {split!r}: '
                            f'there are {shortened([os.path.basename(path) for path in files])}')
-        whole = datasets.load_dataset('parquet', data_files=found or files, split='train')
+        whole = _loaded(where, datasets.load_dataset, 'parquet', data_files=found or files,
+                        split='train')
     if not isinstance(whole, dict):
         return whole, ''
     name = next((name for name in _names(split or 'train') if name in whole), None)
@@ -125,6 +126,15 @@ def _open(where: str, split: str) -> Tuple[Any, str]:
                        f'{shortened(list(whole))}')
     name = name or next(iter(whole))
     return whole[name], name
+
+
+def _loaded(where: str, load: Callable, *given: object, **named: object) -> Any:
+    try:
+        return load(*given, **named)
+    except Exception as error:  # whatever pyarrow, json and datasets raise of damaged files
+        reason = str(error.__cause__ or error).strip().partition('\n')[0]
+        raise NoImages(f'{printable(where)!r} cannot be opened as a Hugging Face data set, or has '
+                       f'no rows: {type(error).__name__}: {reason}') from error
 
 
 def splits(where: str) -> List[str]:
@@ -183,7 +193,21 @@ def cached(name: str) -> str:
     return max(found, key=os.path.getmtime) if name.count('/') == 1 and found else ''
 
 
+def parquet_schema(path: str) -> Any:
+    """The columns of a Parquet file.
+
+    Raises:
+        NoImages: It is none, or was cut off.
+    """
+    parquet = library('pyarrow.parquet')
+    try:
+        return parquet.read_schema(path)
+    except (OSError, ValueError) as error:  # ArrowInvalid is one
+        raise NoImages(f'{printable(path)!r} is no whole Parquet file: '
+                       f'{str(error).partition(". ")[0]}') from error
+
+
 def has_images(path: str) -> bool:
     """Whether the images themselves are in a Parquet file, and not their paths alone."""
-    schema = library('pyarrow.parquet').read_schema(path)
+    schema = parquet_schema(path)
     return any('binary' in str(field.type) for field in schema)

@@ -14,6 +14,13 @@ LABELS = ('label', 'labels', 'class', 'class_name', 'category', 'target', 'gt_la
           'label_id', 'cls')
 
 
+MOST = 1_000_000  # classes that are numbers
+
+
+class NoLabels(UserError):
+    """Labels are wanted, and there are none."""
+
+
 def library(name: str, extra: str = 'sources') -> ModuleType:
     """An optional library.
 
@@ -44,9 +51,11 @@ def settle_labels(given: Union[np.ndarray, Sequence[str]], classes: Optional[Seq
         UserError: A label is no class of the list, or no number from 0 on.
     """
     given = np.asarray(given)
-    if given.dtype.kind not in 'iu' and (None in given or '' in given):
-        raise UserError(f'{printable(where)}: {sum(one in (None, "") for one in given)} of '
-                        f'{len(given)} images have no label')
+    if given.ndim > 1 or any(isinstance(one, (list, np.ndarray)) for one in given[:1]):
+        raise UserError(f'{printable(where)}: a label is a list, and not one class')
+    missing = 0 if given.dtype.kind in 'iu' else sum(map(_is_missing, given.tolist()))
+    if missing:
+        raise UserError(f'{printable(where)}: {missing} of {len(given)} images have no label')
     if given.dtype.kind not in 'iu':
         try:
             numbers = given.astype(np.int64)
@@ -65,9 +74,17 @@ def settle_labels(given: Union[np.ndarray, Sequence[str]], classes: Optional[Seq
     return order[labels], tuple(names if classes is None else classes)
 
 
+def _is_missing(label: object) -> bool:
+    """None, NaN, or no text."""
+    return label is None or label != label or isinstance(label, str) and not label.strip()
+
+
 def _settle_numbers(labels: np.ndarray, classes: Optional[Sequence[str]], where: str
                     ) -> Tuple[np.ndarray, Tuple[str, ...]]:
     least, most = (int(labels.min()), int(labels.max())) if len(labels) else (0, -1)
+    if classes is None and most >= MOST:  # numbers of persons or products, and not of classes
+        raise UserError(f'{printable(where)}: the label {most} would be one of {most + 1} classes: '
+                        'number them from 0 on, or name the column of classes')
     if least < 0:
         raise UserError(f'{printable(where)}: the label {least} is no class: labels count from 0')
     if classes is not None and most >= len(classes):
@@ -81,10 +98,10 @@ def folders_as_labels(keys: Sequence[str], where: str) -> np.ndarray:
     """The folder in each key, such as 'cat' of 'cat/1.jpg'.
 
     Raises:
-        UserError: A key has none.
+        NoLabels: A key has none.
     """
     names = [key.rpartition('/')[0].rpartition('/')[2] for key in keys]
     if not all(names):
-        raise UserError(f'{printable(where)} has no labels: neither stored ones, nor a folder in '
-                        f'every name, as {printable(keys[names.index("")])!r} shows')
+        raise NoLabels(f'{printable(where)} has no labels: neither stored ones, nor a folder in '
+                       f'every name, as {printable(keys[names.index("")])!r} shows')
     return np.array(names)

@@ -7,18 +7,17 @@ from typing import Optional, Sequence, Tuple, Union
 
 from mmwamim.errors import UserError
 
-from ..listing import NoImages, is_folder, list_images, printable, readable_endings
-from ..paths import PackedPaths
+from ..listing import NoImages, is_folder, printable, readable_endings
 from ..splits import OTHERWISE, SPLITS, find_split, pretraining_folder, settle_split
 from . import huggingface
-from .base import JoinedSource, Source
+from .base import Source
 from .copies import COMPRESSED
 from .database import DatabaseSource
 from .folder import FolderSource
 from .huggingface import HuggingFaceSource
-from .listed import ListedSource, from_label_file
+from .listed import from_label_file
 from .shards import ShardSource
-from .table import ALL, ENDINGS, TableSource
+from .table import ENDINGS, TableSource
 
 DATA_BASES = ('.mdb', '.lmdb')
 LOOKED_AT = 1000  # entries of a folder that tell what it is
@@ -160,7 +159,7 @@ def open_source(root: str, split: str = '', labelled: bool = False,
         where, split = locate(root, split)
     else:
         where, note = for_pretraining(root)
-    return _open(where, split, labelled, classes, endings, column, label_column, note)
+    return open_kind(where, split, labelled, classes, endings, column, label_column, note)
 
 
 def open_listed(label_file: str, place: str, labelled: bool,
@@ -181,40 +180,10 @@ def open_listed(label_file: str, place: str, labelled: bool,
     return from_label_file(label_file, place, labelled, classes)
 
 
-def open_all(root: str, endings: Optional[Sequence[str]] = None, column: Optional[str] = None
-             ) -> Source:
-    """Every image of a place, of all splits, without labels: what tools look at.
-
-    Args:
-        root: A single picture, or what ``--data`` of training takes.
-        endings, column: As of :func:`open_source`.
-
-    Raises:
-        NoImages: There is no such place or image.
-        UserError: As of :func:`open_source`.
-    """
-    root = os.path.expanduser(root)
-    holds_many = root.lower().endswith((*ENDINGS, *DATA_BASES)) or is_tar(root)
-    if os.path.isfile(root) and not holds_many:
-        return ListedSource(PackedPaths.from_strings([root]), '', description=root)
-    kind = kind_of_place(root)
-    parts = [(root, ALL if kind == 'table' else '')]
-    if kind == 'huggingface':
-        parts = [(root, split) for split in huggingface.splits(root)]
-    elif kind == 'folder':
-        found = list_images(root, endings or readable_endings())
-        named = {named_split(root, split): '' for split in SPLITS} if not len(found.paths) else {}
-        parts = [(where, ALL) for where in named if where] or parts
-    sources = [_open(where, split, False, None, endings, column) for where, split in parts]
-    if len(sources) == 1:
-        return sources[0]
-    return JoinedSource(sources, [os.path.basename(where) if kind == 'folder' else split
-                                  for where, split in parts])
-
-
-def _open(where: str, split: str, labelled: bool, classes: Optional[Sequence[str]],
-          endings: Optional[Sequence[str]], column: Optional[str],
-          label_column: Optional[str] = None, note: str = '') -> Source:
+def open_kind(where: str, split: str, labelled: bool, classes: Optional[Sequence[str]],
+              endings: Optional[Sequence[str]], column: Optional[str],
+              label_column: Optional[str] = None, note: str = '') -> Source:
+    """A place that was found, as the kind that it is of; arguments as of :func:`open_source`."""
     kind = kind_of_place(where)
     if kind in ('table', 'huggingface'):
         source = TableSource if kind == 'table' else HuggingFaceSource

@@ -21,7 +21,7 @@ from .base import Source
 from .copies import COMPRESSED, check_space, copy_shard, is_remote, needs_copy, refresh
 from .labels import LABELS, folders_as_labels, settle_labels
 
-VERSION = 2
+VERSION = 3
 OPEN = 64  # shards that a process holds open
 
 
@@ -220,7 +220,8 @@ def _read_label(file: tarfile.TarFile, member: tarfile.TarInfo, labels: Dict[str
             fields = json.loads(text)
         except json.JSONDecodeError:
             return
-        text = next((str(fields[name]) for name in LABELS if name in fields), '') \
+        text = next((str(fields[name]) for name in LABELS
+                     if fields.get(name) is not None), '') \
             if isinstance(fields, dict) else ''
     if text:
         labels.setdefault(_sample(member.name), text)

@@ -11,7 +11,7 @@ from ..listing import NoImages, printable, readable_endings, shortened
 from ..paths import PackedPaths
 from ..splits import SPLITS
 from .base import Source
-from .labels import LABELS, library, settle_labels
+from .labels import LABELS, NoLabels, library, settle_labels
 
 PATHS = ('path', 'file', 'filename', 'file_name', 'filepath', 'file_path', 'image_path', 'img_path',
          'image_file', 'image', 'img')
@@ -53,10 +53,12 @@ class TableSource(Source):
         rows = _rows(table, split if labelled else split or 'train', path)
         if rows is not None:
             paths, said = [paths[row] for row in rows], [*said, f'rows of the split {split!r}']
-        empty = sum(not one for one in paths)
+        empty = sum(not one or '\0' in one for one in paths)  # nothing that is a path
         if empty or not paths:
             raise NoImages(f'{printable(path)}: {empty} of {len(paths)} rows have no path in the '
                            f'column {column!r}')
+        if '\\' in paths[0] and not os.path.exists(os.path.join(self.folder, paths[0])):
+            paths = [one.replace('\\', '/') for one in paths]  # written on Windows
         self.keys = PackedPaths.from_strings(paths)
         if labelled:
             label_column = choose(label_column, names, LABELS, path, 'labels', 'label_column')
@@ -90,9 +92,27 @@ def read_table(path: str, column: Optional[str] = None, label_column: Optional[s
     if ending in TEXT:
         return _read_text(path)
     if ending in CSV:
-        with open(path, newline='', encoding='utf-8-sig', errors='surrogateescape') as file:
-            rows = csv.reader(file, delimiter=CSV[ending])
-            names = next(rows, [])
+        return _read_csv(path, CSV[ending])
+    parquet = library('pyarrow.parquet')
+    usual = {*PATHS, *LABELS, SPLIT}
+    names = [name for name in parquet.read_schema(path).names
+             if name in (column, label_column) or name.lower() in usual]
+    return parquet.read_table(path, columns=names).to_pydict() if names else {}
+
+
+def _read_csv(path: str, delimiter: str) -> Dict[str, List[str]]:
+    """As programs write it: with a BOM, or with semicolons or tabs where the header has them."""
+    with open(path, 'rb') as file:
+        start = file.read(2)
+    encoding = 'utf-16' if start in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig'
+    try:
+        with open(path, newline='', encoding=encoding, errors='surrogateescape') as file:
+            header = file.readline()
+            file.seek(0)
+            if delimiter not in header:
+                delimiter = next((other for other in ';\t,' if other in header), delimiter)
+            rows = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
+            names = [name.strip() for name in next(rows, [])]
             columns: List[List[str]] = [[] for _ in names]
             for row in filter(None, rows):
                 if len(row) != len(names):
@@ -100,12 +120,9 @@ def read_table(path: str, column: Optional[str] = None, label_column: Optional[s
                                     f'but the header has {len(names)}')
                 for values, value in zip(columns, row):
                     values.append(value)
-        return dict(zip(names, columns))
-    parquet = library('pyarrow.parquet')
-    usual = {*PATHS, *LABELS, SPLIT}
-    names = [name for name in parquet.read_schema(path).names
-             if name in (column, label_column) or name.lower() in usual]
-    return parquet.read_table(path, columns=names).to_pydict() if names else {}
+    except csv.Error as error:
+        raise UserError(f'{printable(path)}, line {rows.line_num}: {error}') from None
+    return dict(zip(names, columns))
 
 
 def _read_text(path: str) -> Dict[str, List[str]]:
@@ -140,11 +157,28 @@ def choose(named: Optional[str], there: Sequence[str], usual: Sequence[str], whe
     found = next((there[there.index(name)] if name in there else small.get(name.lower())
                   for name in wanted if name in there or name.lower() in small), None)
     if found is None:
-        raise UserError(
+        raise (NoLabels if what == 'labels' else UserError)(
             f'{printable(where)} has no column {named!r}' if named else
             f'{printable(where)} has no column of {what} with a usual name '
             f'({", ".join(usual[:6])}, ...)') from None
     return found
+
+
+def splits(path: str) -> List[str]:
+    """What stands in the column ``split``, those for training first; [] where there is none.
+
+    Raises:
+        UserError: Two names there are of one split.
+    """
+    table = read_table(path)
+    column = next((name for name in table if name.lower() == SPLIT), None)
+    there = sorted(set(map(str, table[column]))) if column else []
+    kinds = {name: next((kind for kind, names in SPLITS.items() if name.lower() in names),
+                        name.lower()) for name in there}
+    if len(set(kinds.values())) < len(kinds):
+        raise UserError(f'{printable(path)}: names in the column {column!r} that stand for one '
+                        f'split: {shortened(there)}')
+    return sorted(there, key=lambda name: kinds[name] != 'train')
 
 
 def _rows(table: Dict[str, List], split: str, path: str) -> Optional[List[int]]:

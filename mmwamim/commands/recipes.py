@@ -1,0 +1,75 @@
+"""Which recipe of classification an encoder is fine-tuned by, and what of it is the encoder's."""
+from typing import Any, Dict
+
+from mmengine.config import Config
+from torch import nn
+
+from mmwamim.engine.config.loaders import LOADERS
+from mmwamim.engine.config.reading import type_name
+from mmwamim.errors import UserError
+from mmwamim.evaluation.features import image_side
+from mmwamim.weights.card import preprocessor_of
+
+# What a classifier's backbone takes over from the encoder of pre-training.
+SHARED = dict(
+    ViT=('arch', 'img_size', 'patch_size', 'in_channels', 'with_cls_token', 'qkv_bias', 'pre_norm',
+         'norm_cfg', 'patch_cfg', 'layer_cfgs', 'layer_scale_init_value', 'interpolate_mode'),
+    Swin=('arch', 'img_size', 'patch_size', 'in_channels', 'window_size', 'pad_small_map',
+          'use_abs_pos_embed', 'norm_cfg', 'patch_cfg', 'stage_cfgs'))
+
+
+def recipe_for(encoder: nn.Module, cfg: Config) -> str:
+    """The classification config of an encoder's kind and size.
+
+    Raises:
+        UserError: It is of another kind.
+    """
+    kind = _kind(cfg)
+    if kind == 'Swin':
+        return 'swin_b_ft_100e'
+    return 'vit_b_ft_100e' if encoder.embed_dims >= 768 else 'vit_s_ft_200e'
+
+
+def _kind(cfg: Config) -> str:
+    name = type_name(cfg.model.backbone)
+    if name in ('MaskedViT', 'VisionTransformer', 'MAEViT'):
+        return 'ViT'
+    if name in ('SparseSwin', 'SwinTransformer'):
+        return 'Swin'
+    raise UserError(f'there is no recipe for fine-tuning a {name}: give a config with --arch')
+
+
+def encoder_fields(cfg: Config, encoder: nn.Module, source: Config) -> Dict[str, Any]:
+    """The fields that make a recipe's backbone, head, normalisation and crops those of an encoder.
+
+    Args:
+        cfg: The recipe.
+        encoder: As it was pre-trained.
+        source: The config of its run.
+    """
+    kind, side = _kind(source), image_side(encoder)
+    settings = source.model.backbone
+    fields = {f'model.backbone.{name}': settings[name] for name in SHARED[kind]
+              if name in settings}
+    arch = fields.get('model.backbone.arch')
+    if isinstance(arch, dict):  # in the place of a name
+        fields['model.backbone.arch'] = dict(arch, _delete_=True)
+    width = encoder.embed_dims
+    fields['model.head.in_channels'] = width if kind == 'ViT' \
+        else width * 2**(len(encoder.depths) - 1)
+    normalisation = preprocessor_of(source)
+    for name in ('mean', 'std', 'to_rgb'):
+        if name in normalisation:
+            fields[f'data_preprocessor.{name}'] = normalisation[name]
+    if source.get('value_range') is not None:
+        fields['value_range'] = source.value_range
+    if source.get('channels') is not None:
+        fields['channels'] = source.channels
+    sizes = dict(RandomResizedCrop=('scale', side), CenterCrop=('crop_size', side),
+                 ResizeEdge=('scale', round(side * 8 / 7)))
+    for loader in LOADERS:
+        for number, step in enumerate(cfg[loader].dataset.pipeline):
+            if type_name(step) in sizes:
+                name, value = sizes[type_name(step)]
+                fields[f'{loader}.dataset.pipeline.{number}.{name}'] = value
+    return fields

@@ -1,0 +1,85 @@
+"""Tables, shards and data sets as they come from elsewhere: the right result, or one line."""
+import numpy as np
+import pytest
+
+from mmwamim.datasets.listing import NoImages
+from mmwamim.datasets.sources import open_source
+from mmwamim.datasets.sources.labels import settle_labels
+from mmwamim.errors import UserError
+from tests.commands.test_places import add_members
+from tests.datasets.test_sources import (
+    caches,  # noqa: F401
+    entries,
+    hugging_face,
+    picture,
+    write_files,
+)
+
+
+def opened(place):
+    """Grey levels, class numbers and classes."""
+    source = open_source(str(place), '', True)
+    found = [int(source.pixels(i)[0, 0, 0]) for i in range(len(source))]
+    return found, source.labels.tolist(), source.classes
+
+
+@pytest.mark.parametrize('text, encoding', [
+    ('path;label\na/0.png;x\na/1.png;y\n', 'utf-8-sig'), ('path\tlabel\na/0.png\tx\na/1.png\ty\n',
+                                                         'utf-8'),
+    ('path,label\na/0.png,x\na/1.png,y\n', 'utf-16'),
+    ('path, label\r\na/0.png, x\r\na/1.png, y\r\n', 'utf-8'),
+    ('path,label\na\\0.png,x\na\\1.png,y\n', 'utf-8'),  # Windows
+    ('path,label\n"a/0.png","x"\n"a/1.png","y"\n', 'utf-8')])
+def test_tables_as_other_programs_write_them(tmp_path, text, encoding):
+    write_files(tmp_path, [(f'a/{i}.png', '', picture(i)) for i in range(2)])
+    (tmp_path / 'all.csv').write_bytes(text.encode(encoding))
+    assert opened(tmp_path / 'all.csv') == ([0, 1], [0, 1], ('x', 'y'))
+
+
+def test_absolute_and_relative_paths_in_one_table(tmp_path):
+    write_files(tmp_path, [(f'a/{i}.png', '', picture(i)) for i in range(2)])
+    (tmp_path / 'all.csv').write_text(f'path,label\na/0.png,x\n{tmp_path}/a/1.png,y\n')
+    assert opened(tmp_path / 'all.csv') == ([0, 1], [0, 1], ('x', 'y'))
+
+
+@pytest.mark.parametrize('labels, words', [
+    (['99999999999'], 'the label 99999999999 would be one of'), (['x', '  '], '1 of 2 images have'),
+    ([1., np.nan], '1 of 2 images have no label'), ([None, 'x'], '1 of 2 images have no label'),
+    ([[1], [2]], 'a label is a list')])
+def test_labels_that_are_none(labels, words):
+    with pytest.raises(UserError, match=words):
+        settle_labels(labels, None, 'here')
+
+
+def test_a_table_that_names_no_paths_or_is_damaged(tmp_path):
+    for text, words in (('path,label\na\0.png,x\n', '1 of 1 rows have no path'),
+                        ('path,label\n"' + 'x' * 200000 + '",x\n', 'line 2: field larger')):
+        (tmp_path / 'all.csv').write_text(text)
+        with pytest.raises(UserError, match=words):
+            opened(tmp_path / 'all.csv')
+
+
+def test_null_in_json_is_no_label(tmp_path):
+    add_members(tmp_path / 'x.tar', ('a/1.png', picture(1)), ('a/1.json', b'{"label": null}'),
+                ('b/2.png', picture(2)), ('b/2.json', b'{"label": 7}'))
+    assert opened(tmp_path / 'x.tar') == ([1, 2], [0, 1], ('a', 'b'))  # by folder
+
+
+@pytest.mark.parametrize('size', [0, 200])
+def test_a_parquet_file_that_was_cut_off(tmp_path, size):
+    place = tmp_path / 'x.parquet'
+    hugging_face(dict(train=entries('train')))['train'].to_parquet(place)
+    place.write_bytes(place.read_bytes()[:size])
+    with pytest.raises(NoImages, match='is no whole Parquet file'):
+        opened(place)
+
+
+def test_a_saved_set_that_was_cut_off(tmp_path):
+    hugging_face(dict(train=entries('train')))['train'].save_to_disk(tmp_path / 'x')
+    place = next((tmp_path / 'x').glob('*.arrow'))
+    place.write_bytes(place.read_bytes()[:300])
+    with pytest.raises(NoImages, match='cannot be opened as a Hugging Face data set.*Arrow'):
+        opened(tmp_path / 'x')
+    (tmp_path / 'x/state.json').write_text('{')
+    with pytest.raises(NoImages, match='cannot be opened as a Hugging Face data set.*JSON'):
+        opened(tmp_path / 'x')
