@@ -1,4 +1,5 @@
 """The one exception for what a user can put right: a config, an option, data, a checkpoint."""
+import difflib
 import multiprocessing
 import os
 import re
@@ -7,7 +8,7 @@ import traceback
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, Optional
+from typing import Any, Iterator, Mapping, Optional
 
 PREEMPTED = 85  # exit code: saved, please start again with --resume
 
@@ -83,23 +84,51 @@ def _is_said(message: str) -> bool:
 
 def refused_field(error: Exception) -> Optional[str]:
     """What to say of an error that a config's wrong value, or a name of no part that there is, has
-    caused: a ``ValueError`` while a part was built from a config, or what MMEngine's builder itself
-    says of a type or a field. None for any other error.
+    caused. None for any other error.
+
+    While a part was built from a config these are: a ``ValueError``; what MMEngine's builder itself
+    says of a type or a field; and whatever code of other packages raises, which checks what it is
+    given by assertions, or not at all. Of this package's own code any other error is a fault.
     """
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     builders = [frame for frame in frames
                 if frame.f_code.co_filename.endswith('mmengine/registry/build_functions.py')]
     if not builders:
         return None
-    text = str(error.args[0] if error.args else error)
+    text = ' '.join(str(error.args[0] if error.args else error).split())
     if frames[-1] is builders[-1]:
-        return text if isinstance(error, (KeyError, TypeError, ValueError)) else None
-    if not isinstance(error, ValueError):
-        return None
+        if not isinstance(error, (KeyError, TypeError, ValueError)):
+            return None
+        return _with_nearest(text, builders[-1].f_locals)
     package = str(Path(__file__).parent) + os.sep
     owner = getattr(builders[-1].f_locals.get('obj_cls'), '__name__', '')
-    ours = frames[-1].f_code.co_filename.startswith(package) or not owner
-    return text if ours else f'{owner}: {text}'
+    ours = frames[-1].f_code.co_filename.startswith(package)
+    if isinstance(error, ValueError):
+        return text if ours or not owner else f'{owner}: {text}'
+    if ours or isinstance(error, (OSError, ImportError)):  # the last two say what is missing
+        return None
+    if isinstance(error, AssertionError):
+        text = text or f'{traceback.extract_tb(error.__traceback__)[-1].line} does not hold'
+    else:
+        text = f'{type(error).__name__}: {text}'
+    fields = ', '.join(f'{name}={value!r:.60}'
+                       for name, value in builders[-1].f_locals.get('args', {}).items())
+    return f'{owner or "the config"}: {text[:400]}' + (f' (given {fields:.400})' if fields else '')
+
+
+def _with_nearest(text: str, builder: Mapping[str, Any]) -> str:
+    """What MMEngine's builder says, for a name of no part with the nearest one that there is."""
+    text, unknown, _ = text.partition('. Please check whether')
+    name = builder.get('scheduler_type', builder.get('obj_type'))
+    known, registry = set(), builder.get('registry')
+    while unknown and registry is not None:
+        for child in (registry, *registry.children.values()):
+            scope = '' if child is registry else f'{child.scope}.'
+            known |= {f'{scope}{one}' for one in child.module_dict}
+            known |= {f'{child.scope}.{one}' for one in child.module_dict}
+        registry = registry.parent
+    near = difflib.get_close_matches(str(name), sorted(known), n=1)
+    return text + (f'; did you mean {near[0]!r}?' if near else '')
 
 
 def describe(error: OSError) -> str:
@@ -126,7 +155,7 @@ def refused_fields_are_user_errors() -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (ValueError, KeyError, TypeError) as error:
+    except Exception as error:
         text = refused_field(error)
         if text is None:
             raise
@@ -146,6 +175,9 @@ def told_in_one_line() -> Iterator[None]:
             yield
     except UserError as error:
         sys.exit(1 if _is_said(str(error)) else f'error: {error}')
+    except MemoryError as error:
+        sys.exit(f'error: this machine has no memory left ({str(error) or "MemoryError"}): take a '
+                 'smaller batch, smaller images or fewer workers')
     except OSError as error:
         if error.errno is None:  # of another package, with words of its own
             raise

@@ -118,6 +118,8 @@ def _environment(processes: int, gpus: bool, said: Path) -> Dict[str, str]:
         paths.insert(0, str(ROOT))
     shared = {name: os.environ.get('OMP_NUM_THREADS', str(threads))
               for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS')}
+    if not gpus:  # which share the cores: a thread that waits must not spin
+        shared['OMP_WAIT_POLICY'] = 'PASSIVE'
     return {**shared, **os.environ, 'EXIT_CODE_FILE': str(said),
             'PYTHONPATH': os.pathsep.join(paths)}
 
@@ -146,6 +148,9 @@ def _wait(command: List[str], environment: Dict[str, str]) -> int:
                 if not interrupted:
                     agent.send_signal(signal.SIGINT)
                 interrupted = True
+            except BaseException:  # of a handler of the program around: nobody waits any more
+                agent.terminate()
+                raise
     if reader is not None:
         reader.join()
     if interrupted:

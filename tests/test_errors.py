@@ -2,7 +2,8 @@ import pytest
 from torch.utils.data import DataLoader, Dataset
 
 from mmwamim.datasets.listing import NoImages
-from mmwamim.errors import UserError, told_in_one_line
+from mmwamim.errors import UserError, refused_fields_are_user_errors, told_in_one_line
+from mmwamim.models.targets import wavelet
 from mmwamim.registry import MODELS
 from tests.support.commands import ROOT
 
@@ -60,3 +61,38 @@ def test_no_function_of_the_library_ends_the_interpreter():
     for path in (ROOT / 'mmwamim').rglob('*.py'):
         if path.name != 'errors.py':  # the one place, for scripts
             assert 'sys.exit' not in path.read_text() and 'SystemExit' not in path.read_text(), path
+
+
+class Foreign:
+    """As a part of another package, which checks by assertions, or not at all."""
+
+    def __init__(self, fault):
+        exec(compile(f'def check():\n    {fault}\ncheck()', '/another/package.py', 'exec'))
+
+
+@pytest.mark.parametrize('fault, message', [
+    ("assert False, 'wrong arch'", 'Foreign: wrong arch (given fault='),
+    ('1 / 0', 'Foreign: ZeroDivisionError: division by zero (given fault='),
+    ('[][3]', 'Foreign: IndexError: list index out of range'),
+    ('None.x', "Foreign: AttributeError: 'NoneType' object has no attribute 'x'"),
+    ("{}['arch']", 'Foreign: KeyError: arch'),
+    ("raise RuntimeError('two\\n  lines')", 'Foreign: RuntimeError: two lines')])
+def test_what_parts_of_others_raise_while_they_are_built_is_one_line(fault, message):
+    with pytest.raises(SystemExit) as caught, told_in_one_line():
+        MODELS.build(dict(type=Foreign, fault=fault))
+    assert caught.value.code.startswith(f'error: {message}') and '\n' not in caught.value.code
+    with pytest.raises(UserError, match='^Foreign: '), refused_fields_are_user_errors():
+        MODELS.build(dict(type=Foreign, fault=fault))
+
+
+def test_a_fault_of_our_own_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(wavelet, 'APPROXIMATION', None)  # `in None` is a TypeError of our code
+    with pytest.raises(TypeError), told_in_one_line():
+        MODELS.build(dict(type='mmwamim.WaveletTargetGenerator'))
+
+
+def test_the_nearest_name_of_a_part_is_said():
+    with pytest.raises(SystemExit) as caught, told_in_one_line():
+        MODELS.build(dict(type='mmpretrain.VisionTransformr'))
+    assert caught.value.code.endswith("registry; did you mean 'mmpretrain.VisionTransformer'?")
+    assert 'http' not in caught.value.code

@@ -13,7 +13,7 @@ import pytest
 from mmwamim.errors import PREEMPTED, UserError
 from mmwamim.launch import choose_port, is_free, run_processes
 from tests.faults.kill_and_resume import alive
-from tests.support.commands import ROOT
+from tests.support.commands import ROOT, run
 
 
 @pytest.fixture
@@ -149,3 +149,11 @@ def test_ctrl_c_ends_them_all(tmp_path):
     finally:
         signal.signal(signal.SIGINT, before)
     assert not alive(int(file.read_text())) and signal.getsignal(signal.SIGTERM) is handler
+
+
+@pytest.mark.parametrize('given, found', [({}, 'PASSIVE'), ({'OMP_WAIT_POLICY': 'ACTIVE'},
+                                                            'ACTIVE')])
+def test_threads_that_share_cores_do_not_spin(given, found, monkeypatch):
+    monkeypatch.delenv('OMP_WAIT_POLICY', raising=False)
+    code, said = run('bash', '-c', '. tools/environment.sh; echo $OMP_WAIT_POLICY', **given)
+    assert (code, said.strip()) == (0, found)

@@ -8,6 +8,8 @@ if [ -z "${PYTHON:-}" ]; then
         PYTHON=python
     fi
 fi
+# Threads of processes that share the cores of a CPU must not spin while they wait for each other.
+export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
 export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 
 # One line and an exit where this machine has GPUs, but fewer than $1. Without any GPU the
@@ -21,6 +23,11 @@ check_devices() {
     fi
     if [ "$gpus" -eq 0 ]; then
         echo "no GPU found: $1 CPU process(es) with gloo"
+        local most=$(( $(nproc) > 8 ? $(nproc) : 8 ))
+        if [ "$1" -gt "$most" ]; then
+            echo "error: this machine has no GPU, and $(nproc) cores: $most processes at most, not $1" >&2
+            exit 1
+        fi
         local share=$(( $(nproc) / $1 ))
         export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( share > 0 ? share : 1 ))}
     else

@@ -27,11 +27,12 @@ import time
 from typing import Dict, List, NamedTuple, Optional
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 
 from mmwamim.commands.architectures import find_config
 from mmwamim.engine.config import reading
+from mmwamim.engine.config.options import FieldAction
 from mmwamim.engine.training.compile import compile_model
 from mmwamim.engine.training.cpu import keep_memory, onednn_is_faster
 from mmwamim.engine.training.measure import (
@@ -212,7 +213,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--compile', action='store_true', help='compile WaMIM and its peer')
     parser.add_argument('--no-update', action='store_true',
                         help='forward and backward alone, without optimizer')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=FieldAction, metavar='KEY=VALUE',
                         help="override fields of WaMIM's config")
     parser.add_argument('--one', help=argparse.SUPPRESS)
 

@@ -19,6 +19,7 @@ from mmwamim.memory import free_memory, saved_for_backward
 # Patch, and levels of wavelets, of the recipes for images of at least so many pixels: the token
 # grid is 7 x 7 or finer, and targets are 4, 2, 1 and 0.5 times as fine.
 GEOMETRY = ((128, 16, (2, 3, 4, 5)), (48, 8, (1, 2, 3, 4)), (16, 4, (1, 2, 3, 4)))
+LARGEST_SIDE = 4096
 SIDES = (224, 96, 64, 32)
 LOOKED_AT = 64  # images, for the size of all
 # Steps that a run should have at least: on a GPU a few hours of a ViT-S, on a CPU a first look.
@@ -116,6 +117,9 @@ def resize(cfg: Config, side: int) -> dict:
         step = 2**(found or GEOMETRY[-1])[2][-1]
         raise UserError(f'image_size must be a multiple of {step} here, and at least '
                         f'{GEOMETRY[-1][0]}, not {side}')
+    if side > LARGEST_SIDE:
+        raise UserError(f'image_size must be {LARGEST_SIDE} at most, not {side}: every pixel is '
+                        'held in memory')
     _, patch, levels = found
     return {'model.backbone.img_size': side, 'model.backbone.patch_size': patch,
             'model.mask_unit': patch, 'model.target_generator.levels': levels,

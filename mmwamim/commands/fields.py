@@ -5,9 +5,10 @@ import difflib
 from pathlib import Path
 from typing import Any, Dict, Iterable, Mapping, Optional, Sequence
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from mmwamim.engine.config.check import SECTIONS, check_config
+from mmwamim.engine.config.options import FieldAction
 from mmwamim.engine.config.reading import read_config
 from mmwamim.engine.config.values import check_integer
 from mmwamim.engine.training.compile import MODES
@@ -66,7 +67,8 @@ def take_fields(options: Dict[str, Any], names: Iterable[str] = ()) -> Dict[str,
 
 
 def parse_fields(words: Sequence[str], options: Iterable[str] = ()) -> Dict[str, Any]:
-    """KEY=VALUE words as a dict of dotted names, values as MMEngine reads them.
+    """KEY=VALUE words as a dict of dotted names, values as of
+    :func:`mmwamim.engine.config.options.read_value`.
 
     Args:
         words: Of a command line.
@@ -88,7 +90,7 @@ def parse_fields(words: Sequence[str], options: Iterable[str] = ()) -> Dict[str,
             raise UserError(f'{word}: {name} is no field of the config, but an option: '
                             f'--{name.replace("_", "-")} {value}')
     space = argparse.Namespace()
-    DictAction(option_strings=[], dest='fields', nargs='*')(None, space, list(words))
+    FieldAction(option_strings=[], dest='fields', nargs='*')(None, space, list(words))
     return space.fields
 
 

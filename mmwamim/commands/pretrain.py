@@ -17,6 +17,7 @@ from mmwamim.datasets.listing import readable_endings
 from mmwamim.datasets.sources import Source, name_of_place, open_source
 from mmwamim.engine.checkpoints.finding import is_first
 from mmwamim.engine.config.channel_data import settle_channels
+from mmwamim.engine.config.check import check_trains
 from mmwamim.engine.config.data import UNLABELLED
 from mmwamim.engine.config.loaders import say
 from mmwamim.engine.config.reading import type_name
@@ -131,6 +132,7 @@ def settle_options(data: Path_, *, column: Optional[str], arch: Optional[Path_],
         raise UserError(f'{config} is no config of pre-training on a folder of images (type of '
                         'train_dataloader.dataset: mmwamim.UnlabelledImages); mmwamim train takes '
                         'any config')
+    check_trains(cfg)
     settle_channels(cfg)  # of this copy, which is measured; the run does it again
     changed: Dict[str, Any] = dict(SHORT)
     if config != left:

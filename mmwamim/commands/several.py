@@ -15,10 +15,12 @@ import traceback
 from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
 
+from mmwamim.cores import granted_cores
 from mmwamim.errors import Preempted, ProcessesFailed, UserError, leave_with
 from mmwamim.launch import run_processes
 
 Call = TypeVar('Call', bound=Callable)
+MOST_ON_CPU = 8  # processes, where there are fewer cores: each takes half a gigabyte to start
 CALL, RESULT, ERROR = 'call', 'result', 'error'  # files
 
 
@@ -54,6 +56,10 @@ def check_gpus(gpus: int, launcher: str = 'none') -> None:
     there = torch.cuda.device_count()
     if 0 < there < gpus:
         raise UserError(f'{gpus} GPUs were asked for, but this machine has {there}')
+    most = max(granted_cores(), MOST_ON_CPU)
+    if not there and gpus > most:
+        raise UserError(f'--gpus {gpus}: this machine has no GPU, and {granted_cores()} cores: '
+                        f'{most} processes at most')
 
 
 def _in_processes(gpus: int, name: str, arguments: tuple, keywords: dict) -> Any:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Optional, Union
 
 import mmengine
-from mmengine.config import DictAction
 from mmengine.evaluator import DumpResults
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.config.data import checkpoint_classes, settle_data
+from mmwamim.engine.config.options import FieldAction
 from mmwamim.engine.config.reading import read_config, settle_work_dir
 from mmwamim.engine.config.step import settle_precision
 from mmwamim.engine.distributed.processes import part_processes, settle_processes
@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out-item', choices=['metrics', 'pred'], default='pred',
                         help='what to write to --out')
     parser.add_argument('--amp', action='store_true', help='float16 on a GPU')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=FieldAction, metavar='KEY=VALUE',
                         help='override fields of the config')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
     add_gpus(parser)

@@ -10,8 +10,7 @@ import os
 from dataclasses import replace
 from typing import Optional
 
-from mmengine.config import DictAction
-
+from mmwamim.engine.config.options import FieldAction
 from mmwamim.engine.config.settle import RunOptions
 from mmwamim.engine.run import train
 from mmwamim.engine.training.compile import MODES
@@ -52,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate to the batch (the pre-training configs '
                         'always do)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=FieldAction, metavar='KEY=VALUE',
                         help='override fields of the config, as in model.mask_ratio=0.6')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
                         help='who started the processes')

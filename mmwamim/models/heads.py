@@ -58,8 +58,9 @@ class MultiLevelMIMHead(BaseModule):
         if len(loss_weights) != len(level_names):
             raise ValueError(f'loss_weights has {len(loss_weights)} entries but there are '
                              f'{len(level_names)} levels: {", ".join(level_names)}')
-        if any(weight < 0 for weight in loss_weights):
-            raise ValueError(f'loss_weights must not be negative: {tuple(loss_weights)}')
+        if not all(0 <= weight < float('inf') for weight in loss_weights):
+            raise ValueError('loss_weights must not be negative, NaN or infinite: '
+                             f'{tuple(loss_weights)}')
         if distance not in DISTANCES:
             raise ValueError(f'distance must be one of {", ".join(DISTANCES)}, not {distance!r}')
         self.loss_weights = tuple(loss_weights)

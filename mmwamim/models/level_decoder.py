@@ -45,6 +45,8 @@ class LevelDecoder(BaseModule):
                  num_extra_tokens: int, norm_cfg: dict,
                  image_size: Optional[Tuple[int, int]] = None) -> None:
         super().__init__()
+        if embed_dims < 4:
+            raise ValueError(f'embed_dims must be a multiple of 4, not {embed_dims}')
         if embed_dims % num_heads:
             raise ValueError(f'embed_dims {embed_dims} must be divisible by num_heads '
                              f'{num_heads}')

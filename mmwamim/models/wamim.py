@@ -1,10 +1,10 @@
 """WaMIM: the map of the method. Start reading at :meth:`WaMIM.loss`."""
 from inspect import signature
-from typing import Dict, List, Optional, Tuple, Union
+from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 from mmpretrain.models.selfsup import BaseSelfSupervisor
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmwamim.registry import MODELS
 
@@ -92,6 +92,7 @@ class WaMIM(BaseSelfSupervisor):
         if getattr(backbone, 'needs_shared_mask', False) and not shared_mask:
             raise ValueError(f'{type(backbone).__name__} needs one mask for the whole batch: set '
                              'shared_mask=True')
+        _check_cells(target_generator, getattr(backbone, 'img_size', None))
         neck = _build(
             neck,
             in_channels=backbone.feature_channels,
@@ -211,6 +212,16 @@ class WaMIM(BaseSelfSupervisor):
         predictions: List[Tensor] = self.neck(self.backbone(inputs, plan), plan)
         targets = self.target_generator(inputs)
         return [level.float() for level in predictions], targets, plan.mask
+
+
+def _check_cells(target_generator: nn.Module, size: Optional[Union[int, Sequence[int]]]) -> None:
+    """Raises ValueError if a cell of the target is larger than the images, or these are none."""
+    if size is not None and min([size] if isinstance(size, int) else size) < 1:
+        raise ValueError(f"backbone: img_size must be positive, not {size}")
+    coarsest = max(target_generator.grid_strides)
+    if size is not None and coarsest > min([size] if isinstance(size, int) else size):
+        raise ValueError(f'target_generator: its coarsest cells are {coarsest} pixels wide, and the'
+                         f" images (the backbone's img_size) {size}: take finer levels")
 
 
 def _build(config, **filled_in):

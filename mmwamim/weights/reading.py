@@ -53,7 +53,8 @@ def read_source(source: Union[str, Path], prefix: Optional[str] = None) -> Sourc
 
     Raises:
         MissingFile: There is no such file, folder or name.
-        UserError: It cannot be read safely, or holds no ViT or Swin Transformer.
+        UserError: It cannot be read safely, or holds no ViT or Swin Transformer; or its weights
+            are NaN or infinite.
     """
     path, heads = Path(source).expanduser(), None
     if path.is_dir():
@@ -63,6 +64,8 @@ def read_source(source: Union[str, Path], prefix: Optional[str] = None) -> Sourc
     else:
         state, heads = _read_timm(str(source))
     state, others = _encoder_part(state, str(source), prefix)
+    from mmwamim.engine.checkpoints.reading import check_finite_weights  # it imports this package
+    check_finite_weights(state, source)
     table, stages = _find_table(state)
     if table is None:
         return Source(state, 'mmpretrain', others, 0, heads)
@@ -79,10 +82,14 @@ def read_source(source: Union[str, Path], prefix: Optional[str] = None) -> Sourc
 def _read_file(path: Path) -> Dict[str, Tensor]:
     if path.suffix == '.safetensors':
         try:
+            from safetensors import SafetensorError
             from safetensors.torch import load_file
         except ImportError:
             raise UserError(f'{str(path)!r} needs safetensors: pip install safetensors') from None
-        return load_file(path)
+        try:
+            return load_file(path)
+        except (SafetensorError, ValueError) as error:
+            raise UserError(f'{str(path)!r} cannot be read as safetensors: {error}') from error
     from mmwamim.engine.checkpoints.reading import read_header  # which imports this package
     with torch.serialization.safe_globals([argparse.Namespace]):  # of MAE's and DINO's runs
         found = read_header(path)

@@ -34,6 +34,17 @@ def test_what_cannot_be_is_told_before_anything_starts(gpus, message, monkeypatc
         mmwamim.pretrain('nowhere', gpus=gpus)
 
 
+def test_more_processes_than_the_cpu_holds_are_not_started(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)
+    monkeypatch.setattr(several, 'granted_cores', lambda: 2)
+    monkeypatch.setattr(several, 'run_processes', None)
+    with pytest.raises(UserError, match='^--gpus 9: this machine has no GPU, and 2 cores: 8 proc'):
+        mmwamim.pretrain('nowhere', gpus=9)
+    several.check_gpus(8)
+    monkeypatch.setattr(several, 'granted_cores', lambda: 96)
+    several.check_gpus(96)
+
+
 @pytest.mark.parametrize('words', [
     ['pretrain', 'nowhere'], ['finetune', 'no.pth', 'nowhere'], ['probe', 'no.pth', 'nowhere'],
     ['train', 'no.py'], ['test', 'no.py', 'no.pth']])

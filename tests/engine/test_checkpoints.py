@@ -5,7 +5,9 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 from mmwamim.engine.checkpoints import read_checkpoint
+from mmwamim.engine.checkpoints.reading import check_safe
 from mmwamim.errors import UserError
+from mmwamim.weights.reading import read_source
 
 
 class Malicious:
@@ -89,3 +91,29 @@ def test_weights_of_other_parts_are_read_safely_or_not_at_all(tmp_path, place):
             settle(path)
     assert not (tmp_path / 'executed').exists()
     settle(tmp_path / 'bad.pth', trust=True)  # left to MMEngine, as the user asked
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+def test_weights_that_are_no_numbers_are_refused_with_their_name(value, tmp_path):
+    path = tmp_path / 'x.pth'
+    weights = {'backbone.w': torch.ones(2, 3), 'head.mask': torch.tensor([-float('inf')]),
+               'steps': torch.tensor(3)}
+    torch.save(dict(state_dict=weights), path)
+    assert read_checkpoint(path)['state_dict']['head.mask'].isinf().all()  # as masks may be
+    weights['backbone.w'][1, 2] = value
+    torch.save(dict(state_dict=weights), path)
+    with pytest.raises(UserError, match="x.pth': 1 of 6 values of 'backbone.w' are NaN or inf"):
+        read_checkpoint(path)
+    with pytest.raises(UserError, match="'backbone.w' are NaN or inf"):
+        check_safe(str(path), 'model.init_cfg')
+
+
+def test_an_encoder_of_another_library_is_looked_at_too(tmp_path):
+    from safetensors.torch import save_file
+    name = 'patch_embed.projection.weight'
+    save_file({name: torch.full((4, 3, 2, 2), float('nan'))}, tmp_path / 'a.safetensors')
+    with pytest.raises(UserError, match=f"a.safetensors': 48 of 48 values of '{name}' are NaN"):
+        read_source(tmp_path / 'a.safetensors')
+    (tmp_path / 'b.safetensors').write_text('no tensors')
+    with pytest.raises(UserError, match="b.safetensors' cannot be read as safetensors: "):
+        read_source(tmp_path / 'b.safetensors')

@@ -12,9 +12,11 @@ from mmwamim.engine.training.measure import (
     count_flops_in_batch,
     count_parameters,
     matrix_rate,
+    noise_batch,
     peak_memory,
     run_step,
 )
+from mmwamim.errors import UserError
 from tests.support.commands import ROOT
 
 
@@ -66,3 +68,13 @@ def test_matrix_rate_is_that_of_the_product():
         a @ a
     plain = 20 * 2 * 512**3 / (time.perf_counter() - started)
     assert plain / 5 < rate < plain * 5
+
+
+def test_a_config_of_another_task_is_named_by_its_file():
+    path = ROOT / 'configs/classification/vit_s_ft_200e.py'
+    with pytest.raises(UserError, match='vit_s_ft_200e.py: steps of pre-training are measured, on'):
+        noise_batch(Config.fromfile(path), 2)
+    cfg = Config.fromfile(ROOT / 'configs/quickstart/vit_tiny_pretrain.py')
+    cfg.train_dataloader.dataset.pipeline = []
+    with pytest.raises(UserError, match='dataset.pipeline gives no inputs: its last step must be'):
+        noise_batch(cfg, 2)

@@ -6,7 +6,7 @@ from mmengine.config import Config
 
 from mmwamim.engine.config.loop import settle_length, settle_loop
 from mmwamim.engine.config.reading import read_config
-from mmwamim.engine.config.settle import settle
+from mmwamim.engine.config.settle import RunOptions, settle
 from mmwamim.engine.config.step import settle_precision
 from mmwamim.errors import MissingFile, UserError
 from tests.support.commands import ROOT, load_tool
@@ -105,3 +105,9 @@ def test_a_schedule_ends_with_the_run_whatever_its_length(epochs):
     assert cosine.end == epochs and cosine.begin + cosine.T_max == cosine.end
     if len(cfg.param_scheduler) > 1:
         assert cfg.param_scheduler[0].end == cosine.begin
+
+
+@pytest.mark.parametrize('name', ['model', 'train_dataloader', 'train_cfg', 'optim_wrapper'])
+def test_a_section_that_training_needs_is_named(name):
+    with pytest.raises(UserError, match=f'^{name}: training needs it'):
+        settle(RunOptions(str(ROOT / PRETRAIN), cfg_options={name: None}))

@@ -108,6 +108,7 @@ def test_half_precision_predictions_are_compared_in_float32():
 @pytest.mark.parametrize('fields, message', [
     (dict(loss_weights=(1., 1., 1.)), 'loss_weights has 3 entries but there are 2 levels: a, b'),
     (dict(loss_weights=(1., -1.)), 'loss_weights must not be negative'),
+    (dict(loss_weights=(1., float('nan'))), 'loss_weights must not be negative, NaN'),
     (dict(distance='l3'), "distance must be one of l2, l1, smooth_l1, not 'l3'"),
 ])
 def test_bad_fields_are_named(fields, message):

@@ -258,3 +258,11 @@ def test_two_processes_average_to_the_gradient_of_the_joint_batch(tmp_path):
     for name, value in expected.items():
         error = (averaged[name] - value).norm() / value.norm()
         assert error < 1e-4, name
+
+
+@pytest.mark.parametrize('fields, message', [
+    (dict(levels=(4, 5, 6, 7)), 'its coarsest cells are 128 pixels wide, .* 64'),
+    (dict(neck=dict(embed_dims=0)), 'embed_dims must be a multiple of 4, not 0')])
+def test_sizes_that_cannot_be_are_told_before_the_first_step(fields, message):
+    with pytest.raises(ValueError, match=message):
+        build_wamim(**fields)

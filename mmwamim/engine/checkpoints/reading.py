@@ -3,7 +3,7 @@ import os
 import re
 import zipfile
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Mapping, Optional, Union
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from mmengine.logging import HistoryBuffer
 
 from mmwamim.errors import MissingFile, UserError, describe
 
+UNBOUNDED = r'(mask|(min|max)_val)$'  # tensors that may rightly hold infinity
 _STATISTICS = ('min', 'max', 'current', 'mean')
 
 
@@ -38,7 +39,8 @@ def read_checkpoint(path: Union[str, Path]) -> dict:
 
     Raises:
         MissingFile: There is no such file.
-        UserError: The file is not a checkpoint of this kind, is damaged, or holds anything else.
+        UserError: The file is not a checkpoint of this kind, is damaged, or holds anything else;
+            or weights that are NaN or infinite.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise UserError(f'a checkpoint is the path of a file, not {path!r}')
@@ -52,7 +54,35 @@ def read_checkpoint(path: Union[str, Path]) -> dict:
         raise UserError(f'{str(path)!r} is damaged: {problem}')
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get('state_dict'), dict):
         raise UserError(f'{str(path)!r} has no state_dict: give epoch_N.pth or encoder.pth')
+    check_finite_weights(checkpoint['state_dict'], path)
     return checkpoint
+
+
+def check_finite_weights(state: Mapping[str, Any], path: Union[str, Path]) -> None:
+    """Checks that weights are numbers: of a run that has diverged, or a damaged file, they are not,
+    and all features and losses would be NaN.
+
+    Args:
+        state: Tensors by name; whatever else is in it is not looked at.
+        path: Of the file, for the message.
+
+    Raises:
+        UserError: One holds NaN or infinity; masks may, and bounds of values not seen yet.
+
+    Examples:
+        >>> check_finite_weights({'fc.weight': torch.tensor([1., float('nan')])}, 'a.pth')
+        Traceback (most recent call last):
+        mmwamim.errors.UserError: 'a.pth': 1 of 2 values of 'fc.weight' are NaN or infinite: take \
+an earlier checkpoint of the run
+    """
+    for name, value in state.items():
+        if not isinstance(value, torch.Tensor) or not (
+                value.is_floating_point() or value.is_complex()) or re.search(UNBOUNDED, str(name)):
+            continue
+        bad = int((~value.detach().isfinite()).sum()) if value.element_size() > 1 else 0
+        if bad:
+            raise UserError(f'{str(path)!r}: {bad} of {value.numel()} values of {name!r} are NaN '
+                            'or infinite: take an earlier checkpoint of the run')
 
 
 def read_header(path: Union[str, Path]) -> dict:
@@ -100,12 +130,15 @@ def check_safe(path: str, place: str) -> None:
 
     Raises:
         MissingFile: There is no such file; an address is not a file.
-        UserError: The file holds more than data.
+        UserError: The file holds more than data, or weights that are NaN or infinite.
     """
     if not Path(path).is_file():
         raise MissingFile(f'{place}.checkpoint: there is no file {path!r}'
                           + ('; download it first' if '://' in path else ''))
     try:
-        torch.load(path, map_location='cpu', weights_only=True)
+        found = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
         raise UserError(f'{place}.checkpoint: {path!r} cannot be read safely: {error}') from error
+    for state in (found, found.get('state_dict')) if isinstance(found, dict) else ():
+        if isinstance(state, dict):
+            check_finite_weights(state, path)

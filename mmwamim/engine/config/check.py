@@ -23,6 +23,7 @@ BUILDERS = {'type', '_scope_', '_delete_', 'convert_to_iter_based', 'constructor
 SECTIONS = ('model', 'data_preprocessor', 'train_dataloader', 'val_dataloader', 'test_dataloader',
             'train_cfg', 'optim_wrapper', 'param_scheduler', 'custom_hooks', 'default_hooks',
             'visualizer', 'val_evaluator', 'test_evaluator')
+TRAINING = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 ANNOTATED = ('mmwamim.', 'mmengine.', 'torch.optim.')
 LOADER = {'batch_size', 'num_workers', 'persistent_workers', 'pin_memory', 'drop_last', 'sampler',
           'batch_sampler', 'collate_fn', 'dataset', 'prefetch_factor', 'timeout',
@@ -50,6 +51,18 @@ def check_config(cfg: Config) -> None:
                 _check_names(section, cfg[section], LOADER, 'a data loader')
             for place, part in typed(section, cfg[section]):
                 _check_part(place, part)
+
+
+def check_trains(cfg: Config) -> None:
+    """Checks that a config has what every training needs.
+
+    Raises:
+        UserError: A section is missing or None; MMEngine would say nothing, or list whole sections.
+    """
+    for name in TRAINING:
+        if not cfg.get(name):
+            raise UserError(f'{name}: training needs it, and {cfg.filename or "the config"} has '
+                            'none (or it was set to None)')
 
 
 def typed(place: str, value) -> Iterator[Tuple[str, dict]]:

@@ -11,7 +11,7 @@ from mmwamim.weights.init import settle_init
 from ..checkpoints.settling import settle_resume
 from ..distributed.processes import settle_launcher, settle_processes
 from ..export.arrival import settle_encoder
-from .check import check_config
+from .check import check_config, check_trains
 from .data import settle_data
 from .loaders import add_hook
 from .loggers import settle_loggers
@@ -74,6 +74,7 @@ def settle(options: RunOptions) -> Config:
     """
     cfg = read_config(options.config, options.cfg_options)
     check_config(cfg)
+    check_trains(cfg)
     settle_launcher(options.launcher)
     settle_work_dir(cfg, options.config, options.work_dir)
     settle_precision(cfg, options.amp)

@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmwamim.errors import UserError
 from mmwamim.weights.card import preprocessor_of
 
+from ..config.data import UNLABELLED
+from ..config.reading import type_name
 from ..config.step import settle_step
 from ..optim.guarded import GuardedOptimWrapper
 from .cpu import fast_linear, linear
@@ -46,7 +49,7 @@ def build_step(cfg: Config, batch: int, device: str = 'cpu', part: str = 'model'
             the faster ones that ``tools/train.py`` takes for every model.
     """
     init_default_scope(cfg.get('default_scope') or 'mmpretrain')
-    cfg = Config(cfg._cfg_dict.to_dict())
+    cfg = Config(cfg._cfg_dict.to_dict(), filename=cfg.filename)
     for name in ('backbone', 'target_generator'):
         init_cfg = (cfg.model.get(name) or {}).get('init_cfg')
         if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
@@ -73,7 +76,16 @@ def build_step(cfg: Config, batch: int, device: str = 'cpu', part: str = 'model'
 
 def noise_batch(cfg: Config, batch: int) -> dict:
     """A batch of smooth noise through the config's own training pipeline; where it says
-    ``channels``, :func:`mmwamim.engine.config.channel_data.settle_channels` went before."""
+    ``channels``, :func:`mmwamim.engine.config.channel_data.settle_channels` went before.
+
+    Raises:
+        UserError: The config is none of pre-training on images.
+    """
+    images = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    if type_name(images) != UNLABELLED:
+        raise UserError(f'{cfg.filename or "this config"}: steps of pre-training are measured, on '
+                        f'train_dataloader.dataset of type mmwamim.{UNLABELLED}, not of '
+                        f'{type_name(images)!r}')
     with tempfile.TemporaryDirectory() as folder:
         rng = np.random.default_rng(0)
         for i in range(2):
@@ -84,10 +96,14 @@ def noise_batch(cfg: Config, batch: int) -> dict:
                 np.save(Path(folder, f'{i}.npy'), np.repeat(grey, cfg.channels, axis=2))
             else:
                 image.save(Path(folder, f'{i}.jpg'))
-        dataset = {key: value for key, value in cfg.train_dataloader.dataset.items()
+        dataset = {key: value for key, value in images.items()
                    if key not in ('indices', 'column', 'label_column')}
-        images = DATASETS.build(dict(dataset, data_root=folder))
-        return default_collate([images[i % 2] for i in range(batch)])
+        made = DATASETS.build(dict(dataset, data_root=folder))
+        samples = [made[i % 2] for i in range(batch)]
+        if not isinstance(samples[0], dict) or 'inputs' not in samples[0]:
+            raise UserError('train_dataloader.dataset.pipeline gives no inputs: its last step must '
+                            'be mmpretrain.PackInputs, or another one that packs them')
+        return default_collate(samples)
 
 
 def build_update(step: Step, cfg: Config, amp: bool = False) -> GuardedOptimWrapper:

@@ -23,6 +23,8 @@ from .progress import Layout
 from .resolution import ResolutionScheduleHook
 from .schedules import last_rate
 
+FARTHEST = 2_000_000  # steps, which are stepped through one by one
+
 
 @HOOKS.register_module()
 class RunSummaryHook(Hook):
@@ -134,9 +136,11 @@ def _describe_rate(runner: Runner, batch: int) -> str:
 
 
 def _last_rate(runner: Runner) -> Optional[float]:
-    """The rate of the last step; None where it follows from validations."""
+    """The rate of the last step; None where it follows from validations, or is so far off that
+    going there takes minutes."""
     schedulers = runner.param_schedulers or []
-    if any(getattr(scheduler, 'need_val_args', False) for scheduler in schedulers):
+    if any(getattr(scheduler, 'need_val_args', False) for scheduler in schedulers) \
+            or runner.max_iters - runner.iter > FARTHEST:
         return None
     epoch = len(runner.train_dataloader) if Layout.of(runner).counts == 'epochs' \
         else runner.max_iters  # which is one epoch, as MMEngine sees it

@@ -19,10 +19,13 @@ from .initialization import loads_checkpoint
 
 def plain_drop_rates(model: nn.Module) -> None:
     """Makes rates of drop path Python's numbers: to a compiler those of NumPy, which mmpretrain
-    gives a ViT, are arrays."""
+    gives a ViT, are arrays. Raises ValueError where one is no probability."""
     for module in model.modules():
         if isinstance(module, DropPath):
             module.drop_prob = float(module.drop_prob)
+            if not 0 <= module.drop_prob < 1:  # mmpretrain would train on with noise
+                raise ValueError('drop_path_rate must be at least 0 and less than 1, not '
+                                 f'{module.drop_prob:g}')
 
 
 class SelfAttention(MultiheadAttention):
@@ -83,7 +86,8 @@ class MaskedViT(VisionTransformer):
         num_extra_tokens (int): 1 with a class token, else 0.
 
     Raises:
-        ValueError: ``out_indices`` names a layer that does not exist, or is not in rising order.
+        ValueError: ``out_indices`` names a layer that does not exist, or is not in rising order;
+            the heads do not share out the width.
         TypeError: ``parent`` has a field that ``VisionTransformer`` does not know.
 
     Examples:
@@ -107,6 +111,10 @@ class MaskedViT(VisionTransformer):
                 0 <= indices[0] and indices[-1] < self.num_layers):
             raise ValueError(f'out_indices {tuple(wanted)} must be different layers in rising '
                              f'order from 0 to {self.num_layers - 1}')
+        heads = self.arch_settings['num_heads']
+        if self.embed_dims % heads:  # the parent would find out in its first step
+            raise ValueError(f'arch: embed_dims {self.embed_dims} must be a multiple of num_heads '
+                             f'{heads}')
         self.out_indices = indices
         self.with_input = with_input
         self.with_cp = with_cp

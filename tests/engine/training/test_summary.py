@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from mmengine.config import Config
 
 from mmwamim.engine import RunSummaryHook
 from mmwamim.engine.checkpoints import read_checkpoint
-from mmwamim.engine.training.summary import summary
+from mmwamim.engine.training.summary import _last_rate, summary
 from mmwamim.errors import UserError
 from tests.support.commands import ROOT
 from tests.support.runs import FINETUNE, PRETRAIN, SEGMENT, prepare, record
@@ -128,3 +129,9 @@ def test_a_repository_around_the_package_is_not_ours(tmp_path):
                                                         HOME=str(tmp_path)))
     assert done.stdout.splitlines()[-1] == "''", done.stderr
     assert RunSummaryHook.__module__ == 'mmwamim.engine.training.summary'
+
+
+def test_the_rate_of_a_step_far_off_is_not_walked_to():
+    """A run of 10^8 epochs began after an hour."""
+    steps = SimpleNamespace(param_schedulers=[], max_iters=3 * 10**8, iter=0)
+    assert _last_rate(steps) is None

@@ -178,6 +178,9 @@ def test_init_weights_keeps_a_loaded_checkpoint(tmp_path, as_list):
     (dict(frozen_stages=1), TypeError, 'frozen_stages'),
     (dict(patch_cfg=dict(stride=8)), TypeError, 'patch_cfg'),
     (dict(patch_size=(8, 16)), ValueError, 'patch_size must be square'),
+    (dict(arch={**TINY, 'num_heads': 3}), ValueError, 'must be a multiple of num_heads 3'),
+    (dict(drop_path_rate=2.), ValueError, 'drop_path_rate must be at least 0 and less than 1'),
+    (dict(drop_path_rate=-.1), ValueError, 'drop_path_rate must be at least 0 and less than 1'),
 ])
 def test_bad_fields_are_named(fields, error, message):
     with pytest.raises(error, match=message):
