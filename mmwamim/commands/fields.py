@@ -1,6 +1,5 @@
 """KEY=VALUE on a command line, and fields given to a call from Python."""
 import argparse
-import copy
 import difflib
 from pathlib import Path
 from typing import Any, Dict, Iterable, Mapping, Optional, Sequence
@@ -8,7 +7,7 @@ from typing import Any, Dict, Iterable, Mapping, Optional, Sequence
 from mmengine.config import Config
 
 from mmwamim.engine.config.check import SECTIONS, check_config
-from mmwamim.engine.config.options import FieldAction
+from mmwamim.engine.config.options import FieldAction, merge_options
 from mmwamim.engine.config.reading import read_config
 from mmwamim.engine.config.values import check_integer
 from mmwamim.engine.training.compile import MODES
@@ -146,14 +145,14 @@ def read_with(config: Path, fields: Mapping[str, Any], options: Sequence[str]) -
         UserError: A field does not fit the config.
     """
     check_names(fields, read_config(config), options)
-    cfg = read_config(config, copy.deepcopy(dict(fields)))
+    cfg = read_config(config, fields)
     check_config(cfg)  # before parts of it are built, to settle the rest
     return cfg
 
 
 def merge(cfg: Config, fields: Mapping[str, Any]) -> None:
     """Merges fields into a config, and leaves them as they are."""
-    cfg.merge_from_dict(copy.deepcopy(dict(fields)))
+    merge_options(cfg, fields)
 
 
 def flatten(fields: Mapping[str, Any]) -> Dict[str, Any]:

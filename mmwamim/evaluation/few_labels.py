@@ -12,6 +12,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
 from mmwamim.engine.checkpoints import read_checkpoint
+from mmwamim.errors import UserError
 
 from .judges import linear_accuracy
 
@@ -38,8 +39,10 @@ def build_classifier(cfg: Config, encoder: Optional[Path]) -> nn.Module:
         state = {name.removeprefix('backbone.'): value for name, value in state.items()}
         missing, unexpected = backbone.load_state_dict(state, strict=False)
         # The norm after pooling is new, the one before it is not used: nothing else may differ.
-        assert set(missing) == {'ln2.weight', 'ln2.bias'}, missing
-        assert set(unexpected) == {'ln1.weight', 'ln1.bias'}, unexpected
+        unread = set(missing) ^ {'ln2.weight', 'ln2.bias'}
+        unread |= set(unexpected) ^ {'ln1.weight', 'ln1.bias'}
+        if unread:
+            raise UserError(f'{encoder} does not fit {cfg.filename}: {", ".join(sorted(unread))}')
     return nn.ModuleDict(dict(
         backbone=backbone, head=nn.Linear(backbone.embed_dims, 10)))
 

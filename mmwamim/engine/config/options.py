@@ -1,10 +1,11 @@
 """KEY=VALUE of a command line: MMEngine's reading of values, and dicts."""
 import ast
+import copy
 import json
 from argparse import ArgumentParser, Namespace
-from typing import Any, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 
 from mmwamim.errors import UserError
 
@@ -65,6 +66,38 @@ def read_value(name: str, text: str) -> Any:
         raise UserError(f'{name}={text} cannot be read: brackets are not closed, or in an order '
                         f"that is no list; a text with brackets goes into quotes, '{name}=\"...\"'"
                         ) from None
+
+
+def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Merges fields, by dotted names or nested, into a config, and leaves them as they are. A dict
+    takes the place of a text, a number or None, for which MMEngine asks for ``_delete_``.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError: MMEngine's, where a field does not fit.
+
+    Examples:
+        >>> cfg = Config(dict(arch='base', depth=2))
+        >>> merge_options(cfg, {'arch.embed_dims': 64, 'arch.num_layers': 4})
+        >>> cfg.arch
+        {'embed_dims': 64, 'num_layers': 4}
+    """
+    for name, value in options.items():
+        _make_room(cfg, name, value)
+    cfg.merge_from_dict(copy.deepcopy(dict(options)))
+
+
+def _make_room(owner: Any, name: str, value: Any) -> None:
+    """Empties the plain values of a config that a dict shall replace."""
+    name, _, rest = name.partition('.')
+    inner = {rest: value} if rest else value
+    if not (isinstance(inner, dict) and isinstance(owner, (Config, dict)) and name in owner):
+        return
+    if owner[name] is None or isinstance(owner[name], (str, int, float)):
+        if name != 'type':
+            owner[name] = {}
+        return
+    for field, part in inner.items():
+        _make_room(owner[name], str(field), part)
 
 
 def _literal(node: ast.expr) -> Any:

@@ -7,6 +7,8 @@ from mmengine.config import Config
 
 from mmwamim.errors import MissingFile, UserError
 
+from .options import merge_options
+
 
 def read_config(path: Union[str, Path], options: Optional[dict] = None) -> Config:
     """A config file with ``--cfg-options`` merged in.
@@ -23,7 +25,7 @@ def read_config(path: Union[str, Path], options: Optional[dict] = None) -> Confi
         raise UserError(f'{path} cannot be read as a config: {type(error).__name__}: {error}'
                         ) from error
     try:
-        cfg.merge_from_dict(options or {})
+        merge_options(cfg, options or {})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f'--cfg-options does not fit {path}: {error.args[0]}') from error
     return cfg
