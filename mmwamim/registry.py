@@ -36,3 +36,5 @@ WEIGHT_INITIALIZERS = Registry('weight initializer', parent=root.WEIGHT_INITIALI
                                locations=['mmwamim.weights'])
 VISUALIZERS = Registry('visualizer', parent=root.VISUALIZERS, scope=SCOPE,
                        locations=['mmwamim.visualization'])
+VISBACKENDS = Registry('vis_backend', parent=root.VISBACKENDS, scope=SCOPE,
+                       locations=['mmwamim.visualization'])

@@ -7,6 +7,8 @@ import pytest
 
 import mmwamim
 from mmwamim import registry
+from tests.support.commands import ROOT
+from tests.support.small_data import make_classes
 
 
 def run_elsewhere(code, folder):
@@ -39,10 +41,23 @@ def test_stock_parts_are_found_through_the_parent():
 
 
 @pytest.mark.parametrize('name', ['MODELS', 'TRANSFORMS', 'DATASETS', 'METRICS', 'HOOKS',
-                                  'OPTIM_WRAPPER_CONSTRUCTORS', 'VISUALIZERS'])
+                                  'OPTIM_WRAPPER_CONSTRUCTORS', 'VISUALIZERS', 'VISBACKENDS'])
 def test_registries_are_children_of_mmengines(name):
     from mmengine import registry as root
     ours = getattr(registry, name)
     assert ours.parent is getattr(root, name)
     assert ours.scope == 'mmwamim'
     assert ours.get('NoSuchThing') is None  # imports the locations: they must exist
+
+
+def test_a_classifier_is_settled_where_mmdet_and_mmseg_are_missing(tmp_path):
+    make_classes(tmp_path / 'pets', 2, 2, 2)
+    config = ROOT / 'configs/classification/vit_s_ft_200e.py'
+    done = run_elsewhere(
+        'import sys\n'
+        'sys.modules.update(mmdet=None, mmseg=None)\n'
+        'from mmwamim.engine.config.data import settle_data\n'
+        'from mmwamim.engine.config.reading import read_config\n'
+        f'cfg = read_config({str(config)!r})\n'
+        "settle_data(cfg, 'pets', classes=['class0', 'class1'])\n", tmp_path)  # tested
+    assert done.returncode == 0, done.stderr

@@ -15,6 +15,7 @@ from mmwamim.engine.config.reading import type_name
 from mmwamim.engine.training.measure import build_step
 from mmwamim.errors import UserError
 from mmwamim.memory import free_memory, saved_for_backward
+from mmwamim.words import counted
 
 # Patch, and levels of wavelets, of the recipes for images of at least so many pixels: the token
 # grid is 7 x 7 or finer, and targets are 4, 2, 1 and 0.5 times as fine.
@@ -43,7 +44,7 @@ def describe(choices: Sequence[Choice]) -> str:
     """Lines for a terminal."""
     rows = [(one.name, str(one.value), one.reason) for one in choices]
     name, value = (max(len(row[column]) for row in rows) + 2 for column in range(2))
-    return '\n'.join(['Settled for this run (any of it can be given):',
+    return '\n'.join(['Chosen for this run (each can be set by an option):',
                       *(f'  {row[0]:<{name}}{row[1]:<{value}}{row[2]}' for row in rows)])
 
 
@@ -58,8 +59,8 @@ def place() -> str:
 
 def choose_arch() -> Choice:
     if device() == 'cuda':
-        return Choice('arch', 'vit_s', 'the smallest encoder of the paper', {})
-    return Choice('arch', 'vit_tiny', 'there is no GPU: the smallest recipe', {})
+        return Choice('arch', 'vit_s', 'the smallest encoder of the paper; a GPU was found', {})
+    return Choice('arch', 'vit_tiny', 'the smallest recipe; no GPU was found', {})
 
 
 def choose_side(images: Source) -> Optional[Choice]:
@@ -163,14 +164,15 @@ def choose_batch(memory: Tuple[float, int], images: int, processes: int = 1) -> 
     most = MOST[kind]
     batch = min(1 << (min(fits, wanted, most).bit_length() - 1), max(images // processes, 1))
     if batch >= most:
-        why = 'as in the recipe' if kind == 'cuda' else 'on a CPU more steps are worth more'
+        why = 'as in the recipe' if kind == 'cuda' else 'small batches train faster on a CPU'
     elif fits <= wanted:
         why = 'what fits half of the memory'
     else:
-        why = f'{images // (batch * processes)} steps an epoch of {images} images'
+        steps = counted(images // (batch * processes), 'step')
+        why = f'{steps} per epoch of {counted(images, "image")}'
     if processes > 1:
-        why = f'of each of {processes} processes: {why}'
-    return Choice('batch', batch, f'{why}; an image takes {image / 2**20:.0f} MiB of '
+        why = f'per process, of {processes}: {why}'
+    return Choice('batch', batch, f'{why}; {image / 2**20:.0f} MiB per image, of '
                   f'{total / 2**30:.1f} GiB', {'train_dataloader.batch_size': batch})
 
 
@@ -180,10 +182,10 @@ def choose_workers(cfg: Config) -> Choice:
     share = max(cores // int(os.environ.get('LOCAL_WORLD_SIZE', 1)), 1)
     if device() == 'cuda':
         workers = min(share, cfg.train_dataloader.get('num_workers') or 8)
-        why = f'{cores} cores granted'
+        why = f'{counted(cores, "core")} available'
     else:
         workers = min(share // 2, 4)
-        why = f'{cores} cores granted, and the CPU trains, too'
+        why = f'{counted(cores, "core")} available, shared with training'
     return Choice('workers', workers, why, {'train_dataloader.num_workers': workers})
 
 
@@ -199,12 +201,12 @@ def choose_epochs(cfg: Config, steps: int, enough: Optional[Dict[str, int]] = No
     wanted = -(-(enough or STEPS)[kind] // steps)
     if kind == 'cpu':
         epochs = min(wanted, LONGEST)
-        why = f'{epochs * steps} steps, {steps} an epoch: a first look on a CPU'
+        why = f'{counted(epochs * steps, "step")}, {steps:,} per epoch: a first look on a CPU'
     elif wanted <= recipe:
         epochs, why = recipe, 'as in the recipe'
     else:
         epochs = min(wanted, LONGEST)
-        why = f'{epochs * steps} steps, since the set is small: {steps} an epoch'
+        why = f'{counted(epochs * steps, "step")}, {steps:,} per epoch: the set is small'
     return Choice('epochs', epochs, why, {})
 
 
@@ -226,7 +228,8 @@ def choose_rate(cfg: Config, batch: int, steps: int = 0) -> Optional[Choice]:
     rate, why = full * (batch / base)**0.5, f'{full:g} x sqrt({batch} / {base})'
     trial = TRIAL_RATE * min((batch / TRIAL_BATCH)**0.5, 1.)
     if 0 < steps <= SHORT and trial > rate:
-        rate, why = trial, f'a run of {steps} steps: as in configs/trials'
+        rate, why = trial, (f'a short run, of {counted(steps, "step")}: {TRIAL_RATE:g} for a batch '
+                            f'of {TRIAL_BATCH}')
     return Choice('learning rate', float(f'{rate:.3g}'), why, {
         'optim_wrapper.optimizer.lr': float(f'{rate:.3g}'), 'auto_scale_lr.enable': False})
 
@@ -236,5 +239,5 @@ def choose_checkpoints(epochs: int) -> Optional[Choice]:
     interval = -(-epochs // 20)
     if interval == 1:
         return None
-    return Choice('checkpoints', f'every {interval}', 'epochs; the last three are kept',
+    return Choice('checkpoints', f'every {interval}', 'in epochs; the last three are kept',
                   {'default_hooks.checkpoint.interval': interval})

@@ -41,7 +41,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--compile', nargs='?', const='default', choices=MODES, metavar='MODE',
                         help='compile the step into one graph')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
-                        help='who started the processes')
+                        help='how the processes were started (default: by --gpus)')
     add_gpus(parser)
     add_log(parser)
     add_fields(parser)
@@ -74,7 +74,7 @@ def parse_fields(words: Sequence[str], options: Iterable[str] = ()) -> Dict[str,
         options: Names of the command's own options, which are no fields.
 
     Raises:
-        UserError: A word has no '=', or names an option.
+        UserError: A word has no '=' or a value that is no number, word or list, or names an option.
 
     Examples:
         >>> parse_fields(['model.mask_ratio=0.6', 'model.backbone.out_indices=(0,1)'])

@@ -176,7 +176,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--no-linear', dest='linear', action='store_false',
                         help='without logistic regression')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
-                        help='who started the processes')
+                        help='how the processes were started (default: by --gpus)')
     add_gpus(parser)
     add_shared(parser)
 

@@ -54,7 +54,7 @@ def evaluate(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = None,
     cfg = read_config(config, cfg_options)
     if cfg.get('test_dataloader') is None:
         raise UserError(f'{config} has no test_dataloader, so there is nothing to evaluate; '
-                        'for a pre-training checkpoint see tools/analysis/show_reconstruction.py')
+                        'for a pre-training checkpoint use mmwamim show or probe')
     # Read here rather than by MMEngine, which runs what a checkpoint holds where it cannot be
     # read safely, and goes on where weights are missing.
     cfg.load_from, cfg.resume = None, False

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--cfg-options', nargs='+', action=FieldAction, metavar='KEY=VALUE',
                         help='override fields of the config, as in model.mask_ratio=0.6')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
-                        help='who started the processes')
+                        help='how the processes were started')
     add_gpus(parser)
     add_log(parser)
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)

@@ -15,7 +15,7 @@ POINTWISE = ('Solarize', 'SolarizeAdd', 'Brightness', 'Posterize', 'Invert')
 
 def histograms(image: np.ndarray) -> np.ndarray:
     """int64 (C, 256) of uint8 (H, W, C)."""
-    return np.stack([cv2.calcHist([image], [channel], None, [256], [0, 256])[:, 0]
+    return np.stack([cv2.calcHist([image], [channel], None, [256], [0, 256]).ravel()
                      for channel in range(image.shape[2])]).astype(np.int64)
 
 

@@ -34,9 +34,9 @@ def on_a_gpu(monkeypatch, memory):
     # half of 10 GiB less 1 GiB fixed: 40 images of 100 MiB, so 32
     (10, 100_000, 1, 32, 'fits half of the memory'),
     (80, 1_000_000, 1, 256, 'as in the recipe'),  # 390 would fit
-    (80, 1000, 1, 32, '31 steps an epoch'),  # 16 steps of 62 at least, rounded down
-    (80, 1000, 2, 16, '31 steps an epoch'),
-    (80, 5, 1, 5, '1 steps an epoch'),
+    (80, 1000, 1, 32, '31 steps per epoch'),  # 16 steps of 62 at least, rounded down
+    (80, 1000, 2, 16, '31 steps per epoch'),
+    (80, 5, 1, 5, '1 step per epoch'),
     (2, 100_000, 1, 1, 'fits half of the memory')])  # nothing fits: the smallest is tried
 def test_the_batch_by_memory_and_by_the_size_of_the_set(memory, images, processes, batch, why,
                                                        monkeypatch):

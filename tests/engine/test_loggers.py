@@ -1,6 +1,7 @@
 """``--log``: which backends a config has afterwards, and in which order."""
 import sys
 
+import numpy as np
 import pytest
 from mmengine.config import Config
 from mmengine.registry import VISBACKENDS
@@ -80,3 +81,47 @@ def test_a_folder_of_logs_is_no_library(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, 'neptune', raising=False)
     assert not module._is_installed('neptune') and module._is_installed('json')
+
+
+IMAGE = np.full((4, 6, 3), 200, dtype=np.uint8)
+
+
+def test_tensorboard_reads_what_a_run_writes(tmp_path):
+    pytest.importorskip('tensorboard')
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    backend = VISBACKENDS.build(dict(type=BOARD, save_dir=str(tmp_path)))
+    for step, loss in ((1, 2.5), (2, 1.25)):
+        backend.add_scalars(dict(loss=loss, explained_level1=-0.5, lr=1e-3), step=step)
+    backend.add_image('reconstruction', IMAGE, step=2)
+    backend.close()
+    read = EventAccumulator(str(tmp_path)).Reload()
+    assert [(one.step, one.value) for one in read.Scalars('loss')] == [(1, 2.5), (2, 1.25)]
+    assert read.Scalars('explained_level1')[0].value == -0.5
+    picture, = read.Images('reconstruction')
+    assert (picture.step, picture.width, picture.height) == (2, 6, 4)
+
+
+@pytest.mark.parametrize('given', [False, True])
+def test_mlflow_reads_what_a_run_writes(given, tmp_path, monkeypatch):
+    mlflow = pytest.importorskip('mlflow')
+    place = f'sqlite:///{tmp_path}/elsewhere.db'
+    monkeypatch.chdir(tmp_path)  # a data base's files go beside it
+    monkeypatch.delenv('MLFLOW_TRACKING_URI', raising=False)
+    if given:
+        monkeypatch.setenv('MLFLOW_TRACKING_URI', place)
+    found = settled(None, 'mlflow').vis_backends[1]
+    backend = VISBACKENDS.build(dict(found, save_dir=str(tmp_path / 'vis_data')))
+    backend.add_config(Config(dict(work_dir=str(tmp_path / 'run'), lr=0.5)))
+    (tmp_path / 'run').mkdir()
+    for step, loss in ((1, 2.5), (2, 1.25)):
+        backend.add_scalars(dict(loss=loss), step=step)
+    backend.add_image('reconstruction', IMAGE, step=2)
+    backend.close()
+    client = mlflow.MlflowClient(
+        place if given else f'sqlite:///{tmp_path}/vis_data/mlflow.db')
+    run, = client.search_runs([one.experiment_id for one in client.search_experiments()])
+    history = client.get_metric_history(run.info.run_id, 'loss')
+    assert [(one.step, one.value) for one in history] == [(1, 2.5), (2, 1.25)]
+    assert run.data.params['lr'] == '0.5'
+    assert 'reconstruction_2.png' in {
+        one.path for one in client.list_artifacts(run.info.run_id)}

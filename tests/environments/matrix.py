@@ -19,9 +19,11 @@ from typing import List
 ROOT = Path(__file__).resolve().parents[2]
 # Of each environment: what pip is given besides the wheel's extra.
 ENVIRONMENTS = {
-    'pins': ('onedl,export', ['-c', str(ROOT / 'requirements/constraints.txt')]),
-    'originals': ('openmmlab,export', ['torch==2.8.*', 'torchvision==0.23.*', 'numpy<2.4']),
-    'newest': ('onedl,export', ['--upgrade', '--upgrade-strategy', 'eager']),
+    'pins': ('onedl,export', ['transformers', '-c', str(ROOT / 'requirements/constraints.txt')]),
+    'originals': ('openmmlab,export', ['transformers', 'torch==2.8.*', 'torchvision==0.23.*',
+                                       'numpy<2.3']),
+    'newest': ('onedl,export', ['transformers', 'pycocotools', '--upgrade', '--upgrade-strategy',
+                                'eager']),
 }
 
 
@@ -59,20 +61,23 @@ def trial(name: str, wheel: Path, folder: Path) -> dict:
     shutil.copy(Path(__file__).with_name('trial.py'), folder)
     said = run(python, '-W', 'ignore', folder / 'trial.py', cwd=empty)
     found = json.loads(said.strip().splitlines()[-1])
+    if max(found['apart'].values()) > 1e-4:
+        raise RuntimeError(f'features differ by {found["apart"]}')
     return dict(found, install_seconds=round(installed - started),
                 trial_seconds=round(time.perf_counter() - installed))
 
 
 def table(results: dict) -> List[str]:
     """Markdown, a row an environment."""
-    lines = ['| environment | Python | torch, numpy | MMEngine, mmcv, mmpretrain | loss | '
-             'install, s | trial, s |', '|---' * 7 + '|']
+    lines = ['| environment | Python | torch, numpy | MMEngine, mmcv, mmpretrain | '
+             'transformers | loss | install, s | trial, s |', '|---' * 8 + '|']
     python = '.'.join(map(str, sys.version_info[:3]))
     for name, found in results.items():
         have = found['versions']
         toolbox = [f'{key} {value}' for key, value in have.items() if 'mm' in key]
         lines.append(f'| {name} | {python} | {have["torch"]}, {have["numpy"]} | '
-                     f'{", ".join(toolbox)} | {found["loss"]:.4f} | {found["install_seconds"]} | '
+                     f'{", ".join(toolbox)} | {have["transformers"]} | {found["loss"]:.4f} | '
+                     f'{found["install_seconds"]} | '
                      f'{found["trial_seconds"]} |')
     return lines
 

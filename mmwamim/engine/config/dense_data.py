@@ -42,7 +42,10 @@ def settle_detection(cfg: Config, known: Optional[Sequence[str]]) -> None:
         UserError: A file has categories that the training set does not have, or is faulty.
     """
     classes, whose = known, 'the checkpoint'
-    for loader, dataset in _datasets(cfg, COCO, known):
+    sets = _datasets(cfg, COCO, known)
+    if not sets:  # of another task
+        return
+    for loader, dataset in sets:
         root = Path(dataset.get('data_root') or '').expanduser()
         path, folder = root / dataset['ann_file'], root / dataset['data_prefix'].get('img', '')
         coco = read_coco(path, unlabelled=loader == 'test_dataloader')
@@ -69,10 +72,9 @@ def settle_detection(cfg: Config, known: Optional[Sequence[str]]) -> None:
         dataset['type'] = 'mmwamim.CocoInstances'
         dataset['metainfo'] = dict(dataset.get('metainfo') or {}, classes=list(classes))
         _settle_metric(cfg, loader.replace('dataloader', 'evaluator'), path)
-    if classes is not None:
-        importlib.import_module('mmwamim.datasets.coco')  # registers the data set and the metric
-        settle_outputs(cfg.model, len(classes))
-        _settle_divisor(cfg)
+    importlib.import_module('mmwamim.datasets.coco')  # registers the data set and the metric
+    settle_outputs(cfg.model, len(classes))
+    _settle_divisor(cfg)
 
 
 def _settle_metric(cfg: Config, name: str, path: Path) -> None:

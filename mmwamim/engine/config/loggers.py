@@ -12,6 +12,7 @@ from .reading import type_name
 
 ENDING = 'VisBackend'
 LOCAL = 'Local' + ENDING  # what is drawn from a run, and compared, is read from its files
+OWN = dict(mlflow='mmwamim.MLflowVisBackend')  # in place of MMEngine's
 MORE = dict(dvclive=('dvclive', 'pygit2'))  # others need the library of their own name
 
 
@@ -56,7 +57,7 @@ def settle_loggers(cfg: Config, names: Union[str, Sequence[str], None]) -> None:
         if missing:
             raise UserError(f'--log {name} needs {" and ".join(missing)}, which is not installed: '
                             f'pip install {" ".join(missing)}')
-        wanted.append(known[name])
+        wanted.append(name)
     visualizer = dict(cfg.get('visualizer') or dict(type='Visualizer'))
     backends = visualizer.get('vis_backends') or []
     backends = list(backends) if isinstance(backends, (list, tuple)) else [backends]
@@ -65,7 +66,8 @@ def settle_loggers(cfg: Config, names: Union[str, Sequence[str], None]) -> None:
     others = [backend for backend, kind in zip(backends, there) if kind != LOCAL]
     visualizer['vis_backends'] = [
         *(local or [dict(type=LOCAL)]), *others,
-        *(dict(type=kind) for kind in dict.fromkeys(wanted) if kind not in there)]
+        *(dict(type=OWN.get(name, known[name])) for name in dict.fromkeys(wanted)
+          if known[name] not in there)]
     cfg.visualizer = visualizer
 
 

@@ -1,15 +1,18 @@
 """The config that a checkpoint carries, read as values: whoever made the file runs nothing here."""
 import ast
 from pathlib import Path
-from typing import Any, Set, Union
+from typing import Any, Container, Optional, Set, Union
 
 from mmengine.config import Config
+from mmpretrain.registry import BATCH_AUGMENTS  # has no parent
 
 from mmwamim.errors import UserError
 
 from .check import REGISTRIES, typed
 
 NUMBERS = dict(inf=float('inf'), nan=float('nan'))
+# Looked at first: the packages of others are slow to import, and may be broken.
+OWN_SCOPES = ('mmengine', 'mmpretrain', 'mmwamim')
 
 
 def config_of_text(text: object, path: Union[str, Path]) -> Config:
@@ -29,10 +32,13 @@ def config_of_text(text: object, path: Union[str, Path]) -> Config:
                         'know where it comes from, give the config itself with --config') from None
     if not isinstance(values.get('model'), dict):
         raise UserError(f'the config in {str(path)!r} has no model: give one with --config')
-    known = _registered()
-    for section in ('model', 'data_preprocessor'):
-        for place, part in typed(section, values.get(section)):
-            _check_registered(place, part['type'], known, path)
+    parts = [(place, part['type']) for section in ('model', 'data_preprocessor')
+             for place, part in typed(section, values.get(section))]
+    known = _registered(OWN_SCOPES)
+    if not all(_is_known(kind, known) for _, kind in parts):
+        known = _registered()
+    for place, kind in parts:
+        _check_registered(place, kind, known, path)
     return Config(values)
 
 
@@ -51,11 +57,17 @@ def _value(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
-def _registered() -> Set[str]:
-    """Every name that a part can have: short, with its scope, and with its module's package."""
+def _registered(scopes: Optional[Container[str]] = None) -> Set[str]:
+    """Every name that a part can have: short, with its scope, and with its module's package.
+
+    Args:
+        scopes: Those whose packages are imported and looked at. Default: all.
+    """
     names = set()
-    for registry in REGISTRIES:
+    for registry in (*REGISTRIES, BATCH_AUGMENTS):
         for one in (registry, *registry.children.values()):
+            if scopes is not None and one.scope not in scopes:
+                continue
             one.import_from_location()
             for name, part in one.module_dict.items():
                 package = str(getattr(part, '__module__', '')).split('.')[0]
@@ -63,11 +75,15 @@ def _registered() -> Set[str]:
     return names
 
 
-def _check_registered(place: str, kind: object, known: Set[str], path: Union[str, Path]) -> None:
-    """MMEngine takes a name that no registry has for that of any function of any module."""
+def _is_known(kind: object, known: Set[str]) -> bool:
     words = str(kind).split('.')
     # A class of a pure Python config has all of its path: package.module.Class.
-    if str(kind) not in known and not (len(words) > 2 and f'{words[0]}.{words[-1]}' in known):
+    return str(kind) in known or len(words) > 2 and f'{words[0]}.{words[-1]}' in known
+
+
+def _check_registered(place: str, kind: object, known: Set[str], path: Union[str, Path]) -> None:
+    """MMEngine takes a name that no registry has for that of any function of any module."""
+    if not _is_known(kind, known):
         raise UserError(f'{place}.type in the config of {str(path)!r}: no registry has {kind!r}; '
                         'import the package that registers it first, or, if you know where the '
                         'file comes from, give its config with --config')

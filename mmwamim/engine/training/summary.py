@@ -18,6 +18,7 @@ from mmwamim.errors import UserError
 from mmwamim.evaluation.features import image_size
 from mmwamim.registry import HOOKS
 from mmwamim.version import __version__
+from mmwamim.words import counted
 
 from .progress import Layout
 from .resolution import ResolutionScheduleHook
@@ -50,7 +51,7 @@ def summary(runner: Runner, model: nn.Module) -> Dict[str, object]:
     """What a run that is about to start will do, by name."""
     layout, loader, wrapper = Layout.of(runner), runner.train_dataloader, runner.optim_wrapper
     device = next(model.parameters()).device.type
-    batch = f'{layout.batch} images x {layout.processes} processes'
+    batch = f'{counted(layout.batch, "image")} x {counted(layout.processes, "process")}'
     if layout.accumulation > 1:
         batch += f' x {layout.accumulation} accumulated'
     return {
@@ -113,11 +114,11 @@ def _describe_target(model: nn.Module) -> str:
 
 def _describe_length(runner: Runner, layout: Layout) -> str:
     if layout.counts == 'epochs':
-        text = f'{runner.max_epochs} epochs of {layout.steps} steps'
-        return f'{text}, {runner.epoch} of them done' if runner.iter else text
+        text = f'{counted(runner.max_epochs, "epoch")} of {counted(layout.steps, "step")}'
+        return f'{text}, {counted(runner.epoch, "epoch")} done' if runner.iter else text
     epochs = runner.max_iters * layout.images_a_step / layout.images
-    text = f'{runner.max_iters} steps, {epochs:.3g} times through the images'
-    return f'{text}; {runner.iter} steps are done' if runner.iter else text
+    text = f'{counted(runner.max_iters, "step")}, {epochs:.3g} epochs'
+    return f'{text}; {counted(runner.iter, "step")} done' if runner.iter else text
 
 
 def _describe_rate(runner: Runner, batch: int) -> str:

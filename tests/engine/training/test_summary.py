@@ -14,6 +14,7 @@ from mmwamim.engine import RunSummaryHook
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.training.summary import _last_rate, summary
 from mmwamim.errors import UserError
+from mmwamim.words import counted
 from tests.support.commands import ROOT
 from tests.support.runs import FINETUNE, PRETRAIN, SEGMENT, prepare, record
 from tests.support.small_data import make_ade, make_classes, make_images
@@ -42,7 +43,7 @@ def test_the_base_rate_is_right_for_every_batch(images, tmp_path, batch, counts,
     said, length, encoder = lines(tmp_path, 'learning rate', 'length', 'encoder')
     assert said == f'{rate}, {seen.rates[-1][0]:.3g} in the last step'
     assert max(seen.rates[0]) == pytest.approx(float(rate.split()[0]), rel=5e-3)
-    assert length == f'1 epochs of {12 // batch} steps'
+    assert length == f'1 epoch of {counted(12 // batch, "step")}'
     assert encoder.endswith('for images of 64 pixels')
     # What is logged as base_lr is the scaled rate, too.
     row = next((tmp_path).glob('*/vis_data/scalars.json')).read_text().splitlines()[0]
@@ -54,7 +55,7 @@ def test_a_run_that_is_shorter_than_its_schedule(images, tmp_path):
     seen = record(PRETRAIN, images, tmp_path, '--batch-size', 4,
                   fields=['train_cfg.max_epochs=1', 'auto_scale_lr.enable=False'])
     said, length = lines(tmp_path, 'learning rate', 'length')
-    assert length == '1 epochs of 3 steps' and max(seen.rates[-1]) < 1e-4
+    assert length == '1 epoch of 3 steps' and max(seen.rates[-1]) < 1e-4
     assert said.endswith(f'{seen.rates[-1][0]:.3g} in the last step')
 
 
@@ -77,7 +78,7 @@ def test_runs_that_count_steps(tmp_path):
     runner._train_loop = runner.build_train_loop(runner._train_loop)
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
-    assert summary(runner, runner.model)['length'] == '7 steps, 2.8 times through the images'
+    assert summary(runner, runner.model)['length'] == '7 steps, 2.8 epochs'
 
 
 @pytest.mark.parametrize('config, field', [

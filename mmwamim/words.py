@@ -1,0 +1,12 @@
+"""Words for what is printed."""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural where it is not 1.
+
+    Examples:
+        >>> counted(1, 'image'), counted(2, 'process'), counted(1000, 'step')
+        ('1 image', '2 processes', '1,000 steps')
+    """
+    ending = '' if number == 1 else 'es' if noun.endswith(('s', 'sh', 'ch')) else 's'
+    return f'{number:,} {noun}{ending}'
