@@ -60,7 +60,7 @@ def places_of_splits(root: str) -> Dict[str, str]:
 def _check_shards(root: str, parts: Sequence[Part]) -> None:
     here = {shard for part in parts for shard in glob.glob(part.where)}
     left = [os.path.basename(shard) for shard in find_shards(root) if shard not in here]
-    if left:
+    if left and any(is_tar(shard) for shard in here):  # beside tables shards do not count
         raise UserError(f'{printable(root)!r} has shards of the splits '
                         f'{", ".join(part.name for part in parts)}, and others that are of none: '
                         f'{shortened(left)}')
