@@ -66,7 +66,8 @@ def test_curves_have_the_time_and_accuracy_of_each_checkpoint(pictures, tmp_path
     assert [point['epoch'] for point in run['curve']] == [2, 4]
     assert all(point['linear'] == 100 for point in run['curve'])  # dark and light
     first, second = (point['seconds'] for point in run['curve'])
-    assert 0 < first < second < run['pretrain_seconds']
+    # An epoch takes less than the tenth of a second that times are rounded to, so two may be equal.
+    assert 0 < first <= second <= run['pretrain_seconds']
     assert Image.open(tmp_path / 'curves.png').size[0] > 1000
     monkeypatch.setattr(command, 'execute', None)  # nothing is started
     assert command.sweep('configs/evidence/wamim.py', **given).runs['wamim'] == [run]
