@@ -11,7 +11,7 @@ quickstart: $(VENV)/pretrain.stamp  ## pre-train a tiny ViT on digits and look a
 
 test: $(VENV)/tests.stamp  ## ruff and every test, on the CPU
 	$(BIN)/ruff check .
-	OMP_NUM_THREADS=2 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 docs: $(VENV)/docs.stamp  ## the site, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
