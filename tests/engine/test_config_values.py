@@ -26,7 +26,9 @@ WRONG = [
     ('optim_wrapper.optimizer.type', 'Adamm', "there is no optimizer 'Adamm'; did you mean 'Adam'"),
     ('default_hooks.logger.interval', 0, 'must be an integer of at least 1'),
     ('default_hooks.checkpoint.interval', 'abc', 'must be an integer'),
-    ('log_level', 'LOUD', 'must be one of DEBUG')]
+    ('log_level', 'LOUD', 'must be one of DEBUG'), ('visualizer', 3, 'must be a dict of fields'),
+    ('log_processor', 3, 'must be a dict of fields'), ('default_scope', 3, 'must be a text'),
+    ('load_from', 3, 'must be a text'), ('resume', 'epoch_1.pth', 'must be True or False')]
 
 
 @pytest.mark.parametrize('place, value, message', WRONG)

@@ -1,6 +1,7 @@
 """From a config file and a command line to the config that is run: what is settled, in order."""
 from dataclasses import dataclass
-from typing import Optional, Sequence, Union
+from pathlib import Path
+from typing import Callable, Optional, Sequence, Union
 
 from mmengine.config import Config
 
@@ -66,8 +67,13 @@ class RunOptions:
     log: Optional[Sequence[str]] = None
 
 
-def settle(options: RunOptions) -> Config:
+def settle(options: RunOptions, claim: Optional[Callable[[str], object]] = None) -> Config:
     """The config that MMEngine's runner is built from.
+
+    Args:
+        options: What the command line says.
+        claim: Called with the work directory as soon as it is known and there, before anything in
+            it is looked at or changed.
 
     Raises:
         UserError: Something does not fit; the message names the field or path and what would.
@@ -77,6 +83,9 @@ def settle(options: RunOptions) -> Config:
     check_trains(cfg)
     settle_launcher(options.launcher)
     settle_work_dir(cfg, options.config, options.work_dir)
+    left = Path(cfg.work_dir).is_dir()  # by a run before, or one that goes on
+    if claim is not None and left:
+        claim(cfg.work_dir)
     settle_precision(cfg, options.amp)
     settle_step(cfg)
     settle_loop(cfg)
@@ -106,4 +115,6 @@ def settle(options: RunOptions) -> Config:
     settle_encoder(cfg, options.pretrained)
     settle_processes(cfg, options.launcher)
     check_output_folder(cfg.work_dir, 'work directory')
+    if claim is not None and not left:
+        claim(cfg.work_dir)
     return cfg

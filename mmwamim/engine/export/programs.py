@@ -40,23 +40,31 @@ def run_config(checkpoint: Union[str, Path], config: Optional[str] = None) -> Co
 
 def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None) -> nn.Module:
     """Rebuilds the encoder of a checkpoint; its forward pass without a mask gives a tuple whose
-    last entry is the feature map (B, C, H / stride, W / stride) after the final norm.
+    last entry is the feature map (B, C, H / stride, W / stride) after the final norm. A ViT that
+    was fine-tuned with a norm after mean pooling has that, ``ln2``, and no final norm.
 
     Args:
-        checkpoint: encoder.pth, or a full checkpoint of pre-training.
+        checkpoint: encoder.pth, or a full checkpoint of pre-training or fine-tuning.
         config: The run's config. Default: that in the checkpoint.
 
     Raises:
         UserError: The checkpoint cannot be read, has no config, or does not
             belong to the config.
     """
-    settings = dict(run_config(checkpoint, config).model.backbone, init_cfg=None)
+    backbone = run_config(checkpoint, config).model.get('backbone')
+    if not isinstance(backbone, dict) or 'type' not in backbone:
+        raise UserError(f'the config of {str(checkpoint if config is None else config)!r} has no '
+                        'model.backbone: give one with --config')
+    settings = dict(backbone, init_cfg=None)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         kind = settings['type']
         kind = MODELS.get(kind) if isinstance(kind, str) else kind
         if kind is not None and issubclass(kind, VisionTransformer):
-            settings.update(out_type='featmap', out_indices=-1)
+            pooled = settings.get('out_type') == 'avg_featmap'
+            settings.update(out_type='avg_featmap' if pooled else 'featmap', out_indices=-1)
         encoder = MODELS.build(settings)
+        if isinstance(encoder, VisionTransformer):
+            encoder.out_type = 'featmap'  # also of one that was built with ln2
     check_encoder(checkpoint, encoder)
     encoder.load_state_dict(read_encoder(checkpoint), strict=False)
     encoder.requires_grad_(False)
