@@ -85,7 +85,8 @@ def export(encoder: Path_, to: str, out: Path_, *, config: Optional[Path_] = Non
         how = write(network, to, out, side, preprocessor_of(cfg))
         card = out / 'README.md' if out.is_dir() else out.with_suffix('.md')
         call = ['mmwamim', 'export', encoder, '--to', to, '--out', out]
-        card.write_text(model_card(cfg, network, side, out.name, command or call, license))
+        text = model_card(cfg, network, side, out.name, command or call, license)
+        write_atomically(text.encode(), card)
     return Exported(out, card, how)
 
 
@@ -126,7 +127,9 @@ def write(encoder: nn.Module, form: str, out: Path, side: int, preprocessor: dic
     if form in ('mmpretrain', 'safetensors'):
         _save(encoder.state_dict(), out, type(encoder).__name__)
     elif form == 'torch':
-        torch.export.save(to_program(encoder, side), out)
+        data = BytesIO()
+        torch.export.save(to_program(encoder, side), data)
+        write_atomically(data.getbuffer(), out)
     else:
         to_onnx(encoder, side, out)
     return ''

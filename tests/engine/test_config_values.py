@@ -12,6 +12,8 @@ WRONG = [
     ('model.target_generator.levels', 'abc', 'must be a list of int'),
     ('model', 5, 'must be a dict of fields'),
     ('train_dataloader', 5, 'must be a dict of fields'),
+    ('train_dataloader.dataset', 5, 'must be a dict of fields'),
+    ('model.backbone', 'vit', 'must be a dict of fields'),
     ('custom_hooks', 'abc', 'must be a list of dicts'),
     ('param_scheduler', 5, 'must be a list of dicts'),
     ('train_cfg.max_epochs', 0, 'must be an integer of at least 1'),

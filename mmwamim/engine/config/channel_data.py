@@ -42,6 +42,11 @@ def check_channels(cfg: Config) -> None:
     which torch would say of a convolution at the first step."""
     backbone = (cfg.get('model') or {}).get('backbone')
     wanted = backbone.get('in_channels', 3) if isinstance(backbone, dict) else 3
+    for target in _targets((cfg.get('model') or {}).get('target_generator')):
+        if target.get('in_channels', wanted) != wanted:
+            raise UserError(f'model.target_generator has in_channels={target["in_channels"]} and '
+                            f'model.backbone {wanted}: set channels=N for images of N channels, '
+                            'which sets both')
     if wanted == 3:
         return
     for name in LOADERS:

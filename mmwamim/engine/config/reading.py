@@ -24,7 +24,7 @@ def read_config(path: Union[str, Path], options: Optional[dict] = None) -> Confi
         cfg = Config.fromfile(path)
     except UserError:
         raise
-    except Exception as error:  # it is a program, which raises whatever it likes
+    except (Exception, SystemExit) as error:  # it is a program, which raises whatever it likes
         text = ' '.join(str(error).split())
         raise UserError(f'{path} cannot be read as a config: {type(error).__name__}: {text}'
                         ) from error

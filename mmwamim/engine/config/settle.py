@@ -1,4 +1,5 @@
 """From a config file and a command line to the config that is run: what is settled, in order."""
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional, Sequence, Union
@@ -83,6 +84,7 @@ def settle(options: RunOptions, claim: Optional[Callable[[str], object]] = None)
     check_trains(cfg)
     settle_launcher(options.launcher)
     settle_work_dir(cfg, options.config, options.work_dir)
+    _check_apart(cfg.work_dir, options.data)
     left = Path(cfg.work_dir).is_dir()  # by a run before, or one that goes on
     if claim is not None and left:
         claim(cfg.work_dir)
@@ -118,3 +120,13 @@ def settle(options: RunOptions, claim: Optional[Callable[[str], object]] = None)
     if claim is not None and not left:
         claim(cfg.work_dir)
     return cfg
+
+
+def _check_apart(work_dir: str, data: Optional[str]) -> None:
+    """Raises UserError where a run would write among its images; a folder below theirs is left out
+    when they are listed."""
+    folder = os.path.expanduser(data or '')
+    if os.path.isdir(folder) and os.path.realpath(folder) == os.path.realpath(work_dir):
+        raise UserError(f'work directory: {work_dir!r} is the folder of the images, and pictures '
+                        'that a run draws would be taken for some of them: give another one, such '
+                        f'as {os.path.join(work_dir, "run")!r}')

@@ -15,6 +15,7 @@ from mmwamim.errors import UserError
 from mmwamim.weights.timm import to_timm  # noqa: F401
 
 from ..checkpoints import read_checkpoint
+from ..checkpoints.writing import write_atomically
 from ..config.reading import read_config
 from ..config.text import config_of_text
 from .arrival import check_encoder, read_encoder
@@ -107,5 +108,6 @@ def to_program(encoder: nn.Module, size: int) -> 'torch.export.ExportedProgram':
 
 def to_onnx(encoder: nn.Module, size: int, path: Union[str, Path]) -> None:
     """An ONNX file from 'images' (B, C, size, size) to 'features', the last map."""
-    torch.onnx.export(to_program(encoder, size), f=str(path), input_names=['images'],
-                      output_names=['features'], dynamo=True, external_data=False, verbose=False)
+    program = torch.onnx.export(to_program(encoder, size), input_names=['images'],
+                                output_names=['features'], dynamo=True, verbose=False)
+    write_atomically(program.model_proto.SerializeToString(), path)
