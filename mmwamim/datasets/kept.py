@@ -58,8 +58,10 @@ class Kept:
             forget(self.path.parent)
             return True
         except (OSError, RuntimeError) as error:
+            # Of a full disk torch says 'basic_ios::clear: iostream error'.
+            reason = error if isinstance(error, OSError) else 'no space is left, or no permission'
             print(f'the index cannot be kept in {self.path.parent}, and is made again at every '
-                  f'start: {error}', file=sys.stderr)
+                  f'start: {reason}', file=sys.stderr)
             with suppress(OSError):
                 waiting.unlink()
             return False

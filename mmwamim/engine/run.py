@@ -1,6 +1,8 @@
 """One run of training, from its options to its end."""
 from contextlib import ExitStack
 
+from mmwamim.outputs import full_disk_is_named
+
 from .config.settle import RunOptions, settle
 from .distributed.processes import part_processes
 from .distributed.sharding import ShardedRunner
@@ -21,6 +23,7 @@ def train(options: RunOptions) -> TrainingRunner:
     """
     with ExitStack() as held:
         cfg = settle(options, lambda folder: held.enter_context(alone_in(folder)))
+        held.enter_context(full_disk_is_named(cfg.work_dir))
         runner = (ShardedRunner if options.fsdp else TrainingRunner).from_cfg(cfg)
         try:
             runner.train()
