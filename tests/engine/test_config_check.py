@@ -102,8 +102,8 @@ def test_broken_files_below_a_config_are_named_at_once(files, message, tmp_path)
 def test_bases_that_meet_again_and_variables_are_no_circle(tmp_path, monkeypatch):
     monkeypatch.setenv('WIDTH', '7')
     for name, text in (('d', 'd = 4'), ('b', "_base_ = './d.py'\nb = 2"),
-                       ('c', "_base_ = './e.py'\nc = 3"), ('e', 'e = {{$WIDTH:1}}')):
+                       ('c', "_base_ = './e.py'\nc = 3"), ('e', "e = '{{$WIDTH:1}}'")):
         (tmp_path / f'{name}.py').write_text(f'{text}\n')
     (tmp_path / 'a.py').write_text("_base_ = ['./b.py', './c.py']\n")
     cfg = read_config(tmp_path / 'a.py')
-    assert (cfg.b, cfg.c, cfg.d, cfg.e) == (2, 3, 4, 7)
+    assert (cfg.b, cfg.c, cfg.d, cfg.e) == (2, 3, 4, '7')

@@ -42,14 +42,7 @@ def check_channels(cfg: Config) -> None:
     which torch would say of a convolution at the first step."""
     backbone = (cfg.get('model') or {}).get('backbone')
     wanted = backbone.get('in_channels', 3) if isinstance(backbone, dict) else 3
-    for target in _targets((cfg.get('model') or {}).get('target_generator')):
-        if target.get('in_channels', wanted) != wanted:
-            raise UserError(f'model.target_generator has in_channels={target["in_channels"]} and '
-                            f'model.backbone {wanted}: set channels=N for images of N channels, '
-                            'which sets both')
-    if wanted == 3:
-        return
-    for name in LOADERS:
+    for name in LOADERS if wanted != 3 else ():
         for dataset in data_sets(cfg.get(name)):
             for step in dataset.get('pipeline') or []:
                 kind = type_name(step)
@@ -59,6 +52,11 @@ def check_channels(cfg: Config) -> None:
                         f'model.backbone.in_channels is {wanted}, but {kind} of {name} reads '
                         f'images of 3 channels: set channels={wanted} for images of {wanted} '
                         'channels, or leave in_channels at 3')
+    for target in _targets((cfg.get('model') or {}).get('target_generator')):
+        if target.get('in_channels', wanted) != wanted:
+            raise UserError(f'model.target_generator has in_channels={target["in_channels"]} and '
+                            f'model.backbone {wanted}: set channels=N for images of N channels, '
+                            'which sets both')
 
 
 def _steps(pipeline: list, cfg: Config) -> Iterator[dict]:

@@ -46,8 +46,6 @@ def _check_bases(path: Path, above: Sequence[Path] = ()) -> None:
     try:
         bases = Config._get_base_files(str(path))
     except SyntaxError as error:
-        if '{{' in path.read_text():  # {{$VARIABLE:value}}, before MMEngine has put the value in
-            return
         cause = error.__context__ if isinstance(error.__context__, SyntaxError) else error
         raise UserError(f'{path} cannot be read as a config: SyntaxError: {cause.msg}, line '
                         f'{cause.lineno}') from error
