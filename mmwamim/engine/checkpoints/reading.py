@@ -69,7 +69,7 @@ def read_checkpoint(path: Union[str, Path]) -> dict:
     if problem is not None:
         raise UserError(f'{str(path)!r} is damaged: {problem}')
     state = checkpoint.get('state_dict') if isinstance(checkpoint, dict) else None
-    if not isinstance(state, dict) or not any(
+    if not isinstance(state, dict) or state and not any(
             isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f'{str(path)!r} has no state_dict: give epoch_N.pth or encoder.pth')
     check_finite_weights(state, path)
