@@ -25,7 +25,7 @@ from .evaluation.features import (
     evaluation_pipeline,
     image_loader,
     image_side,
-    pool_features,
+    pool_with,
 )
 from .weights.card import preprocessor_of
 
@@ -35,10 +35,10 @@ Paths = Union[str, Path, Sequence[Union[str, Path]]]
 
 def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None,
                  device: Union[str, torch.device] = 'cpu') -> 'Encoder':
-    """An encoder that was pre-trained here, ready for images.
+    """An encoder that was pre-trained or fine-tuned here, ready for images.
 
     Args:
-        checkpoint: encoder.pth, or a full checkpoint of pre-training.
+        checkpoint: encoder.pth, or a full checkpoint of pre-training or fine-tuning.
         config: The run's config. Default: the one that the checkpoint carries.
         device: Where it computes.
 
@@ -115,8 +115,7 @@ class Encoder(nn.Module):
         """Normalised images (B, C, H, W) to pooled features, float32 (B, width): the mean of the
         last level's map. Sides may differ from ``size``; multiples of the patch or window fit."""
         self._check(images)
-        return pool_features(encode(self.backbone, images),
-                             getattr(self.backbone, 'num_extra_tokens', 0))
+        return pool_with(self.backbone, encode(self.backbone, images))
 
     def features(self, images: Tensor) -> List[Tensor]:
         """Normalised images (B, C, H, W) to the feature maps (B, width, rows, columns) of each

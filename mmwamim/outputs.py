@@ -1,8 +1,10 @@
 """Where results go, looked at before the work that they come from."""
+import errno
 import os
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Union
+from typing import Iterator, Union
 
 from mmwamim.errors import UserError
 
@@ -45,3 +47,22 @@ def check_output_file(path: Union[str, Path], name: str = 'out') -> None:
     check_output_folder(path.parent, name)
     if path.exists() and not os.access(path, os.W_OK):
         raise UserError(f'{name}: cannot write to the file {str(path)!r}: give another one')
+
+
+@contextmanager
+def full_disk_is_named(folder: Union[str, Path]) -> Iterator[None]:
+    """Where the system says of no file that its disk is full, as it does of one that is open, the
+    error gets the folder that is written to.
+
+    Examples:
+        >>> with full_disk_is_named('runs/a'):
+        ...     raise OSError(errno.ENOSPC, 'No space left on device')
+        Traceback (most recent call last):
+        OSError: [Errno 28] No space left on device: 'runs/a'
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(error.errno, error.strerror, str(folder)) from error
+        raise

@@ -1,5 +1,6 @@
 """What every call from Python shares: it leaves the process as it found it."""
 import secrets
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from mmengine.registry import DefaultScope
 
 from mmwamim.engine.training.cpu import switch_linear
 from mmwamim.engine.training.preemption import signals_put_back
-from mmwamim.errors import refused_fields_are_user_errors
+from mmwamim.errors import UserError, refused_fields_are_user_errors
 
 # Fields of every run that a command starts: little in the terminal, everything in the log file.
 SHORT = dict(terminal='short')
@@ -32,11 +33,40 @@ class Run:
     """The last value of everything that was logged, by name."""
 
 
+# MMEngine has one default scope, one logger and one history for all threads of a process, and
+# random generators are the process's, too: of two calls at once each would use the other's.
+_TURN, _TRAINING = threading.RLock(), threading.Event()
+
+
 @contextmanager
-def as_a_call() -> Iterator[None]:
+def _one_at_a_time(trains: bool) -> Iterator[None]:
+    while not _TURN.acquire(timeout=0.1):
+        if _TRAINING.is_set():  # which may last for days
+            raise UserError('a run is going on in another thread of this process, and there can be '
+                            'one at a time: wait for its end, or start another process')
+    outermost = trains and not _TRAINING.is_set()
+    if outermost:
+        _TRAINING.set()
+    try:
+        yield
+    finally:
+        if outermost:
+            _TRAINING.clear()
+        _TURN.release()
+
+
+@contextmanager
+def as_a_call(trains: bool = False) -> Iterator[None]:
     """Signals, MMEngine's default scope and linear layers are afterwards what they were before, and
-    wrong values in a config are errors of the user."""
-    with signals_put_back(), refused_fields_are_user_errors(), \
+    wrong values in a config are errors of the user. Calls from several threads wait for each other.
+
+    Args:
+        trains: Whether the call is a run, for whose end no other call waits.
+
+    Raises:
+        UserError: Another thread of this process has a run.
+    """
+    with _one_at_a_time(trains), signals_put_back(), refused_fields_are_user_errors(), \
             DefaultScope.overwrite_default_scope('mmpretrain'):
         try:
             yield

@@ -22,6 +22,7 @@ from typing import List, Optional, Tuple
 import torch
 
 from mmwamim.devices import check_device
+from mmwamim.engine.config.check import check_config, check_trains
 from mmwamim.engine.config.reading import read_config
 from mmwamim.engine.training.cpu import keep_memory
 from mmwamim.engine.training.measure import (
@@ -107,6 +108,8 @@ def _measure(todo: List[Tuple[Path, int]], rounds: int, warmup: int, device: str
     for path, batch in todo:
         print(f'building {path.stem}', file=sys.stderr, flush=True)
         cfg = read_config(path)
+        check_config(cfg)
+        check_trains(cfg)
         small = build_step(cfg, 2)
         encoder, trained = count_parameters(small.model)
         rows.append(dict(name=path.stem, config=str(path), batch=batch, encoder_parameters=encoder,

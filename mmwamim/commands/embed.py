@@ -34,7 +34,7 @@ from mmwamim.evaluation.features import (
     evaluation_pipeline,
     image_loader,
     image_side,
-    pool_features,
+    pool_with,
 )
 from mmwamim.outputs import check_output_file
 from mmwamim.weights.card import preprocessor_of
@@ -61,10 +61,11 @@ class Embedded:
 def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
           config: Optional[Path_] = None, column: Optional[str] = None, batch_size: int = 64,
           workers: Optional[int] = None, device: Optional[str] = None) -> Embedded:
-    """The features of images: the mean of the last level's patch tokens.
+    """The features of images: the mean of the last level's patch tokens; of a fine-tuned
+    encoder what its classifier was given.
 
     Args:
-        encoder: encoder.pth, or a full checkpoint of pre-training.
+        encoder: encoder.pth, or a full checkpoint of pre-training or fine-tuning.
         data: A folder, nested or not, a table, tar shards, a Hugging Face data set or LMDB.
         out: File to write, .npz with ``features`` and ``paths``. Default: none.
         config: Of the run, if the checkpoint does not hold it.
@@ -153,7 +154,7 @@ def encode_all(encoder: nn.Module, preprocessor: nn.Module, loader, total: int) 
             print(f'\nleft out {error}', file=sys.stderr)
         if names:
             inputs = preprocessor(batch)['inputs']
-            features.append(pool_features(encoder(inputs)).cpu().numpy())
+            features.append(pool_with(encoder, encoder(inputs)).cpu().numpy())
             readable += names
         done += len(names) + len(bad)
         left = (time.time() - started) / done * (total - done)

@@ -34,6 +34,7 @@ from .calls import as_a_call
 Path_ = Union[str, Path]
 NEEDS = dict(transformers=['safetensors'], timm=[], mmpretrain=[], safetensors=['safetensors'],
              torch=[], onnx=['onnx', 'onnxscript'])
+WHOLE = ('mmpretrain', 'safetensors')  # have every parameter
 SUFFIXES = dict(transformers=('', ), timm=('.safetensors', '.pth'),
                 mmpretrain=('.safetensors', '.pth'), safetensors=('.safetensors', ),
                 torch=('.pt2', ), onnx=('.onnx', ))
@@ -56,7 +57,8 @@ def export(encoder: Path_, to: str, out: Path_, *, config: Optional[Path_] = Non
     """Writes a pre-trained encoder for other ecosystems, with a model card beside it.
 
     Args:
-        encoder: encoder.pth, or a full checkpoint of pre-training.
+        encoder: encoder.pth, or a full checkpoint of pre-training; of fine-tuning for mmpretrain's
+            names alone.
         to: ``'transformers'``, ``'timm'``, ``'mmpretrain'``, ``'safetensors'``, ``'torch'`` or
             ``'onnx'``.
         out: The file, or the folder for transformers.
@@ -75,11 +77,16 @@ def export(encoder: Path_, to: str, out: Path_, *, config: Optional[Path_] = Non
     (check_output_folder if to == 'transformers' else check_output_file)(out)
     with as_a_call():
         network = load_encoder(encoder, config)
+        if hasattr(network, 'ln2') and to not in WHOLE:
+            raise UserError(f'{str(encoder)!r} was fine-tuned with a norm after the pooling, for '
+                            f'which format {to} has no place: export the encoder that it began '
+                            f'with, or to {" or ".join(WHOLE)}')
         cfg, side = run_config(encoder, config), image_side(network)
         how = write(network, to, out, side, preprocessor_of(cfg))
         card = out / 'README.md' if out.is_dir() else out.with_suffix('.md')
         call = ['mmwamim', 'export', encoder, '--to', to, '--out', out]
-        card.write_text(model_card(cfg, network, side, out.name, command or call, license))
+        text = model_card(cfg, network, side, out.name, command or call, license)
+        write_atomically(text.encode(), card)
     return Exported(out, card, how)
 
 
@@ -120,7 +127,9 @@ def write(encoder: nn.Module, form: str, out: Path, side: int, preprocessor: dic
     if form in ('mmpretrain', 'safetensors'):
         _save(encoder.state_dict(), out, type(encoder).__name__)
     elif form == 'torch':
-        torch.export.save(to_program(encoder, side), out)
+        data = BytesIO()
+        torch.export.save(to_program(encoder, side), data)
+        write_atomically(data.getbuffer(), out)
     else:
         to_onnx(encoder, side, out)
     return ''

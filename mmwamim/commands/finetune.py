@@ -25,6 +25,7 @@ from mmwamim.datasets.held_out import PARTS, SHARE, describe, rows_of, without_v
 from mmwamim.datasets.listing import NoImages, printable, readable_endings
 from mmwamim.datasets.sources import name_of_place, open_source
 from mmwamim.engine.checkpoints.finding import is_first
+from mmwamim.engine.config.channel_data import check_channels
 from mmwamim.engine.config.loaders import LOADERS, say
 from mmwamim.engine.config.settle import RunOptions
 from mmwamim.engine.distributed.processes import settle_launcher
@@ -67,7 +68,7 @@ def finetune(encoder: Path_, data: Path_, *, column: Optional[str] = None,
     """Fine-tunes a pre-trained encoder as a classifier; what is not given is settled and printed.
 
     Args:
-        encoder: encoder.pth, or a full checkpoint of pre-training.
+        encoder: encoder.pth, or a full checkpoint of pre-training or fine-tuning.
         data: Holds train/<class>/* and val/<class>/*, or a table, tar shards, a Hugging Face data
             set or LMDB for each split (docs/data.md). Of a place without a split to validate with
             a fifth of each class is held out.
@@ -101,7 +102,7 @@ def finetune(encoder: Path_, data: Path_, *, column: Optional[str] = None,
     """
     fields = flatten(fields)
     check_counts(epochs=epochs, batch_size=batch_size, workers=workers)
-    with as_a_call():
+    with as_a_call(trains=True):
         settle_launcher(launcher)
         network = load_encoder(encoder)
         source = run_config(encoder)
@@ -134,6 +135,8 @@ def settle_fields(cfg: Config, encoder: nn.Module, source: Config, data: Path_,
     changed = encoder_fields(cfg, encoder, source)
     merge(cfg, changed)
     merge(cfg, fields)  # what was given counts
+    if cfg.get('channels') is None:
+        check_channels(cfg)  # before the memory of a step is measured
     endings = (*readable_endings(), '.npy') if source.get('channels') else None
     images = _settle_split(data, fields, changed, endings, column, label_column)
     processes = int(os.environ.get('WORLD_SIZE', 1))

@@ -99,7 +99,7 @@ def pretrain(data: Path_, *, column: Optional[str] = None, arch: Optional[Path_]
     """
     fields = flatten(fields)
     check_counts(epochs=epochs, batch_size=batch_size, workers=workers)
-    with as_a_call():
+    with as_a_call(trains=True):
         settle_launcher(launcher)
         options = settle_options(
             data, column=column, arch=arch, epochs=epochs, out=out, init=init,

@@ -58,7 +58,7 @@ def probe(encoder: Path_, data: Path_, *, train: str = 'train', val: str = 'val'
     """Accuracies of the frozen features of an encoder, in percent, and their effective rank.
 
     Args:
-        encoder: encoder.pth, or a full checkpoint of pre-training.
+        encoder: encoder.pth, or a full checkpoint of pre-training or fine-tuning.
         data: Holds a folder of classes for each split, or for training alone: then a fifth of each
             class is held out. Or a table, tar shards or a data base for each split; or is a Hugging
             Face data set.

@@ -70,8 +70,10 @@ def evaluate(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = None,
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     try:
         model.load_state_dict(state['state_dict'], strict=True)
-    except RuntimeError as error:
-        raise UserError(f'{checkpoint} is not a checkpoint of {config}: {error}') from error
+    except RuntimeError as error:  # which lists every parameter, each in a line
+        text = ' '.join(str(error).split())
+        raise UserError(f'{checkpoint} is not a checkpoint of {config}: {text[:400]}'
+                        f'{" ..." if len(text) > 400 else ""}') from error
     if out and out_item == 'pred':
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=str(out)))
     metrics = runner.test()

@@ -4,6 +4,7 @@ Memory that is mapped from a file is there once, however many processes and load
 machine read it.
 """
 import fcntl
+import functools
 import hashlib
 import os
 import sys
@@ -58,11 +59,19 @@ class Kept:
             forget(self.path.parent)
             return True
         except (OSError, RuntimeError) as error:
-            print(f'the index cannot be kept in {self.path.parent}, and is made again at every '
-                  f'start: {error}', file=sys.stderr)
+            # Of a full disk torch says 'basic_ios::clear: iostream error'.
+            reason = error if isinstance(error, OSError) else 'no space is left, or no permission'
+            _say_once(f'the index cannot be kept in {self.path.parent}, and is made again at every '
+                      f'start: {reason}')
             with suppress(OSError):
                 waiting.unlink()
             return False
+
+
+@functools.lru_cache(maxsize=64)
+def _say_once(text: str) -> None:
+    """In a process: a command may list a folder several times."""
+    print(text, file=sys.stderr)
 
 
 def forget(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """Which images a folder holds: one listing for every task and tool.
 
 Folders and files whose names begin with a dot, and those that operating systems and network
-drives keep for themselves (waste bins, thumbnails), are left out. Links to folders are followed,
+drives keep for themselves (waste bins, thumbnails), are left out, and so are work directories of
+runs. Links to folders are followed,
 each folder once.
 """
 import itertools
@@ -27,7 +28,7 @@ from .walk import THREADS, Endings, Walk, is_folder, is_system_folder, state_of 
 NOT_DECODED = {'BUFR', 'GRIB', 'HDF5', 'MPEG', 'EPS', 'WMF'}
 
 
-VERSION = 2  # of what is kept
+VERSION = 3  # of what is kept
 MOST_BROKEN = 1000  # broken links that are looked at again at every start
 ASKED = 64  # folders whose times a thread asks for in one go
 SETTLED = 2.  # seconds after which a folder's times tell of the next change, on any file system

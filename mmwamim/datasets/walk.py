@@ -16,7 +16,8 @@ from .paths import Spool, encode
 SYSTEM_FOLDERS = {
     '__macosx', '@eadir', '@recycle', '@recently-snapshot', '@tmp', '#recycle', '#snapshot',
     '$recycle.bin', 'recycler', 'system volume information', 'lost+found', 'thumbnails', 'thumbs',
-    '__pycache__'}
+    '__pycache__', 'vis_data'}  # the last: pictures that MMEngine draws
+RUN = 'last_checkpoint'  # a file that MMEngine leaves in a work directory
 HIDDEN, UNUSABLE, NO_ENDING = 'hidden', 'broken links and devices', 'without ending'
 THREADS = 16
 PART = 256  # folders
@@ -105,6 +106,8 @@ def scan(root: str, below: str, endings: Endings) -> Scanned:
                         (found.links if entry.is_symlink() else found.folders).append(name)
                 elif not plain and not _is_file(entry):
                     found.unusable.append(f'{below}{name}')
+                elif name == RUN and below:  # its curves and reconstructions are no data
+                    return Scanned(below, found.state, error='it is the work directory of a run')
                 elif name.startswith('.'):
                     found.left_out[HIDDEN] += 1
                 else:

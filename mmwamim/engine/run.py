@@ -1,9 +1,14 @@
 """One run of training, from its options to its end."""
+from contextlib import ExitStack
+
+from mmwamim.outputs import full_disk_is_named
+
 from .config.settle import RunOptions, settle
 from .distributed.processes import part_processes
 from .distributed.sharding import ShardedRunner
 from .training.live import LiveLineHook
 from .training.runner import TrainingRunner
+from .work_dir import alone_in
 
 
 def train(options: RunOptions) -> TrainingRunner:
@@ -16,12 +21,15 @@ def train(options: RunOptions) -> TrainingRunner:
         UserError: Something given does not fit.
         Preempted: It was asked to stop, and has saved.
     """
-    runner = (ShardedRunner if options.fsdp else TrainingRunner).from_cfg(settle(options))
-    try:
-        runner.train()
-    finally:
-        for hook in runner.hooks:
-            if isinstance(hook, LiveLineHook):  # also where a step has failed
-                hook.stop()
-    part_processes()
-    return runner
+    with ExitStack() as held:
+        cfg = settle(options, lambda folder: held.enter_context(alone_in(folder)))
+        held.enter_context(full_disk_is_named(cfg.work_dir))
+        runner = (ShardedRunner if options.fsdp else TrainingRunner).from_cfg(cfg)
+        try:
+            runner.train()
+        finally:
+            for hook in runner.hooks:
+                if isinstance(hook, LiveLineHook):  # also where a step has failed
+                    hook.stop()
+        part_processes()
+        return runner

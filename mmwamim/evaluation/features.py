@@ -49,6 +49,18 @@ def pool_levels(outputs: Union[Tensor, Sequence[Tensor]], num_extra_tokens: int 
     return pooled
 
 
+def pool_with(backbone: nn.Module, outputs: Union[Tensor, Sequence[Tensor]]) -> Tensor:
+    """:func:`pool_features` of what an encoder returns, with the norm after pooling that it was
+    fine-tuned with, if there is one (``ln2`` of mmpretrain's ViT).
+
+    Returns:
+        float32 (B, C).
+    """
+    pooled = pool_features(outputs, getattr(backbone, 'num_extra_tokens', 0))
+    norm = getattr(backbone, 'ln2', None)
+    return pooled if norm is None else norm(pooled)
+
+
 def encode(backbone: nn.Module, inputs: Tensor) -> Union[Tensor, Sequence[Tensor]]:
     """The features of whole images, also from pre-training encoders that mask by default."""
     if 'mask' in inspect.signature(backbone.forward).parameters:

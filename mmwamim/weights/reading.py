@@ -80,6 +80,8 @@ def read_source(source: Union[str, Path], prefix: Optional[str] = None) -> Sourc
 
 
 def _read_file(path: Path) -> Dict[str, Tensor]:
+    # which imports this package
+    from mmwamim.engine.checkpoints.reading import foreign_kind, read_header
     if path.suffix == '.safetensors':
         try:
             from safetensors import SafetensorError
@@ -89,23 +91,31 @@ def _read_file(path: Path) -> Dict[str, Tensor]:
         try:
             return load_file(path)
         except (SafetensorError, ValueError) as error:
-            raise UserError(f'{str(path)!r} cannot be read as safetensors: {error}') from error
-    from mmwamim.engine.checkpoints.reading import read_header  # which imports this package
+            kind = foreign_kind(path) or 'it is of torch.save: give it the ending .pth'
+            if 'safetensors' in kind:  # as its first bytes say
+                kind = f'it is damaged, or only a part ({error})'
+            raise UserError(f'{str(path)!r} cannot be read as safetensors: {kind}') from error
     with torch.serialization.safe_globals([argparse.Namespace]):  # of MAE's and DINO's runs
         found = read_header(path)
-    while not any(name.endswith(PATCHES) for name in found):
+    while not any(str(name).endswith(PATCHES) for name in found):
         inside = next((key for key in CONTAINERS if isinstance(found.get(key), dict)), None)
         if inside is None:
             break
         found = found[inside]
-    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
+    return {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
 
 
 def _read_folder(folder: Path) -> Tuple[Dict[str, Tensor], Optional[int]]:
     if not (folder / 'config.json').is_file():
         raise MissingFile(f'{str(folder)!r} has no config.json: give a file, or a folder that '
                           'save_pretrained of transformers has written')
-    config = json.loads((folder / 'config.json').read_text())
+    try:
+        config = json.loads((folder / 'config.json').read_text())
+    except ValueError as error:
+        raise UserError(f'{str(folder / "config.json")!r} is no JSON: {error}') from error
+    if not isinstance(config, dict):
+        raise UserError(f'{str(folder / "config.json")!r} is no config of transformers, but a '
+                        f'{type(config).__name__}')
     if config.get('model_type') not in MODEL_TYPES:
         raise UserError(f'{str(folder / "config.json")!r}: model_type is '
                         f'{config.get("model_type")!r}; there are {", ".join(MODEL_TYPES)}')
@@ -116,6 +126,9 @@ def _read_folder(folder: Path) -> Tuple[Dict[str, Tensor], Optional[int]]:
     for name in ('model.safetensors', 'pytorch_model.bin'):
         if (folder / name).is_file():
             return _read_file(folder / name), heads
+    if any(folder.glob('*.index.json')):
+        raise UserError(f'{str(folder)!r} has its weights in several files: save it in one, with '
+                        'save_pretrained(..., max_shard_size="100GB")')
     raise MissingFile(f'{str(folder)!r} has neither model.safetensors nor pytorch_model.bin')
 
 

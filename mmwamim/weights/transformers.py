@@ -102,12 +102,14 @@ def write_folder(encoder: nn.Module, size: int, preprocessor: dict,
     Raises:
         UserError: As :func:`to_transformers`.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
+
+    from mmwamim.engine.checkpoints.writing import write_atomically  # it imports this package
     config, state = to_transformers(encoder, size)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     files = {'config.json': dict(config, dtype='float32', torch_dtype='float32'),
              'preprocessor_config.json': image_processor(preprocessor, size)}
     for name, content in files.items():
-        (folder / name).write_text(json.dumps(content, indent=2) + '\n')
-    save_file(state, folder / 'model.safetensors', metadata=dict(format='pt'))
+        write_atomically(f'{json.dumps(content, indent=2)}\n'.encode(), folder / name)
+    write_atomically(save(state, metadata=dict(format='pt')), folder / 'model.safetensors')

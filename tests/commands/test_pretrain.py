@@ -17,9 +17,11 @@ from mmengine.visualization import LocalVisBackend
 
 import mmwamim
 from mmwamim.commands import automatic
+from mmwamim.commands.calls import as_a_call
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.export.programs import load_encoder
 from mmwamim.engine.training import cpu
+from mmwamim.engine.work_dir import alone_in
 from mmwamim.errors import UserError
 from mmwamim.models import WaMIM
 from mmwamim.visualization import read_scalars
@@ -137,6 +139,44 @@ def test_a_run_that_goes_on_keeps_its_own_weights(pretrained, images, tmp_path, 
     assert all(torch.equal(ours[name], state[name]) for name in state)
 
 
+def test_a_run_that_goes_on_is_left_alone(images, tmp_path):
+    part = tmp_path / '.epoch_9.pth.0123456789ab'  # is just being written
+    part.touch()
+    for resume in (False, True):
+        with alone_in(tmp_path), pytest.raises(UserError, match='a run is going on in '):
+            again(images, tmp_path, resume=resume)
+    assert part.is_file()
+
+
+def test_calls_of_other_threads_wait_but_not_for_a_run(images, tmp_path):
+    said = []
+
+    def ask():
+        with as_a_call():
+            said.append('after')
+
+    with as_a_call():
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join(0.3)
+        said.append('before')
+    thread.join()
+    assert said == ['before', 'after']
+
+    def train():
+        with pytest.raises(UserError, match='a run is going on in another thread'):
+            again(images, tmp_path)
+        said.append('refused')
+
+    with as_a_call(trains=True), as_a_call():
+        thread = threading.Thread(target=train)
+        thread.start()
+        thread.join()
+    assert said[-1] == 'refused' and not list(tmp_path.iterdir())
+    ask()
+    assert said[-1] == 'after'
+
+
 @VISBACKENDS.register_module()
 class JsonVisBackend(LocalVisBackend):
     """One more logger, which needs a library that is there."""
@@ -221,3 +261,10 @@ def test_mistakes_are_exceptions_that_name_what_is_wrong(given, message, images,
     with pytest.raises(UserError, match=message):
         mmwamim.pretrain(**{'data': images, 'arch': 'vit_tiny', 'out': tmp_path, 'batch_size': 4,
                             'workers': 0, **given})
+
+
+def test_a_run_does_not_write_among_its_images(images):
+    before = sorted(images.iterdir())
+    with pytest.raises(UserError, match='is the folder of the images, and pictures'):
+        again(images, images)
+    assert sorted(images.iterdir()) == before

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
 
 import mmwamim
 from mmwamim.commands.main import main
@@ -121,6 +122,30 @@ def test_finetuning_takes_the_encoder_and_its_geometry(pretrained, classes, tmp_
     assert cfg.val_dataloader.dataset.pipeline[1].scale == 37 and not run.encoder
     again = evaluate(run.config, run.checkpoint, work_dir=tmp_path / 'test')
     assert again['accuracy/top1'] == pytest.approx(run.metrics['accuracy/top1'])
+    check_fine_tuned(run, classes, tmp_path)
+
+
+def check_fine_tuned(run, classes, tmp_path):
+    """A fine-tuned encoder gives the features that its classifier is given."""
+    state = read_checkpoint(run.checkpoint)['state_dict']
+    norm = {name: torch.randn(32) for name in ('backbone.ln2.weight', 'backbone.ln2.bias')}
+    whole = torch.load(run.checkpoint, weights_only=False)
+    torch.save(dict(whole, state_dict=dict(state, **norm)), tmp_path / 'tuned.pth')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        classifier = MODELS.build(Config.fromfile(run.config).model).eval()
+    classifier.load_state_dict(dict(state, **norm))
+    encoder = mmwamim.load_encoder(tmp_path / 'tuned.pth')
+    pictures = torch.randn(3, 3, 32, 32)
+    wanted, = classifier.extract_feat(pictures)
+    torch.testing.assert_close(encoder(pictures), wanted, rtol=0, atol=1e-5)
+    embedded = mmwamim.embed(tmp_path / 'tuned.pth', classes / 'val', workers=0)
+    np.testing.assert_allclose(embedded.features, encoder.embed(classes / 'val'), atol=1e-5)
+    for form in ('timm.pth', 'transformers', 'onnx.onnx'):
+        with pytest.raises(UserError, match='a norm after the pooling.*mmpretrain or safetensors'):
+            mmwamim.export(tmp_path / 'tuned.pth', form.split('.')[0], tmp_path / form)
+    mmwamim.export(tmp_path / 'tuned.pth', 'mmpretrain', tmp_path / 'ours.pth')
+    ours = torch.load(tmp_path / 'ours.pth', weights_only=True)
+    assert torch.equal(ours['ln2.weight'], norm['backbone.ln2.weight'])
 
 
 @pytest.mark.parametrize('source, recipe, width', [

@@ -12,6 +12,7 @@ from PIL import Image
 from mmwamim.datasets import LoadChannels
 from mmwamim.datasets.channels import read_channels
 from mmwamim.datasets.loading import UnreadableImage
+from mmwamim.engine.config.channel_data import settle_channels
 from mmwamim.engine.config.data import settle_data
 from mmwamim.engine.export.programs import to_program
 from mmwamim.errors import UserError
@@ -169,3 +170,16 @@ def test_what_does_not_fit_the_number_of_channels_is_named(tmp_path):
     buffer = io.BytesIO()
     np.save(buffer, values(4))
     assert read_channels('k', 4, data=buffer.getvalue()).shape == (5, 7, 4)
+
+
+@pytest.mark.parametrize('fields, message', [
+    ({'model.backbone.in_channels': 4}, 'model.backbone.in_channels is 4, but LoadImage of '
+     'train_dataloader reads images of 3 channels: set channels=4'),
+    ({'model.target_generator.in_channels': 4}, 'model.target_generator has in_channels=4 and '
+     'model.backbone 3: set channels=N')])
+def test_channels_that_do_not_fit_are_told_before_the_first_step(fields, message):
+    cfg = Config.fromfile(ROOT / 'configs/quickstart/vit_tiny_pretrain.py')
+    settle_channels(cfg)
+    cfg.merge_from_dict(fields)
+    with pytest.raises(UserError, match=message):
+        settle_channels(cfg)

@@ -151,3 +151,17 @@ def test_train_stands_for_a_split_only_beside_another(tmp_path):
         assert f"alone, since it lies beside the split {name!r}; left out: " in images.description
         assert "'bus', 'car'" in images.description
         (vehicles / name).rmdir()
+
+
+def test_a_run_below_the_images_is_no_part_of_them(tmp_path):
+    """``mmwamim pretrain .`` writes to ./work_dirs, which the next listing would come upon."""
+    run = tmp_path / 'work_dirs/cats_vit_tiny'
+    touch(tmp_path / 'cats', '0.png', '1.png', '2.png')
+    touch(run, 'loss_curve.png', 'reconstruction.png', '20260101_000000/vis_data/vis_image/0.png')
+    assert len(list_images(tmp_path).paths) == 5  # of a run that has no checkpoint yet
+    (run / 'last_checkpoint').write_text('epoch_1.pth')
+    listing = list_images(tmp_path)
+    assert [path.split('/')[0] for path in listing.paths] == ['cats'] * 3
+    assert "left out the folder 'work_dirs/cats_vit_tiny': it is the work directory of a run" in \
+        listing.describe()
+    assert len(list_images(run).paths) == 2  # asked for by name

@@ -5,7 +5,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 from mmwamim.engine.checkpoints import read_checkpoint
-from mmwamim.engine.checkpoints.reading import check_safe
+from mmwamim.engine.checkpoints.reading import UnsafeFile, check_safe, damage
 from mmwamim.errors import UserError
 from mmwamim.weights.reading import read_source
 
@@ -117,3 +117,31 @@ def test_an_encoder_of_another_library_is_looked_at_too(tmp_path):
     (tmp_path / 'b.safetensors').write_text('no tensors')
     with pytest.raises(UserError, match="b.safetensors' cannot be read as safetensors: "):
         read_source(tmp_path / 'b.safetensors')
+
+
+@pytest.mark.parametrize('content, kind', [
+    (b'<!DOCTYPE html><html><body>404</body></html>', 'a web page'),
+    (b'\n<html>', 'a web page'),
+    (b'\xff\xd8\xff\xe0\0\x10JFIF', 'a picture'),
+    (b'\x89PNG\r\n\x1a\n', 'a picture'),
+    (b'version https://git-lfs.github.com/spec/v1\noid sha256:0\n', 'a pointer of Git LFS'),
+    (b'\x10\0\0\0\0\0\0\0{"a":{}}', 'a file of safetensors'),
+    (b'\x1f\x8b\x08\0', 'a packed file'),
+    (b'nothing of all that', 'no file that torch.save has written'),
+    (b'', 'it is empty')])
+def test_what_is_no_checkpoint_is_called_what_it_is(content, kind, tmp_path):
+    """Not a checkpoint that holds more than data, to be trusted on the word of its source."""
+    path = tmp_path / 'encoder.pth'
+    path.write_bytes(content)
+    for read in (read_checkpoint, lambda path: check_safe(str(path), 'model.init_cfg')):
+        with pytest.raises(UserError, match=kind) as caught:
+            read(path)
+        assert not isinstance(caught.value, UnsafeFile) and '\n' not in str(caught.value)
+        assert 'more than data' not in str(caught.value)
+    assert kind in damage(path)  # what --resume says
+
+
+def test_a_state_dict_without_tensors_is_none(tmp_path):
+    torch.save(dict(state_dict={'backbone.a': 3, 5: 'b'}), tmp_path / 'x.pth')
+    with pytest.raises(UserError, match='no state_dict'):
+        read_checkpoint(tmp_path / 'x.pth')

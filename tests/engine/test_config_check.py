@@ -3,6 +3,7 @@ import pytest
 from mmengine.config import Config
 
 from mmwamim.engine.config.check import accepted_fields, check_config
+from mmwamim.engine.config.reading import read_config
 from mmwamim.errors import UserError
 from mmwamim.models import MaskedViT, SparseSwin
 from tests.support.commands import ROOT
@@ -78,3 +79,31 @@ def test_fields_of_parents_are_known():
     assert {'out_indices', 'drop_path_rate', 'with_cls_token'} <= accepted_fields(MaskedViT)
     assert {'window_size', 'frozen_stages', 'use_abs_pos_embed'} <= accepted_fields(SparseSwin)
     assert 'drop_path' not in accepted_fields(MaskedViT)
+
+
+@pytest.mark.parametrize('files, message', [
+    ({'a.py': "_base_ = './b.py'", 'b.py': "_base_ = ['./c.py']", 'c.py': "_base_ = './a.py'"},
+     "_base_ in .*c.py names '.*a.py', which is built on .*c.py itself"),
+    ({'a.py': "_base_ = 'a.py'"}, "_base_ in .*a.py names '.*a.py', which is built on"),
+    ({'a.py': "_base_ = './b.py'", 'b.py': "_base_ = './no.py'"},
+     "_base_ in .*b.py: there is no config '.*no.py'"),
+    ({'a.py': '_base_ = 3'}, '_base_ in .*a.py must be a path or a list of paths, not 3'),
+    ({'a.py': "_base_ = './b.py'", 'b.py': 'x = dict(\n  a=1,,)'},
+     'b.py cannot be read as a config: SyntaxError: .*, line 2'),
+    ({'a.py': '1 / 0'}, 'a.py cannot be read as a config: ZeroDivisionError')])
+def test_broken_files_below_a_config_are_named_at_once(files, message, tmp_path):
+    for name, text in files.items():
+        (tmp_path / name).write_text(f'{text}\n')
+    with pytest.raises(UserError, match=message) as caught:
+        read_config(tmp_path / 'a.py')
+    assert '\n' not in str(caught.value)
+
+
+def test_bases_that_meet_again_and_variables_are_no_circle(tmp_path, monkeypatch):
+    monkeypatch.setenv('WIDTH', '7')
+    for name, text in (('d', 'd = 4'), ('b', "_base_ = './d.py'\nb = 2"),
+                       ('c', "_base_ = './e.py'\nc = 3"), ('e', "e = '{{$WIDTH:1}}'")):
+        (tmp_path / f'{name}.py').write_text(f'{text}\n')
+    (tmp_path / 'a.py').write_text("_base_ = ['./b.py', './c.py']\n")
+    cfg = read_config(tmp_path / 'a.py')
+    assert (cfg.b, cfg.c, cfg.d, cfg.e) == (2, 3, 4, '7')

@@ -12,6 +12,8 @@ WRONG = [
     ('model.target_generator.levels', 'abc', 'must be a list of int'),
     ('model', 5, 'must be a dict of fields'),
     ('train_dataloader', 5, 'must be a dict of fields'),
+    ('train_dataloader.dataset', 5, 'must be a dict of fields'),
+    ('model.backbone', 'vit', 'must be a dict of fields'),
     ('custom_hooks', 'abc', 'must be a list of dicts'),
     ('param_scheduler', 5, 'must be a list of dicts'),
     ('train_cfg.max_epochs', 0, 'must be an integer of at least 1'),
@@ -26,7 +28,9 @@ WRONG = [
     ('optim_wrapper.optimizer.type', 'Adamm', "there is no optimizer 'Adamm'; did you mean 'Adam'"),
     ('default_hooks.logger.interval', 0, 'must be an integer of at least 1'),
     ('default_hooks.checkpoint.interval', 'abc', 'must be an integer'),
-    ('log_level', 'LOUD', 'must be one of DEBUG')]
+    ('log_level', 'LOUD', 'must be one of DEBUG'), ('visualizer', 3, 'must be a dict of fields'),
+    ('log_processor', 3, 'must be a dict of fields'), ('default_scope', 3, 'must be a text'),
+    ('load_from', 3, 'must be a text'), ('resume', 'epoch_1.pth', 'must be True or False')]
 
 
 @pytest.mark.parametrize('place, value, message', WRONG)

@@ -73,6 +73,15 @@ def test_what_cannot_be_settled_is_named(root):
         settle_data(config(), 'nowhere')
 
 
+def test_one_class_is_told_before_the_first_step(root):
+    for folder in (root / 'train/ant', root / 'train/cow', root / 'valid/cow'):
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+    with pytest.raises(UserError, match='there is one class in .*: a classifier tells at least'):
+        settle_data(config(), str(root))
+
+
 def test_older_configs_get_the_same_list_and_the_same_reader(root):
     cfg = config()
     for name in ('train', 'val', 'test'):

@@ -198,6 +198,25 @@ def test_what_cannot_be_read_is_named(tmp_path):
             read_source(tmp_path / source)
 
 
+@pytest.mark.parametrize('files, words', [
+    ({'x.safetensors': b'<html>404</html>'}, 'read as safetensors: it is a web page'),
+    ({'x.safetensors': b''}, 'read as safetensors: it is empty'),
+    ({'x.safetensors': b'PK\3\4'}, 'it is of torch.save: give it the ending .pth'),
+    ({'x.safetensors': b'\x40' + bytes(7) + b'{"a": '}, 'it is damaged, or only a part'),
+    ({'x.pth': b'\x40' + bytes(7) + b'{"a": '}, 'a file of safetensors .--init takes it by'),
+    ({'x/config.json': b'{'}, 'x/config.json. is no JSON'),
+    ({'x/config.json': b'[1]'}, 'is no config of transformers, but a list'),
+    ({'x/config.json': b'{"model_type": "vit"}', 'x/model.safetensors.index.json': b'{}'},
+     'has its weights in several files')])
+def test_what_is_something_else_is_called_what_it_is(files, words, tmp_path):
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=words) as caught:
+        read_source(tmp_path / next(iter(files)).split('/')[0])
+    assert '\n' not in str(caught.value)
+
+
 def test_a_run_begins_with_them(tmp_path):
     """After MMEngine's own initialisation, which draws in an order of its own."""
     theirs = timm_vit(depth=4, img_size=64)

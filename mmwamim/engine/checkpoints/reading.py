@@ -12,7 +12,21 @@ from mmengine.logging import HistoryBuffer
 from mmwamim.errors import MissingFile, UserError, describe
 
 UNBOUNDED = r'(mask|(min|max)_val)$'  # tensors that may rightly hold infinity
+TORCH = (b'PK', b'\x80')  # of a zip file, and of a pickle, as before torch 1.6
+# What lies under the name of a checkpoint instead, by its first bytes.
+KINDS = (
+    (rb'\s*<', 'a web page or XML (a download that was answered by a page)'),
+    (rb'version https://git-lfs', 'a pointer of Git LFS (git lfs pull fetches the file itself)'),
+    (rb'\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|BM|II\*\0|MM\0\*', 'a picture'),
+    (rb'.{8}\{"', 'a file of safetensors (--init takes it by the ending .safetensors)'),
+    (rb'\x1f\x8b|BZh|\xfd7zXZ|7z\xbc|.{257}ustar', 'a packed file, to be unpacked first'),
+    (rb'\s*[\[{]', 'a JSON file'))
+MORE = 'it holds more than data'
 _STATISTICS = ('min', 'max', 'current', 'mean')
+
+
+class UnsafeFile(UserError):
+    """A file that holds more than data: to load it is to run what is in it."""
 
 
 def _history_method(owner, name: str):
@@ -27,7 +41,9 @@ def damage(path: Union[str, Path]) -> Optional[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
+    except zipfile.BadZipFile as error:
+        return foreign_kind(path) or str(error)
+    except (OSError, EOFError) as error:
         return str(error)
     return None if broken is None else f'its record {broken} does not have its check value'
 
@@ -52,9 +68,11 @@ def read_checkpoint(path: Union[str, Path]) -> dict:
     problem = damage(path) if zipfile.is_zipfile(path) else None  # torch does not look
     if problem is not None:
         raise UserError(f'{str(path)!r} is damaged: {problem}')
-    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get('state_dict'), dict):
+    state = checkpoint.get('state_dict') if isinstance(checkpoint, dict) else None
+    if not isinstance(state, dict) or state and not any(
+            isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f'{str(path)!r} has no state_dict: give epoch_N.pth or encoder.pth')
-    check_finite_weights(checkpoint['state_dict'], path)
+    check_finite_weights(state, path)
     return checkpoint
 
 
@@ -103,22 +121,42 @@ def _load(path: Union[str, Path], **options):
         with torch.serialization.safe_globals(allowed):
             return torch.load(path, map_location='cpu', weights_only=True, **options)
     except Exception as error:
-        raise UserError(f'{str(path)!r} cannot be read as a checkpoint: {_reason(path, error)}'
-                        ) from error
+        reason = _reason(path, error)
+        raise (UnsafeFile if reason.startswith(MORE) else UserError)(
+            f'{str(path)!r} cannot be read as a checkpoint: {reason}') from error
 
 
 def _reason(path: Union[str, Path], error: Exception) -> str:
     """Why torch could not load a file, without its advice to run what is in it."""
     if isinstance(error, OSError):
         return describe(error)
-    if not Path(path).stat().st_size:
-        return 'it is empty'
+    foreign = foreign_kind(path)
+    if foreign is not None:
+        return foreign
     found = re.search(r'Unsupported (?:global|class|operand).*?(?=\n|$)|refused: .*', str(error))
     if found:
-        return f'it holds more than data ({found[0].strip()[:200]})'
+        return f'{MORE} ({found[0].strip()[:200]})'
     if not zipfile.is_zipfile(path):
         return 'it is no file that torch.save has written, or only a part of one'
     return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def foreign_kind(path: Union[str, Path]) -> Optional[str]:
+    """What a file is that torch.save has not written, by its first bytes: a saved web page, a
+    picture. To torch these are programs of unknown instructions, which is no word for a user.
+
+    Returns:
+        A part of a sentence; None for files that torch may have written.
+    """
+    with open(path, 'rb') as file:
+        head = file.read(512)
+    if not head:
+        return 'it is empty'
+    if head.startswith(TORCH):
+        return None
+    kind = next((kind for start, kind in KINDS if re.match(start, head, re.DOTALL)), None)
+    return f'it is {kind}, no checkpoint' if kind else \
+        'it is no file that torch.save has written, or only a part of one'
 
 
 def check_safe(path: str, place: str) -> None:
@@ -138,7 +176,9 @@ def check_safe(path: str, place: str) -> None:
     try:
         found = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
-        raise UserError(f'{place}.checkpoint: {path!r} cannot be read safely: {error}') from error
+        reason = _reason(path, error)
+        raise (UnsafeFile if reason.startswith(MORE) else UserError)(
+            f'{place}.checkpoint: {path!r} cannot be read safely: {reason}') from error
     for state in (found, found.get('state_dict')) if isinstance(found, dict) else ():
         if isinstance(state, dict):
             check_finite_weights(state, path)

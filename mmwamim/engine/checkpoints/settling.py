@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmwamim.errors import UserError
 
 from .finding import damage, is_first, latest_checkpoint
-from .reading import check_safe, read_checkpoint, read_header
+from .reading import UnsafeFile, check_safe, read_checkpoint, read_header
 
 
 def settle_resume(cfg: Config, checkpoint: Optional[str], trust: bool = False) -> None:
@@ -36,7 +36,7 @@ def settle_resume(cfg: Config, checkpoint: Optional[str], trust: bool = False) -
         for place, path in _pretrained('model', cfg.model):
             if place != 'model.backbone.init_cfg' or not isinstance(backbone, dict):
                 check_safe(path, place)
-    except (FileNotFoundError, ValueError) as error:
+    except UnsafeFile as error:
         raise UserError(f'{error}. If you know where it comes from, and let it run code on this '
                         'machine, add --trust-checkpoint') from None
     if cfg.get('resume') and cfg.get('randomness', {}).get('seed') is None:

@@ -21,6 +21,7 @@ def settle_channels(cfg: Config) -> None:
     """
     channels = cfg.get('channels')
     if channels is None:
+        check_channels(cfg)
         return
     if not isinstance(channels, int) or channels < 1:
         raise UserError(f'channels must be the number of channels of the images, not {channels!r}')
@@ -34,6 +35,28 @@ def settle_channels(cfg: Config) -> None:
     cfg.model.backbone.in_channels = channels
     for target in _targets(cfg.model.get('target_generator')):
         target['in_channels'] = channels
+
+
+def check_channels(cfg: Config) -> None:
+    """Raises UserError where an encoder is to take other channels than the images are read with,
+    which torch would say of a convolution at the first step."""
+    backbone = (cfg.get('model') or {}).get('backbone')
+    wanted = backbone.get('in_channels', 3) if isinstance(backbone, dict) else 3
+    for name in LOADERS if wanted != 3 else ():
+        for dataset in data_sets(cfg.get(name)):
+            for step in dataset.get('pipeline') or []:
+                kind = type_name(step)
+                if kind == 'LoadImage' or kind == 'LoadImageFromFile' and step.get(
+                        'color_type', 'color') == 'color':
+                    raise UserError(
+                        f'model.backbone.in_channels is {wanted}, but {kind} of {name} reads '
+                        f'images of 3 channels: set channels={wanted} for images of {wanted} '
+                        'channels, or leave in_channels at 3')
+    for target in _targets((cfg.get('model') or {}).get('target_generator')):
+        if target.get('in_channels', wanted) != wanted:
+            raise UserError(f'model.target_generator has in_channels={target["in_channels"]} and '
+                            f'model.backbone {wanted}: set channels=N for images of N channels, '
+                            'which sets both')
 
 
 def _steps(pipeline: list, cfg: Config) -> Iterator[dict]:

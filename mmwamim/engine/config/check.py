@@ -63,6 +63,9 @@ def check_trains(cfg: Config) -> None:
         if not cfg.get(name):
             raise UserError(f'{name}: training needs it, and {cfg.filename or "the config"} has '
                             'none (or it was set to None)')
+    if not cfg.model.get('type'):
+        raise UserError('model.type: it must say which model is trained, such as '
+                        f"'mmwamim.WaMIM', and {cfg.filename or 'the config'} does not")
 
 
 def typed(place: str, value) -> Iterator[Tuple[str, dict]]:

@@ -141,10 +141,16 @@ def _settle_files(cfg: Config, datasets: Datasets, known: Optional[Sequence[str]
 
 
 def settle_number(cfg: Config, classes: int, where: str) -> None:
-    """As many outputs as classes, and no more guesses than that in an accuracy."""
+    """As many outputs as classes, and no more guesses than that in an accuracy.
+
+    Raises:
+        UserError: There is one class alone.
+    """
     head = cfg.model.get('head')
     if not head or head.get('num_classes') is None:
         return
+    if classes < 2:
+        raise UserError(f'there is one class {where}: a classifier tells at least two apart')
     if head.num_classes != classes:
         say(f'{classes} classes {where}')
     for part in (*(part for name, part in cfg.model.items() if name != 'backbone'),

@@ -1,7 +1,7 @@
 """Config files, and what is asked of them again and again."""
 import os
 from pathlib import Path
-from typing import Optional, Union
+from typing import Optional, Sequence, Union
 
 from mmengine.config import Config
 
@@ -20,15 +20,47 @@ def read_config(path: Union[str, Path], options: Optional[dict] = None) -> Confi
     if not Path(path).is_file():
         raise MissingFile(f'there is no config {str(path)!r}')
     try:
+        _check_bases(Path(path))
         cfg = Config.fromfile(path)
-    except Exception as error:  # it is a program, which raises whatever it likes
-        raise UserError(f'{path} cannot be read as a config: {type(error).__name__}: {error}'
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # it is a program, which raises whatever it likes
+        text = ' '.join(str(error).split())
+        raise UserError(f'{path} cannot be read as a config: {type(error).__name__}: {text}'
                         ) from error
     try:
         merge_options(cfg, options or {})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f'--cfg-options does not fit {path}: {error.args[0]}') from error
     return cfg
+
+
+def _check_bases(path: Path, above: Sequence[Path] = ()) -> None:
+    """Goes through the files that a config is built on, as MMEngine will.
+
+    Raises:
+        UserError: One is not there, or they name each other in a circle: MMEngine would go round
+            for a minute.
+    """
+    above = (*above, path)
+    try:
+        bases = Config._get_base_files(str(path))
+    except SyntaxError as error:
+        cause = error.__context__ if isinstance(error.__context__, SyntaxError) else error
+        raise UserError(f'{path} cannot be read as a config: SyntaxError: {cause.msg}, line '
+                        f'{cause.lineno}') from error
+    for name in bases:
+        if not isinstance(name, str):
+            raise UserError(f'_base_ in {path} must be a path or a list of paths, not {name!r}')
+        if '::' in name or '{{' in name:  # of another package, or to be put in
+            continue
+        base = path.parent / name
+        if not base.is_file():
+            raise MissingFile(f'_base_ in {path}: there is no config {str(base)!r}')
+        if base.resolve() in [one.resolve() for one in above]:
+            raise UserError(f'_base_ in {path} names {str(base)!r}, which is built on {path} '
+                            'itself: configs cannot name each other in a circle')
+        _check_bases(base, above)
 
 
 def settle_work_dir(cfg: Config, config_path: str, work_dir: str = None) -> None:

@@ -1,6 +1,8 @@
 """From a config file and a command line to the config that is run: what is settled, in order."""
+import os
 from dataclasses import dataclass
-from typing import Optional, Sequence, Union
+from pathlib import Path
+from typing import Callable, Optional, Sequence, Union
 
 from mmengine.config import Config
 
@@ -66,8 +68,13 @@ class RunOptions:
     log: Optional[Sequence[str]] = None
 
 
-def settle(options: RunOptions) -> Config:
+def settle(options: RunOptions, claim: Optional[Callable[[str], object]] = None) -> Config:
     """The config that MMEngine's runner is built from.
+
+    Args:
+        options: What the command line says.
+        claim: Called with the work directory as soon as it is known and there, before anything in
+            it is looked at or changed.
 
     Raises:
         UserError: Something does not fit; the message names the field or path and what would.
@@ -77,6 +84,10 @@ def settle(options: RunOptions) -> Config:
     check_trains(cfg)
     settle_launcher(options.launcher)
     settle_work_dir(cfg, options.config, options.work_dir)
+    _check_apart(cfg.work_dir, options.data)
+    left = Path(cfg.work_dir).is_dir()  # by a run before, or one that goes on
+    if claim is not None and left:
+        claim(cfg.work_dir)
     settle_precision(cfg, options.amp)
     settle_step(cfg)
     settle_loop(cfg)
@@ -106,4 +117,16 @@ def settle(options: RunOptions) -> Config:
     settle_encoder(cfg, options.pretrained)
     settle_processes(cfg, options.launcher)
     check_output_folder(cfg.work_dir, 'work directory')
+    if claim is not None and not left:
+        claim(cfg.work_dir)
     return cfg
+
+
+def _check_apart(work_dir: str, data: Optional[str]) -> None:
+    """Raises UserError where a run would write among its images; a folder below theirs is left out
+    when they are listed."""
+    folder = os.path.expanduser(data or '')
+    if os.path.isdir(folder) and os.path.realpath(folder) == os.path.realpath(work_dir):
+        raise UserError(f'work directory: {work_dir!r} is the folder of the images, and pictures '
+                        'that a run draws would be taken for some of them: give another one, such '
+                        f'as {os.path.join(work_dir, "run")!r}')

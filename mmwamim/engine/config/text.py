@@ -1,5 +1,6 @@
 """The config that a checkpoint carries, read as values: whoever made the file runs nothing here."""
 import ast
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Container, Optional, Set, Union
 
@@ -68,7 +69,8 @@ def _registered(scopes: Optional[Container[str]] = None) -> Set[str]:
         for one in (registry, *registry.children.values()):
             if scopes is not None and one.scope not in scopes:
                 continue
-            one.import_from_location()
+            with suppress(ImportError):  # mmdet without mmcv's ops: its parts stay unknown
+                one.import_from_location()
             for name, part in one.module_dict.items():
                 package = str(getattr(part, '__module__', '')).split('.')[0]
                 names |= {name, f'{one.scope}.{name}', f'{package}.{name}'}

@@ -26,7 +26,11 @@ NAMES = {'log_level': ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'),
          'env_cfg.mp_cfg.mp_start_method': ('fork', 'spawn', 'forkserver')}
 DICTS = ('model', 'data_preprocessor', 'train_dataloader', 'val_dataloader', 'test_dataloader',
          'train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper', 'default_hooks', 'randomness',
-         'env_cfg', 'auto_scale_lr')
+         'env_cfg', 'auto_scale_lr', 'visualizer', 'log_processor', 'model_wrapper_cfg')
+PARTS = tuple(f'{name}_dataloader.{part}' for name in ('train', 'val', 'test')
+              for part in ('dataset', 'sampler', 'batch_sampler')) + (
+    'model.backbone', 'optim_wrapper.optimizer', 'default_hooks.checkpoint')
+TEXTS = ('default_scope', 'work_dir', 'load_from', 'experiment_name', 'launcher')
 LISTS = ('custom_hooks', 'param_scheduler', 'val_evaluator', 'test_evaluator')  # or one dict
 
 
@@ -42,14 +46,19 @@ def check_values(cfg: Config) -> None:
         Traceback (most recent call last):
         mmwamim.errors.UserError: train_cfg.max_epochs must be an integer of at least 1, not 'ten'
     """
-    for name in DICTS:
-        if not isinstance(cfg.get(name), (dict, type(None))):
-            raise _wrong(name, 'a dict of fields', cfg.get(name))
+    for place in (*DICTS, *PARTS):
+        if not isinstance(_at(cfg, place), (dict, type(None))):
+            raise _wrong(place, 'a dict of fields', _at(cfg, place))
     for name in LISTS:
         value = cfg.get(name)
         if not isinstance(value, (dict, type(None))) and not (
                 isinstance(value, (list, tuple)) and all(isinstance(one, dict) for one in value)):
             raise _wrong(name, 'a list of dicts', value)
+    for name in TEXTS:
+        if not isinstance(cfg.get(name), (str, type(None))):
+            raise _wrong(name, 'a text', cfg.get(name))
+    if not isinstance(cfg.get('resume'), (bool, type(None))):
+        raise _wrong('resume', 'True or False, with the file in load_from', cfg.get('resume'))
     for place, least in INTEGERS.items():
         value = _at(cfg, place)
         if value is not None:

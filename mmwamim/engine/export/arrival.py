@@ -100,9 +100,9 @@ def read_encoder(path: Union[str, Path], prefix: str = PREFIX) -> Dict[str, Tens
     """
     state = read_checkpoint(path)['state_dict']
     encoder = {name[len(prefix):]: value for name, value in state.items()
-               if name.startswith(prefix)}
+               if isinstance(name, str) and name.startswith(prefix) and isinstance(value, Tensor)}
     if not encoder:
-        first = ', '.join(list(state)[:3])
+        first = ', '.join(map(str, list(state)[:3])) or 'none'
         raise UserError(f'{str(path)!r} has no key that begins with {prefix!r} (its first keys: '
                         f'{first}): it is not a checkpoint of an encoder pre-trained here')
     return encoder

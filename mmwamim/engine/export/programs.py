@@ -15,6 +15,7 @@ from mmwamim.errors import UserError
 from mmwamim.weights.timm import to_timm  # noqa: F401
 
 from ..checkpoints import read_checkpoint
+from ..checkpoints.writing import write_atomically
 from ..config.reading import read_config
 from ..config.text import config_of_text
 from .arrival import check_encoder, read_encoder
@@ -40,23 +41,31 @@ def run_config(checkpoint: Union[str, Path], config: Optional[str] = None) -> Co
 
 def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None) -> nn.Module:
     """Rebuilds the encoder of a checkpoint; its forward pass without a mask gives a tuple whose
-    last entry is the feature map (B, C, H / stride, W / stride) after the final norm.
+    last entry is the feature map (B, C, H / stride, W / stride) after the final norm. A ViT that
+    was fine-tuned with a norm after mean pooling has that, ``ln2``, and no final norm.
 
     Args:
-        checkpoint: encoder.pth, or a full checkpoint of pre-training.
+        checkpoint: encoder.pth, or a full checkpoint of pre-training or fine-tuning.
         config: The run's config. Default: that in the checkpoint.
 
     Raises:
         UserError: The checkpoint cannot be read, has no config, or does not
             belong to the config.
     """
-    settings = dict(run_config(checkpoint, config).model.backbone, init_cfg=None)
+    backbone = run_config(checkpoint, config).model.get('backbone')
+    if not isinstance(backbone, dict) or 'type' not in backbone:
+        raise UserError(f'the config of {str(checkpoint if config is None else config)!r} has no '
+                        'model.backbone: give one with --config')
+    settings = dict(backbone, init_cfg=None)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         kind = settings['type']
         kind = MODELS.get(kind) if isinstance(kind, str) else kind
         if kind is not None and issubclass(kind, VisionTransformer):
-            settings.update(out_type='featmap', out_indices=-1)
+            pooled = settings.get('out_type') == 'avg_featmap'
+            settings.update(out_type='avg_featmap' if pooled else 'featmap', out_indices=-1)
         encoder = MODELS.build(settings)
+        if isinstance(encoder, VisionTransformer):
+            encoder.out_type = 'featmap'  # also of one that was built with ln2
     check_encoder(checkpoint, encoder)
     encoder.load_state_dict(read_encoder(checkpoint), strict=False)
     encoder.requires_grad_(False)
@@ -99,5 +108,6 @@ def to_program(encoder: nn.Module, size: int) -> 'torch.export.ExportedProgram':
 
 def to_onnx(encoder: nn.Module, size: int, path: Union[str, Path]) -> None:
     """An ONNX file from 'images' (B, C, size, size) to 'features', the last map."""
-    torch.onnx.export(to_program(encoder, size), f=str(path), input_names=['images'],
-                      output_names=['features'], dynamo=True, external_data=False, verbose=False)
+    program = torch.onnx.export(to_program(encoder, size), input_names=['images'],
+                                output_names=['features'], dynamo=True, verbose=False)
+    write_atomically(program.model_proto.SerializeToString(), path)

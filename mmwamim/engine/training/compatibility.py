@@ -23,7 +23,7 @@ def check_checkpoint(path: str, checkpoint: dict) -> None:
     if missing:
         raise UserError(f'cannot resume from {path}: it does not hold {" and ".join(missing)}. '
                         'Give epoch_N.pth, iter_N.pth or preempted.pth; to begin a new run with '
-                        'its weights, use --pretrained or load_from')
+                        'its weights, use --init')
 
 
 def check_same_run(path: str, checkpoint: dict, runner: Runner, model: nn.Module,
