@@ -17,6 +17,8 @@ from .folder import FolderSource
 from .huggingface import HuggingFaceSource
 from .listed import from_label_file
 from .shards import ShardSource
+from .stream import StreamSource, is_stream
+from .stream import parted as parted_stream
 from .table import ENDINGS, TableSource
 
 DATA_BASES = ('.mdb', '.lmdb')
@@ -37,6 +39,8 @@ def kind_of_place(where: str) -> str:
     Raises:
         NoImages: There is nothing of that name, or no such kind of file.
     """
+    if is_stream(where):
+        return 'shards'
     if os.path.isdir(where):
         return _kind_of_folder(where)
     lower = where.lower()
@@ -193,7 +197,8 @@ def open_kind(where: str, split: str, labelled: bool, classes: Optional[Sequence
                         'tables and Hugging Face data sets have')
     if kind == 'folder':
         return FolderSource(where, labelled, classes, endings or readable_endings(), note)
-    return (ShardSource if kind == 'shards' else DatabaseSource)(where, labelled, classes)
+    source = DatabaseSource if kind == 'lmdb' else StreamSource if is_stream(where) else ShardSource
+    return source(where, labelled, classes)
 
 
 def name_of_place(where: Union[str, Path]) -> str:
@@ -203,6 +208,7 @@ def name_of_place(where: Union[str, Path]) -> str:
         >>> [name_of_place(where) for where in ('me/birds.csv', 'x-{00..99}.tar', 'me/cats')]
         ['birds', 'x', 'cats']
     """
+    where = parted_stream(str(where))[1] if is_stream(str(where)) else where
     name = Path(where).expanduser().resolve().name
     if not os.path.isdir(where):
         name = re.split(r'[{*?[]', re.sub(r'(\.\w{1,7})+$', '', name))[0].rstrip('-_. ')

@@ -18,11 +18,10 @@ from ..loading import UnreadableImage
 from ..paths import PackedPaths
 from ..walk import THREADS
 from .base import Source
-from .copies import COMPRESSED, check_space, copy_shard, is_remote, needs_copy, refresh
+from .copies import COMPRESSED, check_space, copy_shard, is_remote, needs_copy, refresh, trim
 from .labels import LABELS, folders_as_labels, settle_labels
 
-VERSION = 3
-OPEN = 64  # shards that a process holds open
+VERSION = 4
 
 
 class Member(NamedTuple):
@@ -56,11 +55,17 @@ class ShardSource(Source):
         UserError: They are compressed or elsewhere, and there is no room for copies.
     """
 
+    most: Optional[int] = None
+    """Copies that are kept at a time; None: all."""
+    open_at_once = 64
+    """Shards that a process holds open."""
+
     def __init__(self, pattern: str, labelled: bool = False,
                  classes: Optional[Sequence[str]] = None) -> None:
         self.shards, self._open = find_shards(pattern), OrderedDict()
-        content = _index(self.shards)
-        self.files = content['files']
+        content = _index(self.shards, self.most)
+        self.files, self.sizes = content['files'], content['sizes']
+        self.copies = content['copies']
         self.keys = PackedPaths(content['names'].numpy(), content['ends'].numpy())
         self.spans, self.shard_of = content['spans'].numpy(), content['shard_of'].numpy()
         notes = list(content['notes'])
@@ -98,7 +103,7 @@ class ShardSource(Source):
     def _file(self, shard: int) -> int:
         """Its number; those not used for the longest time are closed."""
         if shard not in self._open:
-            if len(self._open) >= OPEN:
+            if len(self._open) >= self.open_at_once:
                 os.close(self._open.popitem(last=False)[1])
             self._open[shard] = os.open(self.files[shard], os.O_RDONLY)
         self._open.move_to_end(shard)
@@ -147,23 +152,37 @@ def _choices(inside: str) -> List[str]:
     return [str(number).zfill(width) for number in range(int(first), int(last) + 1)]
 
 
-def _index(shards: Sequence[str]) -> dict:
-    """The members of all shards: kept in the cache as long as size and time of none changes."""
+def _index(shards: Sequence[str], most: Optional[int] = None) -> dict:
+    """The members of all shards: kept in the cache as long as size and time of none changes.
+
+    Args:
+        shards: Their names.
+        most: Copies that are kept at a time; they are not looked for.
+    """
     states = [[0, 0] if is_remote(path) else
               list(os.stat(path)[6:7]) + [os.stat(path).st_mtime_ns] for path in shards]
     copied = [path for path in shards if needs_copy(path)]
     with kept('shards', VERSION, *map(os.path.abspath, shards)) as file:
         content = file.load()
-        if content is not None and content['states'] == states and refresh(content['copies']):
+        if content is not None and content['states'] == states and (
+                most or refresh(content['copies'])):
             return content
-        check_space(copied)
-        with ThreadPoolExecutor(THREADS) as pool:
-            copies = dict(zip(copied, pool.map(copy_shard, copied)))
-            files = [copies.get(path, (path, ''))[0] for path in shards]
-            found = list(pool.map(members, files, shards))
+        check_space(copied, most)
+        copies: List[str] = []
+
+        def read(path: str) -> tuple:
+            copy, note = copy_shard(path) if needs_copy(path) else (path, '')
+            found, size = members(copy, path), os.path.getsize(copy)
+            if copy != path:
+                copies.append(copy)
+                trim(copies, most)
+            return found, note, copy, size
+
+        with ThreadPoolExecutor(min(THREADS, most or THREADS)) as pool:
+            found, further, files, sizes = zip(*pool.map(read, shards))
         content = _packed(shards, found)
-        content['notes'] += [note for _, note in copies.values() if note]
-        content.update(states=states, files=files, copies=[copy for copy, _ in copies.values()])
+        content['notes'] += filter(None, further)
+        content.update(states=states, files=list(files), sizes=list(sizes), copies=copies)
         return file.load() if file.save(content) else content
 
 
