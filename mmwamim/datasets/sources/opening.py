@@ -22,6 +22,7 @@ from .stream import parted as parted_stream
 from .table import ENDINGS, TableSource
 
 DATA_BASES = ('.mdb', '.lmdb')
+ARCHIVES = ('.zip', '.7z', '.rar')
 LOOKED_AT = 1000  # entries of a folder that tell what it is
 TAKEN = ('a folder of images, a .txt, .csv, .tsv or .parquet file with a column of paths, tar '
          "shards (a folder of them, 'train-{000..099}.tar' or .tar.gz), a Hugging Face data set on "
@@ -56,6 +57,8 @@ def kind_of_place(where: str) -> str:
         return 'huggingface'
     there = 'is of no kind that is read' if os.path.exists(where) else 'is not a folder, nor ' \
         'anything else that is there'
+    if os.path.isfile(where) and lower.endswith(ARCHIVES):
+        there = 'is an archive, which is not opened: unpack it'
     raise NoImages(f'data_root {printable(where)!r} {there}: expected {TAKEN}')
 
 
