@@ -1,5 +1,7 @@
 """Tables, shards and data sets as they come from elsewhere: the right result, or one line."""
+import builtins
 import gzip
+import os
 
 import numpy as np
 import pytest
@@ -141,3 +143,19 @@ def test_archives_and_formats_that_are_not_read_have_an_advice(tmp_path):
     assert 'convert them, say to JPEG or PNG: .heic 1' in description
     with pytest.raises(NoImages, match='is an archive, which is not opened: unpack it'):
         open_source(str(tmp_path / 'a/more.zip'))
+
+
+@pytest.mark.parametrize('name', ['list.txt', 'folder', 'base.lmdb', 'x.tar', 'x.tar.gz'])
+def test_places_that_may_not_be_read_are_one_line(tmp_path, monkeypatch, name):
+    place = tmp_path / name
+    place.write_bytes(b'a/0.png\n') if '.t' in name else place.mkdir()
+
+    def refuse(path, *more, **named):
+        if str(path) == str(place):
+            raise PermissionError(13, 'Permission denied', str(path))
+        return real[os.scandir is refuse](path, *more, **named)
+
+    real = {False: builtins.open, True: os.scandir}
+    monkeypatch.setattr(*((builtins, 'open') if '.t' in name else (os, 'scandir')), refuse)
+    with pytest.raises(NoImages, match=f'{name}. cannot be read: Permission denied'):
+        open_source(str(place))

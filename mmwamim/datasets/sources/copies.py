@@ -107,7 +107,11 @@ def _copy(name: str, file: IO[bytes]) -> str:
         except OSError as error:
             raise NoImages(f'{printable(name)!r} cannot be read: {printable(error)}') from error
         return ''
-    with open(name, 'rb') as stream:
+    try:
+        stream = open(name, 'rb')
+    except OSError as error:
+        raise NoImages(f'{printable(name)!r} cannot be read: {error.strerror}') from error
+    with stream:
         try:
             plain = _decompressed(stream)
             read = getattr(plain, 'read1', plain.read)  # what is whole before a damage

@@ -42,6 +42,7 @@ def kind_of_place(where: str) -> str:
     """
     if is_stream(where):
         return 'shards'
+    _check_access(where)
     if os.path.isdir(where):
         return _kind_of_folder(where)
     lower = where.lower()
@@ -60,6 +61,18 @@ def kind_of_place(where: str) -> str:
     if os.path.isfile(where) and lower.endswith(ARCHIVES):
         there = 'is an archive, which is not opened: unpack it'
     raise NoImages(f'data_root {printable(where)!r} {there}: expected {TAKEN}')
+
+
+def _check_access(where: str) -> None:
+    """Raises NoImages where a file or folder is there, and is not ours to read."""
+    try:
+        if os.path.isdir(where):
+            os.scandir(where).close()
+        elif os.path.isfile(where):
+            open(where, 'rb').close()
+    except PermissionError as error:
+        raise NoImages(f'data_root {printable(where)!r} cannot be read: {error.strerror}'
+                       ) from error
 
 
 def _kind_of_folder(where: str) -> str:

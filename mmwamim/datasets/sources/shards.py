@@ -236,6 +236,8 @@ def members(path: str, name: str) -> tuple:
                     samples.append(sample)
                 elif not _read_label(file, member, sample, labels):
                     left_out[os.path.splitext(base.lower())[1] or NO_ENDING] += 1
+    except PermissionError as error:
+        note = f'{printable(name)} cannot be read: {error.strerror}'
     except (tarfile.TarError, OSError, EOFError) as error:
         note = f'{printable(name)} is damaged behind its first {len(images)} images: {error}'
     images = [image._replace(label=labels.get(sample, ''))
