@@ -106,4 +106,8 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         if lock is not None:
+            with suppress(OSError):
+                # Closing it would not do where another thread has forked a worker meanwhile, which
+                # has it open, too.
+                fcntl.flock(lock, fcntl.LOCK_UN)
             lock.close()

@@ -1,6 +1,9 @@
 """Shards of which a few copies are kept at a time."""
+import fcntl
 import gzip
 import os
+import signal
+import time
 from collections import Counter
 
 import numpy as np
@@ -9,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from mmwamim.datasets import ClassFolders, ResumableSampler, UnlabelledImages
+from mmwamim.datasets.kept import locked
 from mmwamim.datasets.sampling import order_of
 from mmwamim.datasets.sources import copies, open_source, stream
 from mmwamim.errors import UserError
@@ -131,3 +135,15 @@ def test_a_shard_that_changes_or_goes_during_a_run_is_named(shards, monkeypatch)
 def test_what_is_no_stream(where):
     with pytest.raises(UserError, match='expected stream:SHARDS'):
         open_source(where)
+
+
+def test_a_worker_that_is_forked_meanwhile_keeps_no_lock(tmp_path):
+    with locked(tmp_path / 'a.tar'):
+        child = os.fork()
+        if not child:
+            time.sleep(20)
+            os._exit(0)
+    with open(tmp_path / 'a..lock') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where the child has it
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
