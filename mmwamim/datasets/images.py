@@ -1,6 +1,6 @@
 """Folders of images, with and without labels."""
 import os
-from typing import Optional, Sequence, Union
+from typing import Optional, Sequence, Tuple, Union
 
 import numpy as np
 from mmengine.dataset import force_full_init
@@ -43,6 +43,12 @@ class _FromSource(CustomDataset):
     def get_gt_labels(self) -> np.ndarray:
         """int64 (N, )."""
         return self.data_list.labels
+
+    @property
+    @force_full_init
+    def mixed(self) -> Optional[Tuple[np.ndarray, int]]:
+        """As of :class:`mmwamim.datasets.sources.Records`; the sampler asks for it."""
+        return getattr(self.data_list, 'mixed', None)
 
     def prepare_data(self, idx: int) -> Optional[dict]:
         """The record, with its bytes as ``img_bytes`` where it is no file, through the

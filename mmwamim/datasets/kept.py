@@ -96,16 +96,27 @@ def kept(*key: object) -> Iterator[Kept]:
     name = hashlib.blake2b('\0'.join(map(str, key)).encode('utf-8', 'surrogatepass'),
                            digest_size=16).hexdigest()
     file = Kept(cache_folder() / f'{name}.pt')
+    with locked(file.path):
+        yield file
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """A file of the cache for this thread alone, whether it is there or not."""
     lock = None
     try:
-        file.path.parent.mkdir(parents=True, exist_ok=True)
-        # Not one a key, which would fill the folder.
-        lock = open(file.path.with_name(f'{name[:2]}.lock'), 'w')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not one a file, which would fill the folder.
+        lock = open(path.with_name(f'{path.name[:2]}.lock'), 'w')
         fcntl.flock(lock, fcntl.LOCK_EX)
     except OSError:
         pass  # some network drives have no locks: each process makes its own
     try:
-        yield file
+        yield
     finally:
         if lock is not None:
+            with suppress(OSError):
+                # Closing it would not do where another thread has forked a worker meanwhile, which
+                # has it open, too.
+                fcntl.flock(lock, fcntl.LOCK_UN)
             lock.close()

@@ -28,6 +28,12 @@ from .walk import THREADS, Endings, Walk, is_folder, is_system_folder, state_of 
 NOT_DECODED = {'BUFR', 'GRIB', 'HDF5', 'MPEG', 'EPS', 'WMF'}
 
 
+ADVICE = {  # on what is left out
+    ('.zip', '.7z', '.rar', '.tar', '.gz', '.tgz', '.bz2', '.xz', '.zst'):
+        'archives are not opened in a folder of images: unpack them, or name the folder that holds '
+        'tar shards alone',
+    ('.heic', '.heif', '.hif', '.dng', '.cr2', '.cr3', '.nef', '.arw'):
+        'Pillow does not read these pictures: convert them, say to JPEG or PNG'}
 VERSION = 3  # of what is kept
 MOST_BROKEN = 1000  # broken links that are looked at again at every start
 ASKED = 64  # folders whose times a thread asks for in one go
@@ -63,6 +69,9 @@ class Listing:
         text = f'{len(self.paths)} images in {printable(self.root)}: {counts(self.taken)}'
         if self.left_out:
             text += f'; left out: {counts(self.left_out)}'
+        for endings, advice in ADVICE.items():
+            there = {name: self.left_out[name] for name in endings if name in self.left_out}
+            text += f'\n  {advice}: {counts(there)}' if there else ''
         return '\n'.join([text] + [f'  {printable(note)}' for note in self.notes])
 
 

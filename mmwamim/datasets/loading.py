@@ -29,6 +29,7 @@ from .pixels import (
 )
 
 MAX_PIXELS = 100_000_000
+HEIC = (b'heic', b'heix', b'hevc', b'heim', b'heis', b'mif1', b'msf1')  # brands of the container
 
 
 class UnreadableImage(UserError):
@@ -70,7 +71,8 @@ def read_rgb(path: Union[str, Path], max_pixels: int = MAX_PIXELS,
             return to_rgb(image, value_range, file)
     except UnidentifiedImageError as error:
         if not is_tiff(file):
-            raise UnreadableImage(f'{path} is no picture that Pillow knows') from error
+            raise UnreadableImage(f'{path} is no picture that Pillow knows{_what_else(file)}'
+                                  ) from error
         try:
             return read_deep(file, value_range)
         except Exception as second:
@@ -79,6 +81,24 @@ def read_rgb(path: Union[str, Path], max_pixels: int = MAX_PIXELS,
         raise UnreadableImage(f'{path}: {error}') from error
     except Exception as error:  # decoders raise whatever they like
         raise UnreadableImage(f'{path}: {type(error).__name__}: {error}') from error
+
+
+def _what_else(file: File) -> str:
+    """What often has the name of a picture, in words."""
+    if isinstance(file, bytes):
+        start = file[:64]
+    else:
+        with open(file, 'rb') as stream:
+            start = stream.read(64)
+    if not start:
+        return ': it is empty'
+    if start.startswith(b'version https://git-lfs'):
+        return ': it is a pointer of Git LFS, whose file was not fetched (git lfs pull)'
+    if start[4:8] == b'ftyp' and start[8:12] in HEIC:
+        return ': it is HEIC, to be converted first, say to JPEG'
+    if start.lstrip()[:1] == b'<':
+        return ': it is a web page or drawing in text'
+    return ''
 
 
 def _select_page(image: Image.Image, max_pixels: int) -> None:

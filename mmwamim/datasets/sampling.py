@@ -46,20 +46,48 @@ def seed_everything(*parts: int) -> None:
 
 def begin_draw(draw: Draw, dataset: Dataset) -> int:
     """Seeds the augmentations of an image, tells its epoch to the transforms of the data set that
-    have ``set_epoch``, and returns its index."""
+    have ``set_epoch`` and to where the images lie, and returns its index."""
     seed_everything(*draw)
     for transform in getattr(getattr(dataset, 'pipeline', None), 'transforms', ()):
         if hasattr(transform, 'set_epoch'):
             transform.set_epoch(draw.epoch)
+    records = getattr(dataset, 'data_list', None)
+    if hasattr(records, 'begin_epoch'):
+        records.begin_epoch(draw.seed, draw.epoch)
     return draw.index
 
 
-def order_of(size: int, seed: int, epoch: int, shuffle: bool = True) -> torch.Tensor:
-    """int64 (size, ): the images of an epoch in their order, the same on all processes."""
+def order_of(size: int, seed: int, epoch: int, shuffle: bool = True,
+             shard_of: Optional[np.ndarray] = None, buffer: int = 0) -> torch.Tensor:
+    """int64 (size, ): the images of an epoch in their order, the same on all processes.
+
+    Args:
+        size: Number of images.
+        seed, epoch: What a drawn order depends on.
+        shuffle: Whether to draw one.
+        shard_of: The shard of each image. The order is then drawn over shards, and their images
+            are mixed with those of the ``buffer`` shards around them: at every point of the epoch
+            the images are of so many neighbours, the first and the last of all being neighbours,
+            too. Default: it is drawn over all images.
+        buffer: Number of shards.
+    """
     if not shuffle:
         return torch.arange(size)
     generator = torch.Generator().manual_seed(mix_seed(seed, epoch))
-    return torch.randperm(size, generator=generator)
+    if shard_of is None or not size:
+        return torch.randperm(size, generator=generator)
+    order = shard_order(int(shard_of.max()) + 1, seed, epoch)
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order))
+    spread = min(buffer, len(order)) * torch.rand(size, generator=generator, dtype=torch.float64)
+    return torch.argsort((place[torch.from_numpy(shard_of).long()] + spread) % len(order),
+                         stable=True)
+
+
+def shard_order(count: int, seed: int, epoch: int) -> torch.Tensor:
+    """int64 (count, ): the shards of an epoch in their order."""
+    generator = torch.Generator().manual_seed(mix_seed(seed, epoch, count))
+    return torch.randperm(count, generator=generator)
 
 
 @DATA_SAMPLERS.register_module()
@@ -83,8 +111,7 @@ class ResumableSampler(Sampler):
         self.num_samples = -(-len(dataset) // self.world_size)
 
     def __iter__(self) -> Iterator[Draw]:
-        size = len(self.dataset)
-        order = order_of(size, self.seed, self.epoch, self.shuffle)
+        size, order = len(self.dataset), self._order(self.epoch)
         end = self.num_samples * self.world_size
         places = torch.arange(min(self.start + self.rank, end), end, self.world_size)
         # In C, but for a step every 65536 images: the main process draws a batch's indices while
@@ -95,6 +122,10 @@ class ResumableSampler(Sampler):
 
     def __len__(self) -> int:
         return self.num_samples
+
+    def _order(self, epoch: int) -> torch.Tensor:
+        mixed = getattr(self.dataset, 'mixed', None) or ()
+        return order_of(len(self.dataset), self.seed, epoch, self.shuffle, *mixed)
 
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch, which the order depends on; MMEngine calls it."""
@@ -119,7 +150,7 @@ class ResumableStream(ResumableSampler):
         for place in itertools.count(self.start + self.rank, self.world_size):
             if place // size != epoch:
                 epoch = place // size
-                order = order_of(size, self.seed, epoch, self.shuffle)
+                order = self._order(epoch)
             yield Draw(self.seed, epoch, int(order[place % size]))
 
     def set_epoch(self, epoch: int) -> None:

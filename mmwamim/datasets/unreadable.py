@@ -3,7 +3,9 @@ import logging
 from typing import Optional
 
 import torch
+from mmengine.dist import all_reduce, get_world_size
 from mmengine.logging import print_log
+from torch.utils.data import Dataset
 
 from mmwamim.errors import UserError
 
@@ -13,6 +15,26 @@ from .loading import UnreadableImage
 
 class TooManyUnreadable(UserError, RuntimeError):
     """More images cannot be read than ``max_unreadable`` allows."""
+
+
+def name_unreadable(dataset: Dataset) -> None:
+    """Names what other ranks could not read, whose warnings are in no log; each is known to all
+    ranks then, is named once and counts once. To be called on all ranks."""
+    own = getattr(dataset, '_unreadable', None)
+    if get_world_size() == 1:
+        return
+    if own is None:  # one that repeats or joins others
+        for inside in (getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', ())):
+            if inside is not None:
+                name_unreadable(inside)
+        return
+    everyone = own.clone()
+    all_reduce(everyone, 'max')
+    for index in torch.nonzero(everyone > own).flatten().tolist():
+        own[index] = 1
+        print_log('unreadable image, skipped by another rank: '
+                  f'{printable(dataset.get_data_info(index)["img_path"])}', 'current',
+                  logging.WARNING)
 
 
 class ReplacesUnreadable:

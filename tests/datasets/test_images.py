@@ -1,13 +1,15 @@
 """Folders with classes as a data set: labels, damaged images, one list for every split."""
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from mmengine.logging import MMLogger
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from mmwamim.datasets import ClassFolders, ResumableSampler, UnlabelledImages
+from mmwamim.datasets import ClassFolders, ResumableSampler, UnlabelledImages, unreadable
 from mmwamim.datasets.sampling import Draw
 from mmwamim.datasets.unreadable import TooManyUnreadable
 from mmwamim.errors import UserError
@@ -132,3 +134,24 @@ def test_an_unreadable_image_is_named_once_over_epochs_and_workers(root, tmp_pat
     log = (tmp_path / 'log').read_text()
     assert log.count('unreadable image, skipped') == 2
     assert log.count('train/bee/2.png') == log.count('train/cow/1.png') == 1
+
+
+def test_what_other_ranks_could_not_read_is_named_once(root, monkeypatch, caplog):
+    damage(root / 'train/bee/2.png', root / 'train/bee/3.png')
+    images = ClassFolders(str(root), 'train', pipeline=LOAD, max_unreadable=0.5)
+    bad = [i for i in range(12) if 'bee/2' in images.get_data_info(i)['img_path']
+           or 'bee/3' in images.get_data_info(i)['img_path']]
+    images[bad[0]]
+    monkeypatch.setattr(unreadable, 'get_world_size', lambda: 2)
+    monkeypatch.setattr(unreadable, 'all_reduce', lambda flags, how: flags.index_fill_(
+        0, torch.tensor(bad), 1) if how == 'max' else None)
+    MMLogger.get_current_instance().addHandler(caplog.handler)
+    caplog.clear()
+    for _ in range(2):  # epochs
+        unreadable.name_unreadable(SimpleNamespace(datasets=[images]))
+    named = [record.getMessage() for record in caplog.records]
+    assert len(set(named)) == 1
+    assert named[0].endswith('bee/3.png') and 'skipped by another rank' in named[0]
+    assert images._unreadable.sum() == 2 and images[bad[1]]['img'] is not None
+    assert len(caplog.records) == len(named)  # nor again when it is met here
+    MMLogger.get_current_instance().removeHandler(caplog.handler)

@@ -150,3 +150,13 @@ def test_what_the_fast_decoder_leaves_to_pillow(tmp_path):
         assert loading._read_plain_jpeg(tmp_path / name, 10**6, 'RGB') is None, name
     assert read_rgb(tmp_path / 'turned.jpg').shape == (64, 32, 3)
     assert loading._read_plain_jpeg(tmp_path / 'whole.jpg', 100, 'RGB') is None  # too large
+
+
+@pytest.mark.parametrize('data, words', [
+    (b'', 'it is empty'), (b'version https://git-lfs.github.com/spec/v1\noid', 'git lfs pull'),
+    (b'\0\0\0\x18ftypheic' + bytes(90), 'it is HEIC, to be converted'), (b' <html>', 'web page')])
+def test_what_often_has_the_name_of_a_picture_is_said(tmp_path, data, words):
+    (tmp_path / 'a.jpg').write_bytes(data)
+    for given in (None, data):
+        with pytest.raises(UnreadableImage, match=f'a.jpg is no picture .*: .*{words}'):
+            read_rgb(tmp_path / 'a.jpg', data=given)

@@ -1,4 +1,8 @@
 """Tables, shards and data sets as they come from elsewhere: the right result, or one line."""
+import builtins
+import gzip
+import os
+
 import numpy as np
 import pytest
 
@@ -83,3 +87,75 @@ def test_a_saved_set_that_was_cut_off(tmp_path):
     (tmp_path / 'x/state.json').write_text('{')
     with pytest.raises(NoImages, match='cannot be opened as a Hugging Face data set.*JSON'):
         opened(tmp_path / 'x')
+
+
+@pytest.mark.parametrize('text', [
+    b'\npath,label\na/0.png,x\n  \na/1.png,y\n\n',
+    gzip.compress(b'path,label\na/0.png,x\na/1.png,y\n')])
+def test_empty_lines_and_compressed_tables(tmp_path, text):
+    write_files(tmp_path, [(f'a/{i}.png', '', picture(i)) for i in range(2)])
+    for name in ('all.csv', 'all.csv.gz'):
+        (tmp_path / name).write_bytes(text)
+        assert opened(tmp_path / name) == ([0, 1], [0, 1], ('x', 'y'))
+    (tmp_path / 'all.csv').write_bytes(gzip.compress(text)[:20])
+    with pytest.raises(UserError, match='all.csv is damaged'):
+        opened(tmp_path / 'all.csv')
+
+
+def test_lists_of_other_encodings_and_with_tabs(tmp_path):
+    write_files(tmp_path, [(f'a/{i} b.png', '', picture(i)) for i in range(2)])
+    (tmp_path / 'all.txt').write_bytes('a/0 b.png\tx y\na/1 b.png\tz\n'.encode('utf-16'))
+    assert opened(tmp_path / 'all.txt') == ([0, 1], [0, 1], ('x y', 'z'))
+    (tmp_path / 'all.csv').write_bytes('path,label\na/0 b.png,käse\n'.encode('latin-1'))
+    with pytest.raises(UserError, match='not written in UTF-8, as the class .*: save it as UTF-8'):
+        opened(tmp_path / 'all.csv')
+
+
+@pytest.mark.parametrize('paths, words', [
+    (['a/0.png', 'https://example.org/1.jpg'], '1 of 2 rows are addresses, such as'),
+    ([1, 2], "column 'path' holds 1, which is no path"), ([['a/0.png']], 'which is no path'),
+    ([], 'has no rows')])
+def test_columns_that_hold_no_paths(tmp_path, paths, words):
+    write_files(tmp_path, [('a/0.png', '', picture(0))])
+    parquet, arrow = pytest.importorskip('pyarrow.parquet'), pytest.importorskip('pyarrow')
+    column = paths or arrow.array([], arrow.string())
+    parquet.write_table(arrow.table(dict(path=column, label=[0] * len(paths))),
+                        tmp_path / 'x.parquet')
+    with pytest.raises(UserError, match=words):
+        opened(tmp_path / 'x.parquet')
+
+
+def test_samples_of_one_name_and_what_is_left_out_of_shards(tmp_path):
+    add_members(tmp_path / 'x.tar', ('a/1.png', picture(1)), ('a/1.cls', b'x'),
+                ('a/1.png', picture(2)), ('a/1.cls', b'y'), ('__MACOSX/a/3.png', picture(3)),
+                ('./b/4.png', picture(4)), ('b/4.txt', b'words'), ('b/5', picture(5)),
+                ('./b/4.cls', b'x'))
+    assert opened(tmp_path / 'x.tar') == ([1, 2, 4], [0, 1, 0], ('x', 'y'))
+    description = open_source(str(tmp_path / 'x.tar')).description
+    assert 'left out: .txt 1, hidden 1, without ending 1' in description
+
+
+def test_archives_and_formats_that_are_not_read_have_an_advice(tmp_path):
+    write_files(tmp_path, [('a/0.png', '', picture(0)), ('a/more.zip', '', b'PK'),
+                           ('a/1.HEIC', '', b'x')])
+    description = open_source(str(tmp_path)).description
+    assert 'unpack them, or name the folder that holds tar shards alone: .zip 1' in description
+    assert 'convert them, say to JPEG or PNG: .heic 1' in description
+    with pytest.raises(NoImages, match='is an archive, which is not opened: unpack it'):
+        open_source(str(tmp_path / 'a/more.zip'))
+
+
+@pytest.mark.parametrize('name', ['list.txt', 'folder', 'base.lmdb', 'x.tar', 'x.tar.gz'])
+def test_places_that_may_not_be_read_are_one_line(tmp_path, monkeypatch, name):
+    place = tmp_path / name
+    place.write_bytes(b'a/0.png\n') if '.t' in name else place.mkdir()
+
+    def refuse(path, *more, **named):
+        if str(path) == str(place):
+            raise PermissionError(13, 'Permission denied', str(path))
+        return real[os.scandir is refuse](path, *more, **named)
+
+    real = {False: builtins.open, True: os.scandir}
+    monkeypatch.setattr(*((builtins, 'open') if '.t' in name else (os, 'scandir')), refuse)
+    with pytest.raises(NoImages, match=f'{name}. cannot be read: Permission denied'):
+        open_source(str(place))

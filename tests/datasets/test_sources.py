@@ -240,7 +240,7 @@ def test_a_table_with_a_column_of_splits(tmp_path):
     ('a.png\nb.png 1\n', 'line 2: expected a path alone'),
     ('a.png 1\n\nb.png\n', 'line 3: expected a path and its class'),
     ('x.png\ny.png\n', '2 of the 2 files .* not there.* relative to the folder of the table'),
-    ('', '0 of 0 rows have no path')])
+    ('', 'list.txt has no rows')])
 def test_what_is_wrong_with_a_list(tmp_path, text, words):
     write_files(tmp_path, [('a.png', '', picture(1)), ('b.png', '', picture(2))])
     (tmp_path / 'list.txt').write_text(text)

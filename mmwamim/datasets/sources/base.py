@@ -17,8 +17,12 @@ class Source:
         labels: int64 (N, ), or None where none were asked for.
         classes: Names of the classes that the labels count in, or None.
         description: What was taken and what was left out, for the log.
+        mixed: The shard of each image, int (N, ), and of how many shards images are mixed, where
+            the order of an epoch is drawn over shards (:func:`mmwamim.datasets.sampling.order_of`);
+            None where it is drawn over all images.
     """
 
+    mixed: Optional[Tuple[np.ndarray, int]] = None
     keys: Sequence[str] = ()
     labels: Optional[np.ndarray] = None
     classes: Optional[Tuple[str, ...]] = None
@@ -63,6 +67,9 @@ class Source:
         if channels is None:
             return read_rgb(self.key(index), value_range=value_range, data=data)
         return read_channels(self.key(index), channels, value_range, data)
+
+    def begin_epoch(self, seed: int, epoch: int) -> None:
+        """Says which epoch the images that are read next are of."""
 
     def spread(self, most: Optional[int] = None) -> Sequence[int]:
         """The numbers of all images, or of so many, spread evenly."""
@@ -143,6 +150,18 @@ class Records(AbstractSequence):
         """int64 (N, )."""
         labels = self.source.labels
         return labels if self.rows is None else labels[self.rows]
+
+    @property
+    def mixed(self) -> Optional[Tuple[np.ndarray, int]]:
+        """As of :class:`Source`, of these images."""
+        if self.rows is None or self.source.mixed is None:
+            return self.source.mixed
+        shard_of, buffer = self.source.mixed
+        return shard_of[self.rows], buffer
+
+    def begin_epoch(self, seed: int, epoch: int) -> None:
+        """As :meth:`Source.begin_epoch`."""
+        self.source.begin_epoch(seed, epoch)
 
     def read(self, place: int) -> Optional[bytes]:
         """As :meth:`Source.read`."""

@@ -3,7 +3,7 @@ from a program or a server.
 
 WebDataset reads such shards as streams, or with ``cache_dir`` copies them first; so does this. What
 a data set promises, every image at most once an epoch and a resumed run that goes on in the middle
-of it, no stream can keep.
+of it, no stream can keep. :mod:`mmwamim.datasets.sources.stream` keeps a few copies at a time.
 """
 import bz2
 import gzip
@@ -16,7 +16,7 @@ import sys
 import zlib
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, List, Sequence, Tuple
+from typing import IO, List, Optional, Sequence, Tuple
 
 from mmwamim.errors import UserError
 
@@ -44,8 +44,12 @@ def copies_folder() -> Path:
     return cache_folder().with_name('shards')
 
 
-def check_space(names: Sequence[str]) -> None:
+def check_space(names: Sequence[str], most: Optional[int] = None) -> None:
     """Says that copies are made.
+
+    Args:
+        names: The shards.
+        most: How many copies are kept at a time. Default: all.
 
     Raises:
         UserError: They cannot fit the disk.
@@ -54,13 +58,17 @@ def check_space(names: Sequence[str]) -> None:
         return
     folder = copies_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    size = sum(os.path.getsize(name) for name in names if not is_remote(name))
-    free = shutil.disk_usage(folder).free
+    sizes = sorted(os.path.getsize(name) for name in names if not is_remote(name))
+    size, free = sum(sizes[-(most or len(sizes)):]), shutil.disk_usage(folder).free
     if size > free:
-        raise UserError(f'{len(names)} compressed shards of {size / 2**30:.1f} GiB do not fit '
+        raise UserError(f'{min(most or len(names), len(names))} compressed shards of '
+                        f'{size / 2**30:.1f} GiB do not fit '
                         f'{folder}, where {free / 2**30:.1f} GiB are free and plain copies of them '
-                        'are kept: set XDG_CACHE_HOME to a larger disk')
-    print(f'copying {len(names)} shards, such as {printable(names[0])!r}, to {folder} once, since '
+                        'are kept: set XDG_CACHE_HOME to a larger disk' + (
+                            '' if most else ', or put stream: before their name'))
+    print(f'reading {len(names)} shards once for an index of their images, such as '
+          f'{printable(names[0])!r}; {most} copies are kept in {folder} at a time' if most else
+          f'copying {len(names)} shards, such as {printable(names[0])!r}, to {folder} once, since '
           'they cannot be read at any place', file=sys.stderr)
     forget(folder)
 
@@ -73,7 +81,10 @@ def copy_shard(name: str) -> Tuple[str, str]:
         NoImages: A program or server does not give it.
         UserError: It is of zstandard, which is not installed; or webdataset is not.
     """
-    key = name if is_remote(name) else f'{os.path.abspath(name)} {os.stat(name)[6:9]}'
+    key = name
+    if not is_remote(name):
+        state = os.stat(name)
+        key = f'{os.path.abspath(name)} {state.st_size} {state.st_mtime_ns}'
     digest = hashlib.blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()
     copy = copies_folder() / f'{digest}.tar'
     waiting = copy.with_suffix(f'.{os.getpid()}')
@@ -96,7 +107,11 @@ def _copy(name: str, file: IO[bytes]) -> str:
         except OSError as error:
             raise NoImages(f'{printable(name)!r} cannot be read: {printable(error)}') from error
         return ''
-    with open(name, 'rb') as stream:
+    try:
+        stream = open(name, 'rb')
+    except OSError as error:
+        raise NoImages(f'{printable(name)!r} cannot be read: {error.strerror}') from error
+    with stream:
         try:
             plain = _decompressed(stream)
             read = getattr(plain, 'read1', plain.read)  # what is whole before a damage
@@ -109,6 +124,20 @@ def _copy(name: str, file: IO[bytes]) -> str:
                 raise
             return f'{printable(name)} is damaged: {error}'
     return ''
+
+
+def trim(copies: Sequence[str], most: Optional[int]) -> None:
+    """Removes all but the ``most`` copies that were used last; None: no one. A process that reads
+    one of the others goes on with it."""
+    if not most:
+        return
+    times = []
+    for copy in tuple(copies):
+        with suppress(OSError):  # not there now
+            times.append((os.stat(copy).st_mtime_ns, copy))
+    for _, copy in sorted(times)[:-most]:
+        with suppress(OSError):
+            os.unlink(copies_folder() / os.path.basename(copy))  # never a shard itself
 
 
 def refresh(copies: List[str]) -> bool:

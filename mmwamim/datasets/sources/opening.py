@@ -17,9 +17,12 @@ from .folder import FolderSource
 from .huggingface import HuggingFaceSource
 from .listed import from_label_file
 from .shards import ShardSource
+from .stream import StreamSource, is_stream
+from .stream import parted as parted_stream
 from .table import ENDINGS, TableSource
 
 DATA_BASES = ('.mdb', '.lmdb')
+ARCHIVES = ('.zip', '.7z', '.rar')
 LOOKED_AT = 1000  # entries of a folder that tell what it is
 TAKEN = ('a folder of images, a .txt, .csv, .tsv or .parquet file with a column of paths, tar '
          "shards (a folder of them, 'train-{000..099}.tar' or .tar.gz), a Hugging Face data set on "
@@ -37,6 +40,9 @@ def kind_of_place(where: str) -> str:
     Raises:
         NoImages: There is nothing of that name, or no such kind of file.
     """
+    if is_stream(where):
+        return 'shards'
+    _check_access(where)
     if os.path.isdir(where):
         return _kind_of_folder(where)
     lower = where.lower()
@@ -52,7 +58,21 @@ def kind_of_place(where: str) -> str:
         return 'huggingface'
     there = 'is of no kind that is read' if os.path.exists(where) else 'is not a folder, nor ' \
         'anything else that is there'
+    if os.path.isfile(where) and lower.endswith(ARCHIVES):
+        there = 'is an archive, which is not opened: unpack it'
     raise NoImages(f'data_root {printable(where)!r} {there}: expected {TAKEN}')
+
+
+def _check_access(where: str) -> None:
+    """Raises NoImages where a file or folder is there, and is not ours to read."""
+    try:
+        if os.path.isdir(where):
+            os.scandir(where).close()
+        elif os.path.isfile(where):
+            open(where, 'rb').close()
+    except PermissionError as error:
+        raise NoImages(f'data_root {printable(where)!r} cannot be read: {error.strerror}'
+                       ) from error
 
 
 def _kind_of_folder(where: str) -> str:
@@ -193,7 +213,8 @@ def open_kind(where: str, split: str, labelled: bool, classes: Optional[Sequence
                         'tables and Hugging Face data sets have')
     if kind == 'folder':
         return FolderSource(where, labelled, classes, endings or readable_endings(), note)
-    return (ShardSource if kind == 'shards' else DatabaseSource)(where, labelled, classes)
+    source = DatabaseSource if kind == 'lmdb' else StreamSource if is_stream(where) else ShardSource
+    return source(where, labelled, classes)
 
 
 def name_of_place(where: Union[str, Path]) -> str:
@@ -203,6 +224,7 @@ def name_of_place(where: Union[str, Path]) -> str:
         >>> [name_of_place(where) for where in ('me/birds.csv', 'x-{00..99}.tar', 'me/cats')]
         ['birds', 'x', 'cats']
     """
+    where = parted_stream(str(where))[1] if is_stream(str(where)) else where
     name = Path(where).expanduser().resolve().name
     if not os.path.isdir(where):
         name = re.split(r'[{*?[]', re.sub(r'(\.\w{1,7})+$', '', name))[0].rstrip('-_. ')

@@ -7,7 +7,7 @@ import tarfile
 from collections import Counter, OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -16,13 +16,14 @@ from ..kept import kept
 from ..listing import NoImages, counts, printable, readable_endings
 from ..loading import UnreadableImage
 from ..paths import PackedPaths
-from ..walk import THREADS
+from ..walk import HIDDEN, NO_ENDING, THREADS, is_system_folder
 from .base import Source
-from .copies import COMPRESSED, check_space, copy_shard, is_remote, needs_copy, refresh
+from .copies import COMPRESSED, check_space, copy_shard, is_remote, needs_copy, refresh, trim
 from .labels import LABELS, folders_as_labels, settle_labels
 
-VERSION = 3
-OPEN = 64  # shards that a process holds open
+VERSION = 4
+NO_FILE = 'links and devices'
+ROOTS = {'', '.', '..'}  # which name no folder
 
 
 class Member(NamedTuple):
@@ -56,11 +57,17 @@ class ShardSource(Source):
         UserError: They are compressed or elsewhere, and there is no room for copies.
     """
 
+    most: Optional[int] = None
+    """Copies that are kept at a time; None: all."""
+    open_at_once = 64
+    """Shards that a process holds open."""
+
     def __init__(self, pattern: str, labelled: bool = False,
                  classes: Optional[Sequence[str]] = None) -> None:
         self.shards, self._open = find_shards(pattern), OrderedDict()
-        content = _index(self.shards)
-        self.files = content['files']
+        content = _index(self.shards, self.most)
+        self.files, self.sizes = content['files'], content['sizes']
+        self.copies = content['copies']
         self.keys = PackedPaths(content['names'].numpy(), content['ends'].numpy())
         self.spans, self.shard_of = content['spans'].numpy(), content['shard_of'].numpy()
         notes = list(content['notes'])
@@ -98,7 +105,7 @@ class ShardSource(Source):
     def _file(self, shard: int) -> int:
         """Its number; those not used for the longest time are closed."""
         if shard not in self._open:
-            if len(self._open) >= OPEN:
+            if len(self._open) >= self.open_at_once:
                 os.close(self._open.popitem(last=False)[1])
             self._open[shard] = os.open(self.files[shard], os.O_RDONLY)
         self._open.move_to_end(shard)
@@ -147,32 +154,49 @@ def _choices(inside: str) -> List[str]:
     return [str(number).zfill(width) for number in range(int(first), int(last) + 1)]
 
 
-def _index(shards: Sequence[str]) -> dict:
-    """The members of all shards: kept in the cache as long as size and time of none changes."""
+def _index(shards: Sequence[str], most: Optional[int] = None) -> dict:
+    """The members of all shards: kept in the cache as long as size and time of none changes.
+
+    Args:
+        shards: Their names.
+        most: Copies that are kept at a time; they are not looked for.
+    """
     states = [[0, 0] if is_remote(path) else
               list(os.stat(path)[6:7]) + [os.stat(path).st_mtime_ns] for path in shards]
     copied = [path for path in shards if needs_copy(path)]
     with kept('shards', VERSION, *map(os.path.abspath, shards)) as file:
         content = file.load()
-        if content is not None and content['states'] == states and refresh(content['copies']):
+        if content is not None and content['states'] == states and (
+                most or refresh(content['copies'])):
             return content
-        check_space(copied)
-        with ThreadPoolExecutor(THREADS) as pool:
-            copies = dict(zip(copied, pool.map(copy_shard, copied)))
-            files = [copies.get(path, (path, ''))[0] for path in shards]
-            found = list(pool.map(members, files, shards))
+        check_space(copied, most)
+        copies: List[str] = []
+
+        def read(path: str) -> tuple:
+            copy, note = copy_shard(path) if needs_copy(path) else (path, '')
+            found, size = members(copy, path), os.path.getsize(copy)
+            if copy != path:
+                copies.append(copy)
+                trim(copies, most)
+            return found, note, copy, size
+
+        with ThreadPoolExecutor(min(THREADS, most or THREADS)) as pool:
+            found, further, files, sizes = zip(*pool.map(read, shards))
         content = _packed(shards, found)
-        content['notes'] += [note for _, note in copies.values() if note]
-        content.update(states=states, files=files, copies=[copy for copy, _ in copies.values()])
+        content['notes'] += filter(None, further)
+        content.update(states=states, files=list(files), sizes=list(sizes), copies=copies)
         return file.load() if file.save(content) else content
 
 
 def _packed(shards: Sequence[str], found: Sequence[Sequence[Member]]) -> dict:
-    rows = [member for images, _ in found for member in images]
+    rows = [member for images, _, _ in found for member in images]
     names = PackedPaths.from_strings(member.name for member in rows)
     labels = [member.label for member in rows]
     complete = bool(labels) and all(labels)
-    notes = [note for _, note in found if note]
+    notes = [note for _, note, _ in found if note]
+    left_out = sum((counter for _, _, counter in found), Counter())
+    if left_out:
+        notes.append(f'left out: {counts(left_out)}')
     some = sum(map(bool, labels))
     if some and not complete:
         notes.append(f'{len(labels) - some} of {len(labels)} images have no stored class')
@@ -181,28 +205,44 @@ def _packed(shards: Sequence[str], found: Sequence[Sequence[Member]]) -> dict:
         names=torch.from_numpy(names.data.copy()), ends=torch.from_numpy(names.ends),
         spans=torch.tensor([(m.offset, m.size) for m in rows], dtype=torch.int64).view(-1, 2),
         shard_of=torch.from_numpy(np.repeat(np.arange(len(shards), dtype=np.int32),
-                                            [len(images) for images, _ in found])),
+                                            [len(images) for images, _, _ in found])),
         labels=torch.from_numpy(PackedPaths.from_strings(
             labels if complete else []).data.copy()),
         taken=dict(endings), notes=notes)
 
 
 def members(path: str, name: str) -> tuple:
-    """The images of a tar file, and what is wrong with what has that name, or ''."""
+    """The images of a tar file, what is wrong with what has that name, or '', and how many other
+    members there are of each ending. Of two samples of one name each has its own label."""
     endings, images, labels, note = readable_endings() + ('.npy', ), [], {}, ''
+    times, left_out, samples = Counter(), Counter(), []
     try:
         with tarfile.open(path, 'r:') as file:
             while (member := file.next()) is not None:
                 file.members = []  # which it would keep
-                if not member.isfile() or os.path.basename(member.name).startswith('.'):
+                *folders, base = member.name.split('/')
+                if member.isdir():
                     continue
+                if not member.isfile():
+                    left_out[NO_FILE] += 1
+                    continue
+                if base.startswith('.') or any(map(is_system_folder, set(folders) - ROOTS)):
+                    left_out[HIDDEN] += 1
+                    continue
+                times[member.name] += 1
+                sample = _sample(member.name), times[member.name]
                 if member.name.lower().endswith(endings):
                     images.append(Member(member.name, member.offset_data, member.size, ''))
-                else:
-                    _read_label(file, member, labels)
+                    samples.append(sample)
+                elif not _read_label(file, member, sample, labels):
+                    left_out[os.path.splitext(base.lower())[1] or NO_ENDING] += 1
+    except PermissionError as error:
+        note = f'{printable(name)} cannot be read: {error.strerror}'
     except (tarfile.TarError, OSError, EOFError) as error:
         note = f'{printable(name)} is damaged behind its first {len(images)} images: {error}'
-    return [image._replace(label=labels.get(_sample(image.name), '')) for image in images], note
+    images = [image._replace(label=labels.get(sample, ''))
+              for image, sample in zip(images, samples)]
+    return images, note, left_out
 
 
 def _sample(name: str) -> str:
@@ -210,18 +250,21 @@ def _sample(name: str) -> str:
     return f'{folder}/{base.partition(".")[0]}'
 
 
-def _read_label(file: tarfile.TarFile, member: tarfile.TarInfo, labels: Dict[str, str]) -> None:
+def _read_label(file: tarfile.TarFile, member: tarfile.TarInfo, sample: Tuple[str, int],
+                labels: Dict[Tuple[str, int], str]) -> bool:
+    """Whether a member may hold the class of a sample."""
     ending = member.name.rpartition('.')[2].lower()
     if member.size > 1 << 20 or ending not in (*LABELS, 'json'):
-        return
+        return False
     text = file.extractfile(member).read().decode('utf-8', 'replace').strip()
     if ending == 'json':
         try:
             fields = json.loads(text)
         except json.JSONDecodeError:
-            return
+            return False
         text = next((str(fields[name]) for name in LABELS
                      if fields.get(name) is not None), '') \
             if isinstance(fields, dict) else ''
     if text:
-        labels.setdefault(_sample(member.name), text)
+        labels.setdefault(sample, text)
+    return True

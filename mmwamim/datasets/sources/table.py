@@ -1,8 +1,10 @@
 """A text, CSV, TSV or Parquet file with a column of paths."""
 import csv
+import gzip
 import os
-from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+import zlib
+from contextlib import contextmanager
+from typing import Dict, Iterator, List, Optional, Sequence, TextIO
 
 from mmwamim.errors import UserError
 
@@ -16,7 +18,7 @@ from .labels import LABELS, NoLabels, library, settle_labels
 PATHS = ('path', 'file', 'filename', 'file_name', 'filepath', 'file_path', 'image_path', 'img_path',
          'image_file', 'image', 'img')
 TEXT, CSV = ('.txt', '.lst'), {'.csv': ',', '.tsv': '\t'}
-ENDINGS = (*TEXT, *CSV, '.parquet')
+ENDINGS = (*TEXT, *CSV, '.parquet', *(f'{ending}.gz' for ending in (*TEXT, *CSV)))
 SPLIT = 'split'  # the column that says what is for training
 ALL = '*'  # rows of every split
 
@@ -53,10 +55,7 @@ class TableSource(Source):
         rows = _rows(table, split if labelled else split or 'train', path)
         if rows is not None:
             paths, said = [paths[row] for row in rows], [*said, f'rows of the split {split!r}']
-        empty = sum(not one or '\0' in one for one in paths)  # nothing that is a path
-        if empty or not paths:
-            raise NoImages(f'{printable(path)}: {empty} of {len(paths)} rows have no path in the '
-                           f'column {column!r}')
+        _check_paths(paths, path, column)
         if '\\' in paths[0] and not os.path.exists(os.path.join(self.folder, paths[0])):
             paths = [one.replace('\\', '/') for one in paths]  # written on Windows
         self.keys = PackedPaths.from_strings(paths)
@@ -64,6 +63,10 @@ class TableSource(Source):
             label_column = choose(label_column, names, LABELS, path, 'labels', 'label_column')
             given = table[label_column]
             given = given if rows is None else [given[row] for row in rows]
+            unknown = next((one for one in set(map(str, given)) if not _is_text(one)), None)
+            if unknown is not None:
+                raise UserError(f'{printable(path)} is not written in UTF-8, as the class '
+                                f'{printable(unknown)!r} shows: save it as UTF-8')
             self.labels, self.classes = settle_labels(given, classes, path)
             said.append(f'{len(self.classes)} classes of the column {label_column!r}')
         self.description = f'{len(self)} images of the table {printable(path)}: ' + ', '.join(said)
@@ -88,7 +91,7 @@ class TableSource(Source):
 def read_table(path: str, column: Optional[str] = None, label_column: Optional[str] = None
                ) -> Dict[str, List]:
     """The columns of a file that may be of use."""
-    ending = os.path.splitext(path)[1].lower()
+    ending = os.path.splitext(path.lower().removesuffix('.gz'))[1]
     if ending in TEXT:
         return _read_text(path)
     if ending in CSV:
@@ -100,41 +103,84 @@ def read_table(path: str, column: Optional[str] = None, label_column: Optional[s
     return parquet.read_table(path, columns=names).to_pydict() if names else {}
 
 
+def _check_paths(paths: List, path: str, column: str) -> None:
+    """Raises UserError or NoImages unless all are paths of files."""
+    if not paths:
+        raise NoImages(f'{printable(path)} has no rows')
+    other = next((one for one in paths if one is not None and not isinstance(one, str)), None)
+    if other is not None:
+        raise UserError(f'{printable(path)}: the column {column!r} holds {other!r}, which is no '
+                        'path: name the column of paths (--column)')
+    empty = sum(not one or '\0' in one for one in paths)
+    if empty:
+        raise NoImages(f'{printable(path)}: {empty} of {len(paths)} rows have no path in the '
+                       f'column {column!r}')
+    addresses = [one for one in paths if '://' in one]
+    if addresses:
+        raise UserError(f'{printable(path)}: {len(addresses)} of {len(paths)} rows are addresses, '
+                        f'such as {printable(addresses[0])!r}, which are not fetched: download '
+                        'them, and write the paths of the files')
+
+
+def _is_text(name: str) -> bool:
+    return not any('\udc80' <= letter <= '\udcff' for letter in name)
+
+
+@contextmanager
+def _text(path: str) -> Iterator[TextIO]:
+    """A text file, compressed or not, by its first bytes. What is not UTF-8 is kept, since names of
+    files may be any bytes.
+
+    Raises:
+        UserError: It is cut off, or in no encoding that is known.
+    """
+    with open(path, 'rb') as file:
+        unpacked = gzip.open if file.read(2) == b'\x1f\x8b' else open
+    try:
+        with unpacked(path, 'rb') as file:
+            start = file.read(2)
+        encoding = 'utf-16' if start in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig'
+        with unpacked(path, 'rt', newline='', encoding=encoding, errors='surrogateescape') as file:
+            yield file
+    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeError) as error:
+        raise UserError(f'{printable(path)} is damaged: {error}') from error
+
+
 def _read_csv(path: str, delimiter: str) -> Dict[str, List[str]]:
     """As programs write it: with a BOM, or with semicolons or tabs where the header has them."""
-    with open(path, 'rb') as file:
-        start = file.read(2)
-    encoding = 'utf-16' if start in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig'
-    try:
-        with open(path, newline='', encoding=encoding, errors='surrogateescape') as file:
-            header = file.readline()
-            file.seek(0)
-            if delimiter not in header:
-                delimiter = next((other for other in ';\t,' if other in header), delimiter)
-            rows = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
-            names = [name.strip() for name in next(rows, [])]
+    with _text(path) as file:
+        header = next(filter(str.strip, file), '')
+        file.seek(0)
+        if delimiter not in header:
+            delimiter = next((other for other in ';\t,' if other in header), delimiter)
+        rows = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
+        filled = (row for row in rows if len(row) > 1 or row and row[0].strip())
+        try:
+            names = [name.strip() for name in next(filled, [])]
             columns: List[List[str]] = [[] for _ in names]
-            for row in filter(None, rows):
+            for row in filled:
                 if len(row) != len(names):
                     raise UserError(f'{printable(path)}, line {rows.line_num}: {len(row)} fields, '
                                     f'but the header has {len(names)}')
                 for values, value in zip(columns, row):
                     values.append(value)
-    except csv.Error as error:
-        raise UserError(f'{printable(path)}, line {rows.line_num}: {error}') from None
+        except csv.Error as error:
+            raise UserError(f'{printable(path)}, line {rows.line_num}: {error}') from None
     return dict(zip(names, columns))
 
 
 def _read_text(path: str) -> Dict[str, List[str]]:
     endings, paths, labels = readable_endings() + ('.npy', ), [], []
-    lines = Path(path).read_text(encoding='utf-8-sig', errors='surrogateescape').splitlines()
+    with _text(path) as file:
+        lines = file.read().splitlines()
     for number, line in enumerate(lines, start=1):
         line = line.strip()
         if not line:
             continue
         image, label = line, ''
         if not line.lower().endswith(endings):
-            parts = line.rsplit(None, 1)
+            # A tab ends the path, which may have blanks, and so may the class behind it.
+            parts = line.split('\t', 1) if '\t' in line else line.rsplit(None, 1)
             image, label = parts if len(parts) == 2 else (line, '')
         if bool(label) != bool(labels) and paths:
             raise UserError(f'{printable(path)}, line {number}: expected '

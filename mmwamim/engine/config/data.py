@@ -10,6 +10,7 @@ from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 from mmwamim.datasets.listing import printable, shortened
 from mmwamim.datasets.pixels import check_range
 from mmwamim.datasets.sources import kind_of_place, open_source
+from mmwamim.datasets.unreadable import name_unreadable
 from mmwamim.errors import UserError
 from mmwamim.evaluation.robustness import read_wnids
 from mmwamim.registry import HOOKS
@@ -145,8 +146,9 @@ def _reads_colours(step: dict) -> bool:
 
 @HOOKS.register_module()
 class DataReportHook(Hook):
-    """Says once at the start what each split took from its folder, and what it left out; refuses
-    to resume with other classes than those of the checkpoint."""
+    """Says once at the start what each split took from its folder, and what it left out, and
+    after each epoch what the data sets of other ranks could not read; refuses to resume with other
+    classes than those of the checkpoint."""
 
     priority = 'HIGH'  # before other hooks complain of outputs that do not fit
 
@@ -166,6 +168,15 @@ class DataReportHook(Hook):
 
     def before_test(self, runner: Runner) -> None:
         self._report(runner, dict(test=runner.test_dataloader))
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        name_unreadable(runner.train_dataloader.dataset)
+
+    def after_val_epoch(self, runner: Runner, metrics: Optional[dict] = None) -> None:
+        name_unreadable(runner.val_dataloader.dataset)
+
+    def after_test_epoch(self, runner: Runner, metrics: Optional[dict] = None) -> None:
+        name_unreadable(runner.test_dataloader.dataset)
 
     def _report(self, runner: Runner, loaders: dict) -> None:
         for name, loader in loaders.items():
