@@ -90,6 +90,12 @@ class RandAugment(theirs.RandAugment):
 
     Args:
         policies, num_policies, magnitude_level and others: As of mmpretrain's.
+
+    Examples:
+        >>> augment = RandAugment('timm_increasing', num_policies=2, total_level=10,
+        ...                       magnitude_level=9)
+        >>> augment(dict(img=np.zeros((32, 32, 3), np.uint8)))['img'].shape
+        (32, 32, 3)
     """
 
     def __init__(self, *fields, **named) -> None:

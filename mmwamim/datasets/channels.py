@@ -134,6 +134,11 @@ class LoadChannels(BaseTransform):
 
     Raises:
         UnreadableImage: As :func:`read_channels`.
+
+    Examples:
+        >>> image = LoadChannels(channels=4)(dict(img_path='field.npy'))['img']  # doctest: +SKIP
+        >>> image.shape, image.dtype  # doctest: +SKIP
+        ((40, 40, 4), dtype('float32'))
     """
 
     def __init__(self, channels: int, value_range: Optional[Sequence[float]] = None,

@@ -93,6 +93,13 @@ class UnlabelledImages(_Images):
     Raises:
         NoImages: ``data_root`` is no such place, or holds no image.
         TooManyUnreadable: From ``__getitem__``: more than ``max_unreadable`` cannot be read.
+
+    Examples:
+        >>> images = UnlabelledImages('photos')  # doctest: +SKIP
+        >>> len(images)  # doctest: +SKIP
+        600
+        >>> sorted(images[0])  # doctest: +SKIP
+        ['img_path', 'sample_idx']
     """
 
     def __init__(self, data_root: str, pipeline=(), extensions: Optional[Sequence[str]] = None,
@@ -136,6 +143,11 @@ class ClassFolders(_Images):
     Raises:
         NoImages: There is no such folder, or no image in a folder of it.
         UserError: A folder belongs to no class of the list.
+
+    Examples:
+        >>> images = ClassFolders(data_root='pets', data_prefix='train')  # doctest: +SKIP
+        >>> images.metainfo['classes'], images[0]['gt_label']  # doctest: +SKIP
+        (('cat', 'dog'), 0)
     """
 
     def __init__(self, data_root: str = '', data_prefix: str = '', pipeline=(),

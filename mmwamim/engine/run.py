@@ -9,12 +9,21 @@ from .training.runner import TrainingRunner
 def train(options: RunOptions) -> TrainingRunner:
     """Settles the config, trains, and parts from the other processes.
 
+    Args:
+        options: The config and what was asked for beside it.
+
     Returns:
         The runner, at its end.
 
     Raises:
         UserError: Something given does not fit.
         Preempted: It was asked to stop, and has saved.
+
+    Examples:
+        >>> options = RunOptions('work_dirs/photos_vit_tiny/vit_tiny_100e.py',  # doctest: +SKIP
+        ...                      data='photos', work_dir='work_dirs/again')
+        >>> train(options).work_dir  # doctest: +SKIP
+        'work_dirs/again'
     """
     runner = (ShardedRunner if options.fsdp else TrainingRunner).from_cfg(settle(options))
     try:

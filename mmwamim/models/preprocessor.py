@@ -23,6 +23,12 @@ class ImagePreprocessor(SelfSupDataPreprocessor):
 
     Raises:
         ValueError: ``mean`` and ``std`` have not as many values.
+
+    Examples:
+        >>> prepare = ImagePreprocessor(mean=[128.], std=[64.])
+        >>> images = torch.full((2, 1, 8, 8), 192, dtype=torch.uint8)
+        >>> prepare(dict(inputs=images))['inputs'].unique()
+        tensor([1.])
     """
 
     def __init__(self, mean: Optional[Sequence[float]] = None,

@@ -44,6 +44,10 @@ class RunOptions:
         cfg_options: Fields of the config, by their dotted names.
         launcher: Who started the processes: ``'none'``, ``'pytorch'`` or ``'slurm'``.
         log: Where losses go besides the work directory: ``'tensorboard'``, ``'wandb'``, ...
+
+    Examples:
+        >>> RunOptions('configs/wamim/vit_s_300e.py', data='photos', epochs=100).resume is None
+        True
     """
 
     config: str
@@ -69,8 +73,20 @@ class RunOptions:
 def settle(options: RunOptions) -> Config:
     """The config that MMEngine's runner is built from.
 
+    Args:
+        options: What was asked for; nothing is read from the command line.
+
+    Returns:
+        A config of its own, with every default, that starts the same run again.
+
     Raises:
         UserError: Something does not fit; the message names the field or path and what would.
+
+    Examples:
+        >>> options = RunOptions('work_dirs/photos_vit_tiny/vit_tiny_100e.py',  # doctest: +SKIP
+        ...                      epochs=3, work_dir='work_dirs/again')
+        >>> settle(options).train_cfg.max_epochs  # doctest: +SKIP
+        3
     """
     cfg = read_config(options.config, options.cfg_options)
     check_config(cfg)

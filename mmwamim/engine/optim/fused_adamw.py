@@ -33,6 +33,12 @@ class FusedAdamW(AdamW):
         betas: Of the moving averages of the gradient and of its square.
         eps: Added to the root of the second.
         weight_decay: Decoupled.
+
+    Examples:
+        >>> layer = torch.nn.Linear(4, 2)
+        >>> optimizer = FusedAdamW(layer.parameters(), lr=1e-3, weight_decay=0.05)
+        >>> layer(torch.rand(1, 4)).sum().backward()
+        >>> optimizer.step()
     """
 
     def __init__(self, params, lr: float = 1e-3, betas: Tuple[float, float] = (0.9, 0.999),

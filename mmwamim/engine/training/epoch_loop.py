@@ -27,8 +27,15 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     dropout and drop path do not depend on what was drawn before.
 
     Args:
+        runner: Of MMEngine, which fills it in.
+        dataloader: A loader, or its config (``train_dataloader``).
+        max_epochs: Length of the run.
         max_bad_steps: Steps that may be skipped.
         **loop: Fields of ``EpochBasedTrainLoop``.
+
+    Examples:
+        >>> train_cfg = dict(  # in a config
+        ...     type='mmwamim.ResumableTrainLoop', max_epochs=100, max_bad_steps=10)
     """
 
     start = Position(0, 0)
