@@ -1,6 +1,7 @@
 """What the documentation and the commands' own help tell people to type: commands, options, targets
 of make and files that exist."""
 import argparse
+import ast
 import importlib
 import re
 import shlex
@@ -142,3 +143,32 @@ def test_what_is_wrong_is_found(line, wrong):
             load_tool(line)
         return
     assert wrong_words(line) == wrong
+
+
+def texts_of_the_code() -> str:
+    """Every string of the package and the scripts, with a gap where a value is put in."""
+    texts = [path.read_text() for path in (ROOT / 'tools').glob('*.sh')]
+    for folder in ('mmwamim', 'tools'):
+        for path in (ROOT / folder).rglob('*.py'):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.JoinedStr):
+                    texts.append('\0'.join(part.value for part in node.values
+                                           if isinstance(part, ast.Constant)))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    texts.append(node.value)
+    return '\n'.join(texts)
+
+
+# What stands for a value in a quoted message: dots, quotes, names in capitals, numbers, options.
+VALUE = re.compile(r"\.\.\.|'[^']*'|\b[A-Z]\w*[A-Z]\w*|\b\d[\d.%]*|--\w+( \w+)?|\w+\.pth|[:;(),%]")
+
+
+def test_messages_of_the_table_are_those_of_the_code():
+    page = (ROOT / 'docs/operations.md').read_text().split('\n## Messages\n')[1]
+    messages = [text for cell in re.findall(r'^\| (`.*?) \|', page, re.MULTILINE)
+                for text in re.findall(r'`([^`]+)`', cell) if not text.startswith('sbatch: ')]
+    assert len(messages) > 20
+    known = texts_of_the_code()
+    parts = {part.strip() for text in messages
+             for part in VALUE.sub('\0', text.removeprefix('error: ')).split('\0')}
+    assert not [part for part in parts if len(part.split()) > 1 and part not in known]

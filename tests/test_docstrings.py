@@ -10,6 +10,7 @@ import torch
 
 import mmwamim
 from mmwamim.registry import HOOKS
+from tests.support.small_data import make_classes, make_images
 
 ROOT = Path(mmwamim.__file__).parent
 FILES = [path for path in ROOT.rglob('*.py') if '>>>' in path.read_text()]
@@ -36,7 +37,7 @@ def test_what_the_api_page_shows_says_all_that_a_caller_must_know(name):
     if 'Args and errors are those of' in text:
         return
     for one in inspect.signature(part).parameters:
-        assert re.search(rf'^ +\**(\w+, )*\**{one}(, \w+)*( \(.+\))?:', text, re.MULTILINE), one
+        assert re.search(rf'^ +\**(\w+, \**)*{one}(, \**\w+)*( \(.+\))?:', text, re.MULTILINE), one
     if inspect.isfunction(part) and part.__annotations__['return'] is not None:
         assert 'Returns:' in text
     if 'Examples:' in text:
@@ -44,7 +45,10 @@ def test_what_the_api_page_shows_says_all_that_a_caller_must_know(name):
 
 
 @pytest.mark.parametrize('name', [name for name in SHOWN if name.endswith('Hook')])
-def test_a_hooks_example_is_one_that_a_config_takes(name):
+def test_a_hooks_example_is_one_that_a_config_takes(name, tmp_path, monkeypatch):
+    make_classes(tmp_path / 'data/pets')
+    make_images(tmp_path / 'data/photos', 2)
+    monkeypatch.chdir(tmp_path)
     module, part = name.rsplit('.', 1)
     text = getattr(importlib.import_module(module), part).__doc__
     given = {}

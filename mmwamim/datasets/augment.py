@@ -89,7 +89,7 @@ class RandAugment(theirs.RandAugment):
     """mmpretrain's, with the same values and the same draws, for uint8 images.
 
     Args:
-        policies, num_policies, magnitude_level and others: As of mmpretrain's.
+        *fields, **named: As of mmpretrain's: policies, num_policies, magnitude_level and others.
 
     Examples:
         >>> augment = RandAugment('timm_increasing', num_policies=2, total_level=10,
