@@ -160,7 +160,8 @@ def texts_of_the_code() -> str:
 
 
 # What stands for a value in a quoted message: dots, quotes, names in capitals, numbers, options.
-VALUE = re.compile(r"\.\.\.|'[^']*'|\b[A-Z]\w*[A-Z]\w*|\b\d[\d.%]*|--\w+( \w+){0,2}|\w+\.pth|[:;(),%]")
+VALUE = re.compile(r"\.\.\.|'[^']*'|\b[A-Z]\w*[A-Z]\w*|\b\d[\d.%]*|--\w+( \w+){0,2}|\w+\.pth|"
+                   '[:;(),%]')
 
 
 def test_messages_of_the_table_are_those_of_the_code():
