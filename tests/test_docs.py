@@ -12,6 +12,7 @@ from typing import Iterator, List, Tuple
 
 import pytest
 
+from mmwamim.commands.architectures import find_config
 from mmwamim.commands.main import COMMANDS, load, parser_of
 from tests.support.commands import ROOT, load_tool
 
@@ -126,6 +127,9 @@ def test_examples_of_a_help_exist(name):
     assert any(line.startswith(f'mmwamim {name}') for line in lines)
     assert not {line: found for line in lines
                 if (found := wrong_words(line.replace('\\\n', ' ')))}
+    for word in re.sub(r'--out \S+', '', ' '.join(lines)).split():  # encoders and configs by name
+        if found := re.fullmatch(r'((vit|swin|mae|localmim)_\w+)(:\d+)?', word):
+            assert find_config(found[1]).is_file()
 
 
 @pytest.mark.parametrize('line, wrong', [
