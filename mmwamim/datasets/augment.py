@@ -1,5 +1,5 @@
 """mmpretrain's ``RandAugment``, with its slow steps as tables of 256 values."""
-from typing import Callable, List, Sequence
+from typing import Any, Callable, List, Sequence
 
 import cv2
 import numpy as np
@@ -89,7 +89,8 @@ class RandAugment(theirs.RandAugment):
     """mmpretrain's, with the same values and the same draws, for uint8 images.
 
     Args:
-        *fields, **named: As of mmpretrain's: policies, num_policies, magnitude_level and others.
+        *fields: As of mmpretrain's: policies, num_policies, magnitude_level and others.
+        **named: See ``fields``.
 
     Examples:
         >>> augment = RandAugment('timm_increasing', num_policies=2, total_level=10,
@@ -98,7 +99,7 @@ class RandAugment(theirs.RandAugment):
         (32, 32, 3)
     """
 
-    def __init__(self, *fields, **named) -> None:
+    def __init__(self, *fields: Any, **named: Any) -> None:
         super().__init__(*fields, **named)
         ours = dict(AutoContrast=AutoContrast, Equalize=Equalize)
         self.transforms: List = [

@@ -130,7 +130,9 @@ class LoadChannels(BaseTransform):
     file, with ``img_shape`` and ``ori_shape``.
 
     Args:
-        channels, value_range, max_pixels: As of :func:`read_channels`.
+        channels: As of :func:`read_channels`.
+        value_range: See ``channels``.
+        max_pixels: See ``channels``.
 
     Raises:
         UnreadableImage: As :func:`read_channels`.

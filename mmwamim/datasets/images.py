@@ -1,6 +1,6 @@
 """Folders of images, with and without labels."""
 import os
-from typing import Optional, Sequence, Union
+from typing import Any, Optional, Sequence, Union
 
 import numpy as np
 from mmengine.dataset import force_full_init
@@ -55,7 +55,7 @@ class _Images(ReplacesUnreadable, _FromSource):
     """What both kinds have in common: images that cannot be read do not end a run, and a
     :class:`Draw` seeds its augmentations."""
 
-    def __init__(self, max_unreadable: float, **dataset) -> None:
+    def __init__(self, max_unreadable: float, **dataset: Any) -> None:
         self.description = ''
         self.check_share(max_unreadable)
         super().__init__(**{**dataset, 'serialize_data': False})
@@ -102,8 +102,8 @@ class UnlabelledImages(_Images):
         ['img_path', 'sample_idx']
     """
 
-    def __init__(self, data_root: str, pipeline=(), extensions: Optional[Sequence[str]] = None,
-                 max_unreadable: float = 0.01, column: Optional[str] = None,
+    def __init__(self, data_root: str, pipeline: Sequence = (),
+                 extensions: Optional[Sequence[str]] = None, max_unreadable: float = 0.01, column: Optional[str] = None,
                  **dataset) -> None:
         self._column = column
         super().__init__(max_unreadable, data_root=os.path.expanduser(data_root), with_label=False,
@@ -150,11 +150,11 @@ class ClassFolders(_Images):
         (('cat', 'dog'), 0)
     """
 
-    def __init__(self, data_root: str = '', data_prefix: str = '', pipeline=(),
+    def __init__(self, data_root: str = '', data_prefix: str = '', pipeline: Sequence = (),
                  classes: Union[str, Sequence[str], None] = None,
                  extensions: Optional[Sequence[str]] = None, max_unreadable: float = 0.01,
                  column: Optional[str] = None, label_column: Optional[str] = None,
-                 held_out: Optional[float] = None, takes: str = 'rest', **dataset) -> None:
+                 held_out: Optional[float] = None, takes: str = 'rest', **dataset: Any) -> None:
         self._part = None if held_out is None else (held_out, takes)
         self._place = (os.path.expanduser(data_root), data_prefix) if data_root else \
             (data_prefix, '')

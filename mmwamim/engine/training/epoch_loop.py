@@ -41,7 +41,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     start = Position(0, 0)
     validated = 0  # the last epoch whose validation is done
 
-    def __init__(self, runner: Runner, dataloader, max_epochs: int, max_bad_steps: int = 0,
+    def __init__(self, runner: Runner, dataloader: Any, max_epochs: int, max_bad_steps: int = 0,
                  **loop: Any) -> None:
         super().__init__(runner, build_loader(runner, dataloader), max_epochs, **loop)
         self.max_bad_steps = max_bad_steps
