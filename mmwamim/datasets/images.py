@@ -103,8 +103,8 @@ class UnlabelledImages(_Images):
     """
 
     def __init__(self, data_root: str, pipeline: Sequence = (),
-                 extensions: Optional[Sequence[str]] = None, max_unreadable: float = 0.01, column: Optional[str] = None,
-                 **dataset) -> None:
+                 extensions: Optional[Sequence[str]] = None, max_unreadable: float = 0.01,
+                 column: Optional[str] = None, **dataset: Any) -> None:
         self._column = column
         super().__init__(max_unreadable, data_root=os.path.expanduser(data_root), with_label=False,
                          pipeline=pipeline, extensions=extensions or readable_endings(), **dataset)
