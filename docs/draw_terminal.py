@@ -1,6 +1,6 @@
 """Draws docs/terminal.svg: a short film of what a terminal really showed during a run.
 
-    python docs/draw_terminal.py mmwamim pretrain photos --epochs 20   # runs it, and draws
+    python docs/draw_terminal.py mmwamim pretrain photos --epochs 3    # runs it, and draws
     python docs/draw_terminal.py --cast terminal.cast                  # draws a recording again
 
 The command runs in a pseudo-terminal; what it prints, with the times, goes to --cast (asciicast 2,

@@ -84,6 +84,17 @@ class Encoder(nn.Module):
 
     Attributes:
         size (int): Side of the images in pixels, that of the training.
+
+    Raises:
+        UserError: From a call: images are no batch of normalised floats.
+
+    Examples:
+        >>> encoder = mmwamim.load_encoder('encoder.pth')  # doctest: +SKIP
+        >>> images = encoder.preprocess(PIL.Image.open('cat.jpg'))  # doctest: +SKIP
+        >>> encoder(images).shape  # doctest: +SKIP
+        torch.Size([1, 768])
+        >>> len(encoder.features(images))  # doctest: +SKIP
+        4
     """
 
     def __init__(self, backbone: nn.Module, preprocessor: nn.Module,

@@ -5,8 +5,9 @@ def counted(number: int, noun: str) -> str:
     """A number with its noun, in the plural where it is not 1.
 
     Examples:
-        >>> counted(1, 'image'), counted(2, 'process'), counted(1000, 'step')
-        ('1 image', '2 processes', '1,000 steps')
+        >>> counted(1, 'image'), counted(2, 'process'), counted(1000, 'step'), counted(3, 'epoch')
+        ('1 image', '2 processes', '1,000 steps', '3 epochs')
     """
-    ending = '' if number == 1 else 'es' if noun.endswith(('s', 'sh', 'ch')) else 's'
+    hisses = noun.endswith(('s', 'sh', 'ch')) and noun != 'epoch'
+    ending = '' if number == 1 else 'es' if hisses else 's'
     return f'{number:,} {noun}{ending}'

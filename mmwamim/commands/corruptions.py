@@ -64,6 +64,9 @@ def corruptions(images: Union[str, Path], out: Union[str, Path], *,
         column: The column of paths or images, where the data have columns.
         label_column: The column of classes there.
 
+    Returns:
+        The folder, the numbers of images and of files written, and the images that cannot be read.
+
     Raises:
         UserError: imagecorruptions is missing, there are no class folders or labels, two images
             would get the same name, or the folder was begun with other settings.

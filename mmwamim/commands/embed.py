@@ -74,6 +74,10 @@ def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
         workers: Processes that read images. Default: by the cores.
         device: Where to compute. Default: a GPU if there is one.
 
+    Returns:
+        ``features``, float32 (N, width); ``paths``, relative to ``data``, in the same order;
+        ``unreadable``, what was left out; and ``file``, where one was written.
+
     Raises:
         UserError: The checkpoint or the data cannot be read, or no image of it.
 

@@ -66,6 +66,9 @@ def export(encoder: Path_, to: str, out: Path_, *, config: Optional[Path_] = Non
         license: For the model card. Default: the config's ``license``, else 'unknown'.
         command: What the card says wrote it. Default: this call.
 
+    Returns:
+        The paths of file and model card, and ``how_to_load``, a line of Python.
+
     Raises:
         UserError: The format does not fit the encoder or the path, or a library is missing.
 

@@ -84,7 +84,8 @@ def finetune(encoder: Path_, data: Path_, *, column: Optional[str] = None,
         amp: bfloat16 on a GPU, also where the config has none (the recipes have it).
         compile: Mode of ``torch.compile``.
         launcher: Who started the processes: ``'none'``, ``'pytorch'`` or ``'slurm'``.
-        gpus, log: As of :func:`mmwamim.pretrain`.
+        gpus: As of :func:`mmwamim.pretrain`.
+        log: See ``gpus``.
         **fields: Of the config, nested, or by dotted names.
 
     Returns:

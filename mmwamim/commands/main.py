@@ -34,7 +34,8 @@ COMMANDS = dict(
 
 
 # Said by packages below while they are imported, of parts that nothing here needs.
-UNNEEDED = 'Could not import OneDL'
+UNNEEDED = ('Could not import OneDL', 'Line NMS is not compiled', 'cannot work without CUDA',
+            'compiled with CUDA support use FORCE_CUDA=1')
 UNNEEDED_WARNING = 'Fail to import ``MultiScaleDeformableAttention``'
 
 
@@ -45,7 +46,7 @@ def quiet_import(name: str) -> ModuleType:
         warnings.filterwarnings('ignore', message=UNNEEDED_WARNING)
         module = import_module(name)
     for line in printed.getvalue().splitlines():
-        if UNNEEDED not in line:
+        if line and not any(text in line for text in UNNEEDED):
             print(line)
     return module
 

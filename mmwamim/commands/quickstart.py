@@ -74,6 +74,10 @@ def quickstart(out: Union[str, Path] = 'quickstart', *, epochs: int = 40, labels
         seeds: Of labelled pictures, new layers and augmentation.
         processes: Of pre-training. Default: one a core, at most 2.
 
+    Returns:
+        The paths of what was written, and ``result``: accuracies in percent, with pre-training and
+        from scratch.
+
     Raises:
         UserError: scikit-learn is missing, or pre-training failed.
 

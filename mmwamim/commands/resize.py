@@ -71,6 +71,9 @@ def resize(source: Union[str, Path], target: Union[str, Path], *, short: int = 2
         column: The column of paths or images, where the data have columns.
         label_column: The column of classes there.
 
+    Returns:
+        The folder, the number of images, and those that cannot be read.
+
     Raises:
         UserError: There is no such place, or no image in it; two images would get the same name;
             the target was begun with other settings.

@@ -91,6 +91,9 @@ def robustness(config: Path_, checkpoint: Path_, *, out: Path_, imagenet_a: Opti
         workers: Processes that read images. Default: by the cores.
         device: Where to compute. Default: a GPU if there is one.
 
+    Returns:
+        ``summary``, shares in percent, ``parts``, each with its numbers, and the file with both.
+
     Raises:
         UserError: Config, checkpoint, classes or folders are missing or do not fit each other, or
             the file in ``out`` is of another checkpoint.

@@ -71,6 +71,11 @@ def statistics(data: Union[str, Path], *, channels: Optional[int] = None,
         workers: Processes. Default: one a core.
         report: File that results are appended to, and taken from.
 
+    Returns:
+        ``mean`` and ``std``, a number each channel: from 0 to 255 of 8 bits and with
+        ``value_range``, otherwise in the units of the files; the number of images; those that
+        cannot be read.
+
     Raises:
         UserError: The data cannot be opened, or no image of it can be read.
 

@@ -1,5 +1,5 @@
 """mmpretrain's ``RandAugment``, with its slow steps as tables of 256 values."""
-from typing import Callable, List, Sequence
+from typing import Any, Callable, List, Sequence
 
 import cv2
 import numpy as np
@@ -89,10 +89,17 @@ class RandAugment(theirs.RandAugment):
     """mmpretrain's, with the same values and the same draws, for uint8 images.
 
     Args:
-        policies, num_policies, magnitude_level and others: As of mmpretrain's.
+        *fields: As of mmpretrain's: policies, num_policies, magnitude_level and others.
+        **named: See ``fields``.
+
+    Examples:
+        >>> augment = RandAugment('timm_increasing', num_policies=2, total_level=10,
+        ...                       magnitude_level=9)
+        >>> augment(dict(img=np.zeros((32, 32, 3), np.uint8)))['img'].shape
+        (32, 32, 3)
     """
 
-    def __init__(self, *fields, **named) -> None:
+    def __init__(self, *fields: Any, **named: Any) -> None:
         super().__init__(*fields, **named)
         ours = dict(AutoContrast=AutoContrast, Equalize=Equalize)
         self.transforms: List = [

@@ -130,10 +130,17 @@ class LoadChannels(BaseTransform):
     file, with ``img_shape`` and ``ori_shape``.
 
     Args:
-        channels, value_range, max_pixels: As of :func:`read_channels`.
+        channels: As of :func:`read_channels`.
+        value_range: See ``channels``.
+        max_pixels: See ``channels``.
 
     Raises:
         UnreadableImage: As :func:`read_channels`.
+
+    Examples:
+        >>> image = LoadChannels(channels=4)(dict(img_path='field.npy'))['img']  # doctest: +SKIP
+        >>> image.shape, image.dtype  # doctest: +SKIP
+        ((40, 40, 4), dtype('float32'))
     """
 
     def __init__(self, channels: int, value_range: Optional[Sequence[float]] = None,

@@ -44,6 +44,11 @@ def collate_images(batch: List[dict]) -> dict:
 
     Raises:
         UserError: As of :func:`check_alike`.
+
+    Examples:
+        >>> batch = collate_images([dict(inputs=torch.zeros(3, 8, 8))] * 2)
+        >>> batch['inputs'].shape
+        torch.Size([2, 3, 8, 8])
     """
     check_alike(batch)
     samples = [item.get('data_samples') for item in batch]

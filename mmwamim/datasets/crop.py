@@ -52,6 +52,11 @@ class RandomCropToTensor(BaseTransform):
 
     Raises:
         ValueError: A field has no such value.
+
+    Examples:
+        >>> image = dict(img=np.zeros((40, 60, 3), np.uint8), img_path='cat.jpg')
+        >>> RandomCropToTensor(size=32)(image)['inputs'].shape
+        torch.Size([3, 32, 32])
     """
 
     def __init__(self,
@@ -138,6 +143,10 @@ class RandomResizedCrop(RandomCropToTensor):
         crop_ratio_range: Least and most area of the crop, as a share of the image's.
         aspect_ratio_range: Least and most width by height of the crop.
         interpolation: 'bicubic' or 'bilinear'.
+
+    Examples:
+        >>> RandomResizedCrop(32)(dict(img=np.zeros((40, 60, 3), np.uint8)))['img'].shape
+        (32, 32, 3)
     """
 
     def __init__(self, scale: int, crop_ratio_range: Sequence[float] = (0.08, 1.),
@@ -163,6 +172,10 @@ class ResizeEdge(BaseTransform):
 
     Raises:
         ValueError: ``edge`` is neither.
+
+    Examples:
+        >>> ResizeEdge(20)(dict(img=np.zeros((40, 60, 3), np.uint8)))['img'].shape
+        (20, 30, 3)
     """
 
     def __init__(self, scale: int, edge: str = 'short', interpolation: str = 'bicubic') -> None:

@@ -1,6 +1,6 @@
 """Folders of images, with and without labels."""
 import os
-from typing import Optional, Sequence, Tuple, Union
+from typing import Any, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from mmengine.dataset import force_full_init
@@ -61,7 +61,7 @@ class _Images(ReplacesUnreadable, _FromSource):
     """What both kinds have in common: images that cannot be read do not end a run, and a
     :class:`Draw` seeds its augmentations."""
 
-    def __init__(self, max_unreadable: float, **dataset) -> None:
+    def __init__(self, max_unreadable: float, **dataset: Any) -> None:
         self.description = ''
         self.check_share(max_unreadable)
         super().__init__(**{**dataset, 'serialize_data': False})
@@ -99,11 +99,18 @@ class UnlabelledImages(_Images):
     Raises:
         NoImages: ``data_root`` is no such place, or holds no image.
         TooManyUnreadable: From ``__getitem__``: more than ``max_unreadable`` cannot be read.
+
+    Examples:
+        >>> images = UnlabelledImages('photos')  # doctest: +SKIP
+        >>> len(images)  # doctest: +SKIP
+        600
+        >>> sorted(images[0])  # doctest: +SKIP
+        ['img_path', 'sample_idx']
     """
 
-    def __init__(self, data_root: str, pipeline=(), extensions: Optional[Sequence[str]] = None,
-                 max_unreadable: float = 0.01, column: Optional[str] = None,
-                 **dataset) -> None:
+    def __init__(self, data_root: str, pipeline: Sequence = (),
+                 extensions: Optional[Sequence[str]] = None, max_unreadable: float = 0.01,
+                 column: Optional[str] = None, **dataset: Any) -> None:
         self._column = column
         super().__init__(max_unreadable, data_root=os.path.expanduser(data_root), with_label=False,
                          pipeline=pipeline, extensions=extensions or readable_endings(), **dataset)
@@ -142,13 +149,18 @@ class ClassFolders(_Images):
     Raises:
         NoImages: There is no such folder, or no image in a folder of it.
         UserError: A folder belongs to no class of the list.
+
+    Examples:
+        >>> images = ClassFolders(data_root='pets', data_prefix='train')  # doctest: +SKIP
+        >>> images.metainfo['classes'], images[0]['gt_label']  # doctest: +SKIP
+        (('cat', 'dog'), 0)
     """
 
-    def __init__(self, data_root: str = '', data_prefix: str = '', pipeline=(),
+    def __init__(self, data_root: str = '', data_prefix: str = '', pipeline: Sequence = (),
                  classes: Union[str, Sequence[str], None] = None,
                  extensions: Optional[Sequence[str]] = None, max_unreadable: float = 0.01,
                  column: Optional[str] = None, label_column: Optional[str] = None,
-                 held_out: Optional[float] = None, takes: str = 'rest', **dataset) -> None:
+                 held_out: Optional[float] = None, takes: str = 'rest', **dataset: Any) -> None:
         self._part = None if held_out is None else (held_out, takes)
         self._place = (os.path.expanduser(data_root), data_prefix) if data_root else \
             (data_prefix, '')

@@ -181,6 +181,11 @@ class LoadImage(BaseTransform):
     Raises:
         UnreadableImage: As :func:`read_rgb`.
         UserError: The annotation's size is neither that of the upright picture nor of the stored.
+
+    Examples:
+        >>> image = LoadImage()(dict(img_path='cat.jpg'))['img']  # doctest: +SKIP
+        >>> image.shape, image.dtype  # doctest: +SKIP
+        ((40, 40, 3), dtype('uint8'))
     """
 
     def __init__(self, max_pixels: int = MAX_PIXELS,

@@ -6,7 +6,7 @@
 from .checkpoints import AtomicCheckpointHook
 from .config.data import DataReportHook
 from .distributed.sharding import ShardedRunner, ShardingHook
-from .export.arrival import EncoderArrivedHook
+from .export.arrival import EncoderArrivedHook, EncoderLoadedHook
 from .export.hook import EncoderExportHook
 from .optim.fused_adamw import FusedAdamW
 from .optim.groups import MergedOptimWrapperConstructor, RegroupHook
@@ -27,9 +27,9 @@ from .training.watch import DeferredInfoHook, GuardedEMAHook
 
 __all__ = [
     'AtomicCheckpointHook', 'CPUHook', 'CompileHook', 'DataReportHook', 'DataWaitHook',
-    'DeferredInfoHook', 'EncoderArrivedHook', 'EncoderExportHook', 'FeatureProbeHook',
-    'FusedAdamW', 'GuardedEMAHook', 'GuardedOptimWrapper', 'LayerDecayOptimWrapperConstructor',
-    'LiveLineHook', 'MergedOptimWrapperConstructor', 'PreemptionHook', 'RegroupHook',
-    'ResolutionScheduleHook', 'ResumableIterLoop', 'ResumableTrainLoop', 'ResumeHook',
-    'RunSummaryHook', 'ShardedRunner', 'ShardingHook'
+    'DeferredInfoHook', 'EncoderArrivedHook', 'EncoderExportHook', 'EncoderLoadedHook',
+    'FeatureProbeHook', 'FusedAdamW', 'GuardedEMAHook', 'GuardedOptimWrapper',
+    'LayerDecayOptimWrapperConstructor', 'LiveLineHook', 'MergedOptimWrapperConstructor',
+    'PreemptionHook', 'RegroupHook', 'ResolutionScheduleHook', 'ResumableIterLoop',
+    'ResumableTrainLoop', 'ResumeHook', 'RunSummaryHook', 'ShardedRunner', 'ShardingHook'
 ]

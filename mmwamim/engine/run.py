@@ -14,12 +14,21 @@ from .work_dir import alone_in
 def train(options: RunOptions) -> TrainingRunner:
     """Settles the config, trains, and parts from the other processes.
 
+    Args:
+        options: The config and what was asked for beside it.
+
     Returns:
         The runner, at its end.
 
     Raises:
         UserError: Something given does not fit.
         Preempted: It was asked to stop, and has saved.
+
+    Examples:
+        >>> options = RunOptions('work_dirs/photos_vit_tiny/vit_tiny_100e.py',  # doctest: +SKIP
+        ...                      data='photos', work_dir='work_dirs/again')
+        >>> train(options).epoch  # doctest: +SKIP
+        100
     """
     with ExitStack() as held:
         cfg = settle(options, lambda folder: held.enter_context(alone_in(folder)))

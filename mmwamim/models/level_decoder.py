@@ -38,6 +38,14 @@ class LevelDecoder(BaseModule):
 
     Raises:
         ValueError: The strides' ratio is not a power of two, or the width does not divide.
+
+    Examples:
+        >>> decoder = LevelDecoder(in_channels=32, out_channels=12, feature_stride=16,
+        ...                        target_stride=8, embed_dims=16, num_heads=2, mlp_ratio=4.,
+        ...                        num_extra_tokens=0, norm_cfg=dict(type='LN'))
+        >>> mask = torch.tensor([[[True, False], [True, True]]])
+        >>> decoder(torch.zeros(1, 1, 32), mask).shape
+        torch.Size([1, 12, 4, 4])
     """
 
     def __init__(self, in_channels: int, out_channels: int, feature_stride: int,

@@ -1,5 +1,5 @@
 """From a loader's batch to normalised images on the device, without waiting for it."""
-from typing import Dict, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence
 
 import torch
 from mmpretrain.models import SelfSupDataPreprocessor
@@ -18,15 +18,22 @@ class ImagePreprocessor(SelfSupDataPreprocessor):
     instead of being copied one by one.
 
     Args:
-        mean, std: In the units of the images: one value, or one a channel, of any number of them.
+        mean: In the units of the images: one value, or one a channel, of any number of them.
+        std: See ``mean``.
         **fields: Those of the parent, such as ``to_rgb``.
 
     Raises:
         ValueError: ``mean`` and ``std`` have not as many values.
+
+    Examples:
+        >>> prepare = ImagePreprocessor(mean=[128.], std=[64.])
+        >>> images = torch.full((2, 1, 8, 8), 192, dtype=torch.uint8)
+        >>> prepare(dict(inputs=images))['inputs'].unique()
+        tensor([1.])
     """
 
     def __init__(self, mean: Optional[Sequence[float]] = None,
-                 std: Optional[Sequence[float]] = None, **fields) -> None:
+                 std: Optional[Sequence[float]] = None, **fields: Any) -> None:
         if mean is None or std is None or len(mean) in (1, 3):
             super().__init__(mean=mean, std=std, **fields)
         else:  # which the parent does not take

@@ -16,11 +16,25 @@ def read_scalars(run: Path_) -> List[Dict[str, float]]:
     Args:
         run: Work directory of a run.
 
+    Returns:
+        ``step``, ``loss`` and what else was logged, a dict each, by rising step.
+
     Raises:
-        MissingFile: There is no log below ``run``.
+        MissingFile: There is no log below ``run``, or one of other backends alone.
+
+    Examples:
+        >>> read_scalars('work_dirs/photos_vit_tiny')[-1]['loss']  # doctest: +SKIP
+        2.335
     """
     logs = sorted(Path(run).glob('*/vis_data/scalars.json'))
     if not logs:
+        there = sorted({path.name for path in Path(run).glob('*/vis_data/*')} - {'config.py'})
+        if there:  # files of libraries, which only these read: W&B's, TensorBoard's, MLflow's
+            raise MissingFile(
+                f'{str(run)!r} has no <time>/vis_data/scalars.json, which losses are read from, '
+                f'only {", ".join(there[:3])}{", ..." if len(there) > 3 else ""}: its visualizer '
+                "had no LocalVisBackend; train with dict(type='LocalVisBackend') among "
+                'visualizer.vis_backends, or add others by --log, which keeps it')
         raise MissingFile(f'no log found in {str(run)!r}: expected a work directory with '
                           '<time>/vis_data/scalars.json in it')
     steps = {entry['step']: entry for entry in _entries(logs) if 'loss' in entry}
@@ -28,7 +42,18 @@ def read_scalars(run: Path_) -> List[Dict[str, float]]:
 
 
 def read_accuracies(run: Path_) -> Dict[str, Dict[int, float]]:
-    """Accuracies of a run in percent, by their name and epoch: of validation and of probes."""
+    """Accuracies of a run in percent, by their name and epoch: of validation and of probes.
+
+    Args:
+        run: Work directory of a run.
+
+    Returns:
+        By name, such as ``'accuracy/top1'``, the value at each epoch; empty where there is none.
+
+    Examples:
+        >>> read_accuracies('work_dirs/labelled_finetune')  # doctest: +SKIP
+        {'accuracy/top1': {1: 12.0, 2: 15.0, 3: 20.0}}
+    """
     found: Dict[str, Dict[int, float]] = {}
     for entry in _entries(sorted(Path(run).glob('*/vis_data/scalars.json'))):
         for name, value in entry.items():
@@ -57,6 +82,9 @@ def draw_losses(runs: Sequence[Path_], out: Path_) -> None:
     Raises:
         MissingFile: A run has no log.
         UserError: A run has not logged a loss yet.
+
+    Examples:
+        >>> draw_losses(['work_dirs/photos_vit_tiny'], 'losses.png')  # doctest: +SKIP
     """
     panels: Dict[str, List[dict]] = {title: [] for title in (
         'loss', 'loss of each level, weighted', 'explained share of each level, %',

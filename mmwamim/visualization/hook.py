@@ -35,6 +35,10 @@ class ReconstructionHook(Hook):
 
     Raises:
         FileNotFoundError: ``data_root`` is no such place, or holds no image.
+
+    Examples:
+        >>> custom_hooks = [  # in a config
+        ...     dict(type='mmwamim.ReconstructionHook', data_root='data/photos', interval=10)]
     """
 
     priority = 'LOW'

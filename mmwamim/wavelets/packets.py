@@ -18,7 +18,9 @@ def wavelet_packet2(x: Tensor, wavelet: str = 'haar', level: int = 2, mode: str 
 
     Args:
         x: Images (..., H, W), any size, any real number type.
-        wavelet, mode, double: As in :func:`mmwamim.wavelets.dwt2`.
+        wavelet: As in :func:`mmwamim.wavelets.dwt2`.
+        mode: See ``wavelet``.
+        double: See ``wavelet``.
         level: Depth of the tree, at least 1.
         order: 'natural': nodes in the order of their paths, as :func:`packet_paths` names them;
             'freq': a table with rows and columns in the order of frequency, lowest first.
@@ -52,7 +54,10 @@ def iwavelet_packet2(packets: Tensor, wavelet: str = 'haar', mode: str = 'zero',
 
     Args:
         packets: All nodes of one level, as :func:`wavelet_packet2` returns them.
-        wavelet, mode, order, double: As there.
+        wavelet: As there.
+        mode: See ``wavelet``.
+        order: See ``wavelet``.
+        double: See ``wavelet``.
         size: (H, W) of the images. Needed where halving met an odd size, to cut at every level
             what was never there. Default: the largest that has such packets.
 

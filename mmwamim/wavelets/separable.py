@@ -17,7 +17,9 @@ def dwtn(x: Tensor, wavelet: str = 'haar', mode: str = 'zero', ndim: int = 3,
 
     Args:
         x: (..., n_1, ..., n_ndim), any sizes, any real number type.
-        wavelet, mode, double: As in :func:`mmwamim.wavelets.dwt2`.
+        wavelet: As in :func:`mmwamim.wavelets.dwt2`.
+        mode: See ``wavelet``.
+        double: See ``wavelet``.
         ndim: How many axes: 1 for signals, 3 for volumes and videos.
 
     Returns:
@@ -41,7 +43,9 @@ def idwtn(bands: Bands, wavelet: str = 'haar', mode: str = 'zero', double: bool 
 
     Args:
         bands: As :func:`dwtn` returns them.
-        wavelet, mode, double: As there.
+        wavelet: As there.
+        mode: See ``wavelet``.
+        double: See ``wavelet``.
 
     Returns:
         The signal, one longer along an axis that was odd.
@@ -62,7 +66,11 @@ def wavedecn(x: Tensor, wavelet: str = 'haar', level: int = 1, mode: str = 'zero
     """Several levels along each of the last ``ndim`` axes.
 
     Args:
-        x, wavelet, mode, ndim, double: As in :func:`dwtn`.
+        x: As in :func:`dwtn`.
+        wavelet: See ``x``.
+        mode: See ``x``.
+        ndim: See ``x``.
+        double: See ``x``.
         level: Number of levels, at least 1.
 
     Returns:
@@ -86,7 +94,9 @@ def waverecn(coefficients: Sequence[Bands], wavelet: str = 'haar', mode: str = '
     Args:
         coefficients: Bands of every level, finest first. Only the last one's approximation is
             read.
-        wavelet, mode, double: As in :func:`wavedecn`.
+        wavelet: As in :func:`wavedecn`.
+        mode: See ``wavelet``.
+        double: See ``wavelet``.
 
     Returns:
         The signal, one longer along an axis that was odd.

@@ -54,7 +54,10 @@ def iswt2(coefficients: Sequence[Subbands], wavelet: str = 'haar', start_level: 
 
     Args:
         coefficients: Subbands, finest first. Only the last one's approximation is read.
-        wavelet, start_level, norm, double: As in :func:`swt2`.
+        wavelet: As in :func:`swt2`.
+        start_level: See ``wavelet``.
+        norm: See ``wavelet``.
+        double: See ``wavelet``.
 
     Returns:
         Images (..., H, W).

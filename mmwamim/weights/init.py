@@ -79,7 +79,7 @@ def settle_init(cfg: Config, source: Optional[str]) -> None:
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain'):
         empty = MODELS.build({**backbone, 'init_cfg': None})
     fitted_state(init_cfg['checkpoint'], empty, init_cfg.get('prefix'))
-    add_hook(cfg, dict(type='mmwamim.EncoderArrivedHook'))
+    add_hook(cfg, dict(type='mmwamim.EncoderLoadedHook'))
 
 
 def fitted_state(source: Union[str, Path], module: nn.Module, prefix: Optional[str] = None,

@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from mmwamim.commands.fields import check_names, flatten, is_given, parse_fields
-from mmwamim.commands.main import COMMANDS, load, main, parser_of
+from mmwamim.commands.main import COMMANDS, load, main, parser_of, quiet_import
 from mmwamim.errors import UserError
 from tests.support.commands import ROOT
 
@@ -57,6 +57,25 @@ def test_mistakes_are_one_line(words, message):
         main(words)
     assert stop.value.code.startswith('error: ') and message in stop.value.code
     assert '\n' not in stop.value.code
+
+
+def test_what_others_print_of_unneeded_parts_is_left_out(tmp_path, monkeypatch, capsys):
+    (tmp_path / 'noisy_trial.py').write_text('''
+import sys
+from mmengine.logging import MMLogger
+print('Could not import OneDL')
+MMLogger('noisy_trial').warning(
+    'Line NMS is not compiled. Most likely when ...\\nThis model cannot work without CUDA, ...\\n'
+    'To make sure that the package is compiled with CUDA support use FORCE_CUDA=1 mim ...\\n')
+print('of use')
+''')
+    monkeypatch.syspath_prepend(tmp_path)
+    quiet_import('noisy_trial')
+    monkeypatch.delitem(sys.modules, 'noisy_trial')
+    monkeypatch.setattr('mmwamim.commands.main.UNNEEDED', ('nothing', ))
+    assert capsys.readouterr().out == 'of use\n'
+    quiet_import('noisy_trial')  # all of it goes where it is caught
+    assert 'Line NMS is not compiled' in capsys.readouterr().out
 
 
 def test_fields_go_before_and_after_options():

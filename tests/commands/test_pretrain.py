@@ -128,7 +128,7 @@ def test_a_run_that_goes_on_keeps_its_own_weights(pretrained, images, tmp_path, 
     shutil.copy(pretrained.encoder, source)
     fields = dict(init=source, resume=True, pictures=False, **{'optim_wrapper.optimizer.lr': 0.})
     first = again(images, out, **fields)  # nothing to resume from
-    assert f'The encoder of {source} has arrived: ' in first.log.read_text()
+    assert f'Encoder weights loaded from {source}: ' in first.log.read_text()
     assert f'no checkpoint in {out}' in capsys.readouterr().out
     state = read_checkpoint(first.encoder)['state_dict']
     source.unlink()

@@ -11,10 +11,15 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 
 from mmwamim.engine.distributed.sharding import shard_model
-from mmwamim.engine.export.arrival import EncoderArrivedHook, settle_encoder
+from mmwamim.engine.export.arrival import (
+    EncoderArrivedHook,
+    EncoderLoadedHook,
+    settle_encoder,
+)
 from mmwamim.engine.training.runner import _leave_files
 from mmwamim.errors import UserError
 from mmwamim.models import MaskedViT
+from mmwamim.registry import HOOKS
 from mmwamim.weights.init import settle_init
 from tests.support.models import TINY
 from tests.support.processes import in_two_processes
@@ -33,7 +38,7 @@ def look(model, resume=False):
     """What the hook logs."""
     logger, lines = logging.Logger('trial'), Lines()
     logger.addHandler(lines)
-    EncoderArrivedHook().before_train(SimpleNamespace(
+    EncoderLoadedHook().before_train(SimpleNamespace(
         model=model, _resume=resume, _load_from=None, logger=logger))
     return lines.lines
 
@@ -70,7 +75,10 @@ def test_after_init(source):
     model = initialised(source)
     assert model.backbone.layers[0].attn.gamma1.weight.eq(1).all()
     line, = look(model)
-    assert 'has arrived: ' in line and str(source) in line
+    state = model.backbone.state_dict()  # with eight of LayerScale, which follow from the source
+    assert len(state) == len(torch.load(source)['state_dict']) + 8
+    assert line.startswith(
+        f'Encoder weights loaded from {source}: {len(state)} tensors, equal to those of the file.')
     spoil(model)
     with pytest.raises(RuntimeError, match='1 parameters of the backbone are not those of'):
         look(model)
@@ -102,9 +110,13 @@ def test_init_brings_the_hook_and_resuming_leaves_init(source, capsys):
     cfg = config()
     settle_init(cfg, str(source))
     assert cfg.model.backbone.init_cfg.checkpoint == str(source)
-    assert [hook.type for hook in cfg.custom_hooks] == ['mmwamim.EncoderArrivedHook']
+    assert [hook.type for hook in cfg.custom_hooks] == ['mmwamim.EncoderLoadedHook']
     settle_init(cfg, str(source))
     assert len(cfg.custom_hooks) == 1 and capsys.readouterr().out == ''
+    old = config(custom_hooks=[dict(type='mmwamim.EncoderArrivedHook')])  # its name of before
+    settle_init(old, str(source))
+    assert len(old.custom_hooks) == 1
+    assert HOOKS.get('EncoderArrivedHook') is EncoderArrivedHook is EncoderLoadedHook
     resumed = config(resume=True, load_from='run/epoch_3.pth')
     settle_init(resumed, 'no.pth')  # not even looked at
     assert capsys.readouterr().out == (
@@ -149,7 +161,7 @@ def test_networks_of_others_are_left_to_mmengine_but_for_what_runs_code(tmp_path
         settle_encoder(cfg, str(path))  # --pretrained is compared
     torch.save(dict(state_dict=state), path)
     settle_encoder(cfg, str(path))
-    assert [hook.type for hook in cfg.custom_hooks] == ['mmwamim.EncoderArrivedHook']
+    assert [hook.type for hook in cfg.custom_hooks] == ['mmwamim.EncoderLoadedHook']
     torch.save(nn.Linear(1, 1), path)
     with pytest.raises(UserError, match='cannot be read safely'):
         settle_encoder(foreign(path))

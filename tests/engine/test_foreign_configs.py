@@ -1,15 +1,23 @@
 """Configs that are not written as ours are: in pure Python, with classes as types."""
 import math
+import runpy
+import sys
+from pathlib import Path
 
+import mmpretrain
 import pytest
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 
 from mmwamim.engine.config.settle import RunOptions
 from mmwamim.engine.run import train
 from mmwamim.engine.training.measure import build_step
 from mmwamim.errors import UserError
+from mmwamim.visualization import read_scalars
+from tests.support.commands import QUICK, ROOT
 from tests.support.small_data import make_images
 
+THEIRS = Path(mmpretrain.__file__).parent / '.mim/tools/train.py'
 BASE = '''
 from mmwamim.models import MaskedViT, MultiLevelDecoder, MultiLevelMIMHead
 from mmwamim.models import WaMIM, WaveletTargetGenerator
@@ -87,3 +95,19 @@ def test_misspelt_field_is_refused(tmp_path):
     text = CONFIG + "model['neck']['embed_dim'] = 32\n"
     with pytest.raises(UserError, match='embed_dim'):
         train(RunOptions(write(tmp_path, text), data=str(make_images(tmp_path / 'images', 2))))
+
+
+@pytest.mark.skipif(not THEIRS.is_file(), reason='mmpretrain was installed without its tools')
+def test_mmpretrains_own_script_trains_our_configs_on_a_cpu(tmp_path, monkeypatch):
+    """It settles nothing, so our loop, optimizer wrapper and hooks do without."""
+    images = make_images(tmp_path / 'images', 8, 64)
+    monkeypatch.setattr(sys, 'argv', [
+        'train.py', str(ROOT / QUICK), '--work-dir', str(tmp_path / 'work'), '--cfg-options',
+        f'train_dataloader.dataset.data_root={images}', 'train_dataloader.batch_size=4',
+        'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False',
+        'train_cfg.max_epochs=1', 'default_hooks.logger.interval=1'])
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        runpy.run_path(str(THEIRS), run_name='__main__')
+    assert [math.isfinite(row['loss']) for row in read_scalars(tmp_path / 'work')] == [True] * 2
+    assert (tmp_path / 'work/epoch_1.pth').is_file()
+    assert (tmp_path / 'work/encoder.pth').is_file()

@@ -93,7 +93,7 @@ def test_every_task_learns_under_fsdp_what_it_learns_without(data, tmp_path):
                     json.dumps(commands))
     assert code == 0, log[-6000:]
     assert log.count('are shared out among 2 processes') == 3
-    assert log.count('has arrived') == 6
+    assert log.count('Encoder weights loaded from') == 6
     for task in TASKS:
         plain, sharded = (max((tmp_path / f'{task}{kind}').glob('*_1.pth'))
                           for kind in (False, True))

@@ -72,7 +72,7 @@ def test_files_that_are_no_checkpoint_of_ours(tmp_path):
 
 def config(**backbone):
     return Config(dict(default_scope='mmpretrain', custom_hooks=[
-        dict(type='mmwamim.EncoderArrivedHook')], model=dict(backbone=dict(
+        dict(type='mmwamim.EncoderLoadedHook')], model=dict(backbone=dict(
             type='mmpretrain.VisionTransformer', arch=TINY, img_size=64, **backbone))))
 
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
+from mmwamim.errors import UserError
 from mmwamim.models import WaveletTargetGenerator
-from mmwamim.visualization import read_scalars, save, wavelet_figure
+from mmwamim.visualization import draw_losses, read_scalars, save, wavelet_figure
 from mmwamim.visualization.curves import read_accuracies
 from mmwamim.visualization.figures import to_array
 from mmwamim.visualization.pictures import _borrowed, pyramid_figure
@@ -30,6 +31,16 @@ def test_logs_of_a_resumed_run(tmp_path):
     assert read_accuracies(tmp_path) == {'probe/knn_top1': {1: 40.}, 'accuracy/top1': {2: 50.}}
     with pytest.raises(FileNotFoundError, match='no log found'):
         read_scalars(tmp_path / 'nowhere')
+
+
+def test_a_run_logged_elsewhere_alone_is_told(tmp_path):
+    """As WandbVisBackend leaves it without a LocalVisBackend."""
+    data = tmp_path / '20260101_000000/vis_data'
+    (data / 'wandb/offline-run-1').mkdir(parents=True)
+    (data / 'config.py').touch()
+    with pytest.raises(UserError, match='only wandb: its visualizer had no LocalVis') as told:
+        draw_losses([tmp_path], tmp_path / 'x.png')
+    assert '\n' not in str(told.value)
 
 
 def test_a_pyramid_shows_every_subband(tmp_path):

@@ -1,6 +1,6 @@
 _base_ = ['./default.py']
 custom_hooks = [
-    dict(type='mmwamim.EncoderArrivedHook'),
+    dict(type='mmwamim.EncoderLoadedHook'),
     dict(type='mmwamim.RunSummaryHook'),
     dict(type='mmwamim.ResumeHook'),
     dict(type='mmwamim.PreemptionHook', interval=10),

@@ -1,7 +1,7 @@
 _base_ = ['./default.py']
 default_scope = 'mmseg'
 custom_hooks = [
-    dict(type='mmwamim.EncoderArrivedHook'),
+    dict(type='mmwamim.EncoderLoadedHook'),
     dict(type='mmwamim.RunSummaryHook'),
     dict(type='mmwamim.ResumeHook'),
     dict(type='mmwamim.PreemptionHook', interval=10),

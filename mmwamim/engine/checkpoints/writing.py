@@ -65,6 +65,10 @@ class AtomicCheckpointHook(CheckpointHook):
     Args:
         backend_args: Where files go. Default: the atomic backend.
         **fields: Of ``mmengine.hooks.CheckpointHook``.
+
+    Examples:
+        >>> default_hooks = dict(checkpoint=dict(  # in a config
+        ...     type='mmwamim.AtomicCheckpointHook', interval=5, max_keep_ckpts=3))
     """
 
     def __init__(self, backend_args: Optional[dict] = None, **fields: Any) -> None:

@@ -82,12 +82,17 @@ def is_type(part: dict, name: str) -> bool:
     return type_name(part) == name
 
 
+# Names of parts that older configs may have.
+RENAMED = dict(EncoderArrivedHook='EncoderLoadedHook')
+
+
 def type_name(part: dict) -> str:
     """The class that a part of a config names, without its package: by a string, or itself as in
-    MMEngine's pure-Python configs.
+    MMEngine's pure-Python configs. A part that was renamed has its new name.
 
     >>> type_name(dict(type='mmwamim.WaMIM')), type_name(dict(type=Config)), type_name({})
     ('WaMIM', 'Config', '')
     """
     kind = part.get('type') or ''
-    return getattr(kind, '__name__', str(kind)).split('.')[-1]
+    name = getattr(kind, '__name__', str(kind)).split('.')[-1]
+    return RENAMED.get(name, name)

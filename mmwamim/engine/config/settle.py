@@ -46,6 +46,10 @@ class RunOptions:
         cfg_options: Fields of the config, by their dotted names.
         launcher: Who started the processes: ``'none'``, ``'pytorch'`` or ``'slurm'``.
         log: Where losses go besides the work directory: ``'tensorboard'``, ``'wandb'``, ...
+
+    Examples:
+        >>> RunOptions('configs/wamim/vit_s_300e.py', data='photos', epochs=100).resume is None
+        True
     """
 
     config: str
@@ -72,12 +76,21 @@ def settle(options: RunOptions, claim: Optional[Callable[[str], object]] = None)
     """The config that MMEngine's runner is built from.
 
     Args:
-        options: What the command line says.
+        options: What was asked for; nothing is read from the command line.
         claim: Called with the work directory as soon as it is known and there, before anything in
             it is looked at or changed.
 
+    Returns:
+        A config of its own, with every default, that starts the same run again.
+
     Raises:
         UserError: Something does not fit; the message names the field or path and what would.
+
+    Examples:
+        >>> options = RunOptions('work_dirs/photos_vit_tiny/vit_tiny_100e.py',  # doctest: +SKIP
+        ...                      epochs=3, work_dir='work_dirs/again')
+        >>> settle(options).train_cfg.max_epochs  # doctest: +SKIP
+        3
     """
     cfg = read_config(options.config, options.cfg_options)
     check_config(cfg)

@@ -1,4 +1,4 @@
-"""Makes sure that a pre-trained encoder arrives in the model that is fine-tuned.
+"""Makes sure that a pre-trained encoder is loaded into the model that is fine-tuned.
 
 MMEngine loads what fits, warns about the rest and trains on. Here every key of the backbone must
 be accounted for: a difference that is not on the written list below is an error, before the
@@ -133,7 +133,7 @@ def check_encoder(path: Union[str, Path], backbone: torch.nn.Module,
 def settle_encoder(cfg: Config, path: str = None) -> None:
     """Puts ``--pretrained`` into a fine-tuning config, and checks the file before anything starts.
 
-    What a config names itself is compared where it has an :class:`EncoderArrivedHook`, as ours
+    What a config names itself is compared where it has an :class:`EncoderLoadedHook`, as ours
     have; networks of others are left to MMEngine, once their file is known to hold nothing but
     data.
 
@@ -150,14 +150,14 @@ def settle_encoder(cfg: Config, path: str = None) -> None:
     if path == 'none':  # from scratch, said aloud
         backbone.init_cfg = None
         cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or []
-                            if not is_type(hook, 'EncoderArrivedHook')]
+                            if not is_type(hook, 'EncoderLoadedHook')]
         return
     if path is not None:
         init_cfg.checkpoint = path
-        add_hook(cfg, dict(type='mmwamim.EncoderArrivedHook'))
+        add_hook(cfg, dict(type='mmwamim.EncoderLoadedHook'))
     if cfg.get('resume'):  # its own checkpoint has everything
         return
-    if not any(is_type(hook, 'EncoderArrivedHook') for hook in cfg.get('custom_hooks') or []):
+    if not any(is_type(hook, 'EncoderLoadedHook') for hook in cfg.get('custom_hooks') or []):
         check_safe(init_cfg.checkpoint, 'model.backbone.init_cfg')
         return
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain'):
@@ -175,11 +175,19 @@ def _prefix(init_cfg: dict) -> str:
     return prefix if not prefix or prefix.endswith('.') else f'{prefix}.'
 
 
-@HOOKS.register_module()
-class EncoderArrivedHook(Hook):
-    """Stops a run whose backbone, at its first step, is not the checkpoint it names.
+@HOOKS.register_module(name=['EncoderLoadedHook', 'EncoderArrivedHook'])
+class EncoderLoadedHook(Hook):
+    """Stops a run whose backbone, before its first step, is not the checkpoint it names.
 
-    The values themselves are compared. Runs that are resumed are left alone: they have moved on.
+    The values themselves are compared, and logged to be equal. Runs that are resumed are left
+    alone: they have moved on.
+
+    Raises:
+        UserError: Before the first step: names or shapes differ.
+        RuntimeError: Before the first step: values differ, although the file was loaded.
+
+    Examples:
+        >>> custom_hooks = [dict(type='mmwamim.EncoderLoadedHook')]  # in a config
     """
 
     priority = 'VERY_HIGH'
@@ -201,11 +209,15 @@ class EncoderArrivedHook(Hook):
         else:
             resized = check_encoder(path, backbone, _prefix(init_cfg))
             encoder = read_encoder(path, _prefix(init_cfg))
-        changed = [name for name, value in state.items()
-                   if name in encoder and value.shape == encoder[name].shape
-                   and not torch.equal(value, encoder[name])]
+        same_size = [name for name, value in state.items()
+                     if name in encoder and value.shape == encoder[name].shape]
+        changed = [name for name in same_size if not torch.equal(state[name], encoder[name])]
         if changed:
             raise RuntimeError(f'{len(changed)} parameters of the backbone are not those of '
                                f'{path!r} although it was loaded: {", ".join(changed[:3])}')
         runner.logger.info('\n'.join([
-            f'The encoder of {path} has arrived: {len(encoder)} tensors compared.', *resized]))
+            f'Encoder weights loaded from {path}: {len(same_size)} tensors, equal to those of the '
+            'file.', *resized]))
+
+
+EncoderArrivedHook = EncoderLoadedHook  # its old name, in configs with classes as types

@@ -40,6 +40,9 @@ class EncoderExportHook(Hook):
 
     Args:
         filename: Name of the file in the work directory.
+
+    Examples:
+        >>> custom_hooks = [dict(type='mmwamim.EncoderExportHook')]  # in a config
     """
 
     priority = 'VERY_LOW'  # after the last full checkpoint

@@ -1,5 +1,5 @@
 """AdamW with as little of the host's time a step as possible."""
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from typing import Callable, Iterable, List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -33,9 +33,16 @@ class FusedAdamW(AdamW):
         betas: Of the moving averages of the gradient and of its square.
         eps: Added to the root of the second.
         weight_decay: Decoupled.
+
+    Examples:
+        >>> layer = torch.nn.Linear(4, 2)
+        >>> optimizer = FusedAdamW(layer.parameters(), lr=1e-3, weight_decay=0.05)
+        >>> layer(torch.rand(1, 4)).sum().backward()
+        >>> optimizer.step()
     """
 
-    def __init__(self, params, lr: float = 1e-3, betas: Tuple[float, float] = (0.9, 0.999),
+    def __init__(self, params: Iterable, lr: float = 1e-3,
+                 betas: Tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 1e-2) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay,
                          fused=True)

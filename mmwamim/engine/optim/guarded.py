@@ -48,6 +48,17 @@ class GuardedOptimWrapper(OptimWrapper):
 
     Raises:
         ValueError: ``dtype`` or a field of ``clip_grad`` is unknown.
+
+    Examples:
+        >>> optim_wrapper = dict(  # in a config
+        ...     type='mmwamim.GuardedOptimWrapper', clip_grad=dict(max_norm=3.),
+        ...     optimizer=dict(type='AdamW', lr=1e-3))
+        >>> layer = torch.nn.Linear(1, 1)
+        >>> wrapper = GuardedOptimWrapper(torch.optim.SGD(layer.parameters(), lr=0.1))
+        >>> before = layer.weight.clone()
+        >>> wrapper.update_params(layer(torch.tensor([[float('nan')]])).sum())
+        >>> bool(wrapper.take_reports()['good']), torch.equal(layer.weight, before)
+        (False, True)
     """
 
     def __init__(self, optimizer: Optimizer, accumulative_counts: int = 1,

@@ -29,6 +29,11 @@ class LayerDecayOptimWrapperConstructor(MergesGroups, LearningRateDecayOptimWrap
 
     Raises:
         ValueError: ``layer_decay_rate`` is out of range, or the backbone does not know depths.
+
+    Examples:
+        >>> optim_wrapper = dict(  # in a config
+        ...     constructor='mmwamim.LayerDecayOptimWrapperConstructor',
+        ...     paramwise_cfg=dict(layer_decay_rate=0.65), optimizer=dict(type='AdamW', lr=1e-3))
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: Optional[dict] = None) -> None:

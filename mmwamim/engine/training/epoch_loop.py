@@ -27,14 +27,21 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     dropout and drop path do not depend on what was drawn before.
 
     Args:
+        runner: Of MMEngine, which fills it in.
+        dataloader: A loader, or its config (``train_dataloader``).
+        max_epochs: Length of the run.
         max_bad_steps: Steps that may be skipped.
         **loop: Fields of ``EpochBasedTrainLoop``.
+
+    Examples:
+        >>> train_cfg = dict(  # in a config
+        ...     type='mmwamim.ResumableTrainLoop', max_epochs=100, max_bad_steps=10)
     """
 
     start = Position(0, 0)
     validated = 0  # the last epoch whose validation is done
 
-    def __init__(self, runner: Runner, dataloader, max_epochs: int, max_bad_steps: int = 0,
+    def __init__(self, runner: Runner, dataloader: Any, max_epochs: int, max_bad_steps: int = 0,
                  **loop: Any) -> None:
         super().__init__(runner, build_loader(runner, dataloader), max_epochs, **loop)
         self.max_bad_steps = max_bad_steps

@@ -17,6 +17,7 @@ from .progress import Layout
 from .terminal import PROGRESS
 
 WINDOW = 20  # steps that speed and waiting are averaged over
+PERIOD = 3600.  # seconds that the time left follows from, at most: steps may take minutes
 
 
 @HOOKS.register_module()
@@ -45,7 +46,8 @@ class LiveLineHook(Hook):
             return
         self.progress = Progress(
             BarColumn(20), TextColumn('{task.description}'), TimeRemainingColumn(compact=True),
-            TextColumn('left'), console=self.console, refresh_per_second=4)
+            TextColumn('left'), console=self.console, refresh_per_second=4,
+            speed_estimate_period=PERIOD)
         self.task = self.progress.add_task('', total=runner.max_iters, completed=runner.iter)
         self.progress.start()
         # The logger holds the stream of before, which would write into the line.

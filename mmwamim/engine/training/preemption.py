@@ -98,6 +98,9 @@ class PreemptionHook(Hook):
 
     Raises:
         mmwamim.errors.Preempted: On all ranks together, when the checkpoint is written.
+
+    Examples:
+        >>> custom_hooks = [dict(type='mmwamim.PreemptionHook', interval=10)]  # in a config
     """
 
     priority = 'VERY_LOW'

@@ -46,6 +46,10 @@ class FeatureProbeHook(Hook):
     Raises:
         FileNotFoundError: ``data_root`` is not a folder, or a split of it holds no image.
         UserError: The validation split has a class that ``train`` does not have.
+
+    Examples:
+        >>> custom_hooks = [  # in a config
+        ...     dict(type='mmwamim.FeatureProbeHook', data_root='data/pets', interval=10)]
     """
 
     priority = 'LOW'  # before the epoch's checkpoint and log are written

@@ -35,6 +35,8 @@ class ResolutionScheduleHook(Hook):
             ``mmwamim.ResumableSampler``, in epochs).
 
     Examples:
+        >>> custom_hooks = [dict(  # in a config
+        ...     type='mmwamim.ResolutionScheduleHook', sizes=(128, 160, 192, 224))]
         >>> ResolutionScheduleHook((128, 160, 192, 224)).phases(100)
         [(0, 128), (25, 160), (50, 192), (75, 224)]
     """

@@ -11,7 +11,7 @@ AT_THE_END = 'The encoder alone is in '
 # Warnings that follow from our own settings, or that nobody can act on.
 KNOWN = ('is skipped since its requires_grad=False', '"FileClient" will be deprecated',
          '"HardDiskBackend" is the alias', 'The prefix is not set in metric class',
-         # A classifier's norms, which EncoderArrivedHook allows after it has compared the rest.
+         # A classifier's norms, which EncoderLoadedHook allows after it has compared the rest.
          'unexpected key in source state_dict: ln1.weight, ln1.bias\n\n'
          'missing keys in source state_dict: ln2.weight, ln2.bias\n')
 

@@ -50,6 +50,10 @@ class DeferredInfoHook(RuntimeInfoHook):
 
     Raises:
         NonFiniteLoss: From a check: more than ``max_bad_steps`` steps were bad.
+
+    Examples:
+        >>> default_hooks = dict(  # in a config
+        ...     runtime_info=dict(type='mmwamim.DeferredInfoHook', interval=50))
     """
 
     def __init__(self, interval: Optional[int] = None, max_bad_steps: int = 0,

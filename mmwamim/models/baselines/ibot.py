@@ -36,6 +36,12 @@ class SelfDistillationHead(BaseModule):
 
     Attributes:
         frozen: Whether the prototypes, the last layer, get no gradient.
+
+    Examples:
+        >>> head = SelfDistillationHead(8, out_channels=16, hidden_channels=8,
+        ...                             bottleneck_channels=4)
+        >>> head(torch.rand(2, 5, 8)).shape
+        torch.Size([2, 5, 16])
     """
 
     def __init__(self, in_channels: int, out_channels: int = 8192, hidden_channels: int = 2048,

@@ -102,6 +102,15 @@ class FrequencyHead(BaseModule):
     Args:
         gamma: Exponent of the distance; 1 in the paper.
         init_cfg: MMEngine's initialisation config.
+
+    Raises:
+        ValueError: ``gamma`` is not positive, or prediction and image differ in shape.
+
+    Examples:
+        >>> images = torch.rand(1, 3, 8, 8)
+        >>> kept = torch.zeros(1, 1, 8, 5, dtype=torch.bool)  # the encoder could see nothing
+        >>> FrequencyHead()(images, images, kept)['loss']
+        tensor(0.)
     """
 
     def __init__(self, gamma: float = 1., init_cfg: Optional[dict] = None) -> None:

@@ -46,8 +46,10 @@ class SparseSwin(SwinTransformer):
             as images that grow during training want.
         out_indices: Stages (from 0) whose outputs are returned, shallow to deep, one for each
             level of the target.
-        **parent: ``patch_size``, ``in_channels``, ``drop_path_rate``, ``use_abs_pos_embed``,
-            ``with_cp``, ``frozen_stages`` and so on of ``mmpretrain.SwinTransformer``.
+        drop_path_rate: Highest rate of stochastic depth.
+        patch_size: Pixels of a patch.
+        **parent: ``in_channels``, ``use_abs_pos_embed``, ``with_cp``, ``frozen_stages`` and so on
+            of ``mmpretrain.SwinTransformer``.
 
     Attributes:
         feature_channels (tuple): Width of the features of each level.

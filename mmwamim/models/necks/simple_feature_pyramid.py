@@ -26,6 +26,11 @@ class SimpleFeaturePyramid(BaseModule):
 
     Raises:
         ValueError: A scale is not one of the four, or ``num_outs`` is less than the scales.
+
+    Examples:
+        >>> neck = SimpleFeaturePyramid(in_channels=32, out_channels=16)
+        >>> [tuple(level.shape[1:]) for level in neck(torch.rand(1, 32, 8, 8))]
+        [(16, 32, 32), (16, 16, 16), (16, 8, 8), (16, 4, 4), (16, 2, 2)]
     """
 
     def __init__(self, in_channels: int, out_channels: int = 256,

@@ -21,6 +21,13 @@ class TargetGenerator(nn.Module, metaclass=ABCMeta):
 
     Raises:
         ValueError: The three lists differ in length or are empty.
+
+    Examples:
+        >>> class MeanColour(TargetGenerator):
+        ...     def generate(self, images):
+        ...         return [torch.nn.functional.avg_pool2d(images, 16)]
+        >>> MeanColour(3, (16, ), (3, ))(torch.rand(1, 3, 32, 32))[0].shape
+        torch.Size([1, 3, 2, 2])
     """
 
     def __init__(self, in_channels: int, grid_strides: Sequence[int], channels: Sequence[int],

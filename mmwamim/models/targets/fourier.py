@@ -100,6 +100,11 @@ class FrequencyPassTargetGenerator(TargetGenerator):
 
     Raises:
         ValueError: A field has no such value, or not one entry a level.
+
+    Examples:
+        >>> target = FrequencyPassTargetGenerator(('high', 'low'), (4., 4.), grid_strides=(4, 8))
+        >>> [level.shape for level in target(torch.rand(1, 3, 16, 16))]  # 3 colours of 4 x 4, 8 x 8
+        [torch.Size([1, 48, 4, 4]), torch.Size([1, 192, 2, 2])]
     """
 
     def __init__(self,

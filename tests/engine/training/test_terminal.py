@@ -1,9 +1,13 @@
 """What of a log goes to the terminal."""
+import io
 import logging
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from mmwamim.engine.training import terminal
+from mmwamim.engine.training.live import LiveLineHook
 
 
 def record(message, path, level=logging.INFO):
@@ -40,3 +44,15 @@ def test_files_get_everything(tmp_path):
     logger.info('from a test')
     assert (tmp_path / 'log').read_text() == 'from a test\n'
     assert [len(handler.filters) for handler in logger.handlers] == [0, 1]
+
+
+def test_the_time_left_is_told_where_a_step_takes_minutes():
+    hook = LiveLineHook(Console(file=io.StringIO(), force_terminal=True))
+    hook.before_train(SimpleNamespace(max_iters=10, iter=0, logger=logging.Logger('x')))
+    try:
+        for step in range(1, 5):
+            hook.progress.get_time = lambda step=step: 120. * step
+            hook.progress.update(hook.task, completed=step)
+        assert hook.progress.tasks[0].time_remaining == 6 * 120
+    finally:
+        hook.stop()
