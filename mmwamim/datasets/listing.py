@@ -33,7 +33,9 @@ ADVICE = {  # on what is left out
         'archives are not opened in a folder of images: unpack them, or name the folder that holds '
         'tar shards alone',
     ('.heic', '.heif', '.hif', '.dng', '.cr2', '.cr3', '.nef', '.arw'):
-        'Pillow does not read these pictures: convert them, say to JPEG or PNG'}
+        'Pillow does not read these pictures: convert them, say to JPEG or PNG',
+    ('.npy', ):
+        'arrays are read where their channels are given: channels=N of a config, --channels N'}
 VERSION = 3  # of what is kept
 MOST_BROKEN = 1000  # broken links that are looked at again at every start
 ASKED = 64  # folders whose times a thread asks for in one go

@@ -137,10 +137,11 @@ def test_samples_of_one_name_and_what_is_left_out_of_shards(tmp_path):
 
 def test_archives_and_formats_that_are_not_read_have_an_advice(tmp_path):
     write_files(tmp_path, [('a/0.png', '', picture(0)), ('a/more.zip', '', b'PK'),
-                           ('a/1.HEIC', '', b'x')])
+                           ('a/1.HEIC', '', b'x'), ('a/2.npy', '', b'x')])
     description = open_source(str(tmp_path)).description
     assert 'unpack them, or name the folder that holds tar shards alone: .zip 1' in description
     assert 'convert them, say to JPEG or PNG: .heic 1' in description
+    assert 'channels=N of a config, --channels N: .npy 1' in description
     with pytest.raises(NoImages, match='is an archive, which is not opened: unpack it'):
         open_source(str(tmp_path / 'a/more.zip'))
 
