@@ -1,3 +1,8 @@
+import ctypes
+import gc
+from contextlib import suppress
+
+import pytest
 import torch
 
 import mmwamim  # noqa: F401  (before mmpretrain, which transformers 5 would break)
@@ -8,3 +13,13 @@ torch.set_num_threads(1)
 # A process of one step after the other keeps the memory that it frees. This one would grow by the
 # peak of each test that trains or measures here, to more than a machine has.
 cpu.keep_memory = lambda: False
+
+
+@pytest.fixture(autouse=True, scope='module')
+def give_memory_back():
+    """What the tests of a file freed goes back to the system: models of full size leave gigabytes
+    in the pieces that the C library keeps, and several processes of tests share one machine."""
+    yield
+    gc.collect()
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
