@@ -74,10 +74,11 @@ def test_the_config_that_a_run_leaves_starts_the_same_run(config, tmp_path, monk
 def test_configs_that_cannot_be_read(tmp_path):
     with pytest.raises(MissingFile, match="there is no config 'no.py'"):
         read_config('no.py')
-    for text, message in (('x = (', 'SyntaxError'), ("_base_ = ['no.py']", 'no.py'),
-                          ('x = 1 / 0', 'ZeroDivisionError')):
+    for text, message in (('x = (', 'x.py cannot be read as a config: .*SyntaxError'),
+                          ("_base_ = ['no.py']", '_base_ in .*x.py: there is no config .*no.py'),
+                          ('x = 1 / 0', 'x.py cannot be read as a config: .*ZeroDivisionError')):
         (tmp_path / 'x.py').write_text(text)
-        with pytest.raises(UserError, match=f'x.py cannot be read as a config: .*{message}'):
+        with pytest.raises(UserError, match=message):
             read_config(tmp_path / 'x.py')
     (tmp_path / 'x.py').write_text("steps = [dict(type='a')]")
     with pytest.raises(UserError, match='--cfg-options does not fit .*x.py'):
