@@ -42,7 +42,7 @@ def test_every_config_builds_and_steps(path):
     assert all(torch.isfinite(loss) for loss in losses.values())
 
 
-@pytest.mark.parametrize('name', ['vit_s_fast', 'vit_b_fast', 'swin_b_fast'])
+@pytest.mark.parametrize('name', ['vit_s_fast', 'vit_b_fast', 'swin_b_fast', 'vit_b_growing'])
 def test_fast_recipes_step_at_every_size(name):
     """With no more images than it takes; the last size is stepped at above."""
     cfg = Config.fromfile(ROOT / f'configs/wamim/{name}.py')

@@ -1,3 +1,3 @@
 """The coarsest level alone carries its mean colour."""
-_base_ = ['../fast.py']
+_base_ = ['../growing_partial.py']
 model = dict(target_generator=dict(approximation='coarsest'))

@@ -1,3 +1,3 @@
 """Features of layers 2, 4, 10 and 12."""
-_base_ = ['../fast.py']
+_base_ = ['../growing_partial.py']
 model = dict(backbone=dict(out_indices=(1, 3, 9, 11)))

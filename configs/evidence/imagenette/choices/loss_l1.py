@@ -1,3 +1,3 @@
 """Absolute errors."""
-_base_ = ['../fast.py']
+_base_ = ['../growing_partial.py']
 model = dict(head=dict(distance='l1'))

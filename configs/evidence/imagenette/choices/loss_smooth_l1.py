@@ -1,3 +1,3 @@
 """Errors that are quadratic below 1 and linear above."""
-_base_ = ['../fast.py']
+_base_ = ['../growing_partial.py']
 model = dict(head=dict(distance='smooth_l1'))

@@ -1,3 +1,3 @@
 """Daubechies wavelets with four taps."""
-_base_ = ['../fast.py']
+_base_ = ['../growing_partial.py']
 model = dict(target_generator=dict(wavelet='db2'))
