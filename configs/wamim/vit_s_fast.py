@@ -1,7 +1,7 @@
 """WaMIM, ViT-S/16, 100 epochs, batch 2048 = 8 x 256, at less work.
 
-Images grow from 128 to 224 px, four fifths of the patches are masked, and each level decodes half of
-its masked cells: docs/fast.md.
+Images grow from 128 to 224 px, four fifths of the patches are masked, and each level decodes half
+of its masked cells: docs/fast.md.
 
 Run:    tools/dist_train.sh configs/wamim/vit_s_fast.py 8
         python tools/train.py configs/wamim/vit_s_fast.py --data FOLDER
