@@ -6,10 +6,5 @@ Run:    tools/dist_train.sh configs/wamim/vit_b_fast.py 8
         python tools/train.py configs/wamim/vit_b_fast.py --data FOLDER
 Not published by the paper; accuracy on ImageNet is not measured.
 """
-_base_ = ['vit_b_100e.py']
+_base_ = ['vit_b_growing.py']
 model = dict(mask_ratio=0.8)
-default_hooks = dict(
-    resolution=dict(
-        type='mmwamim.ResolutionScheduleHook',
-        sizes=(128, 160, 192, 224),
-        until=(0.4, 0.7, 0.9, 1.0)))
