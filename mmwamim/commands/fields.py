@@ -37,7 +37,7 @@ def add_columns(parser: argparse.ArgumentParser, labels: bool = True) -> None:
 def add_training_options(parser: argparse.ArgumentParser) -> None:
     """What every command that trains takes."""
     parser.add_argument('--amp', action='store_true',
-                        help='bfloat16 on a GPU, also where the config has none')
+                        help='bfloat16, on a GPU also where the config has none; on a CPU only so')
     parser.add_argument('--compile', nargs='?', const='default', choices=MODES, metavar='MODE',
                         help='compile the step into one graph')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',

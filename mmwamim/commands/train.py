@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--trust-checkpoint', action='store_true',
                         help='load checkpoints that hold more than data, and may run code')
     parser.add_argument('--amp', action='store_true',
-                        help='bfloat16 mixed precision on a GPU, also where the config has none')
+                        help='bfloat16 mixed precision, on a GPU also where the config has none; '
+                        'on a CPU, worth it with AMX, only so')
     parser.add_argument('--compile', nargs='?', const='default', choices=MODES, metavar='MODE',
                         help='compile the step into one graph: minutes at the first step, faster '
                         'ones afterwards; MODE reduce-overhead replays CUDA graphs, for small '

@@ -2,12 +2,14 @@
 import sys
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.registry import OPTIM_WRAPPERS
 
 from mmwamim.engine.config.loop import settle_length, settle_loop
 from mmwamim.engine.config.reading import read_config
 from mmwamim.engine.config.settle import RunOptions, settle
-from mmwamim.engine.config.step import settle_precision
+from mmwamim.engine.config.step import settle_precision, settle_step
 from mmwamim.errors import MissingFile, UserError
 from tests.support.commands import ROOT, load_tool
 from tests.support.runs import FINETUNE, PRETRAIN, QUIET, SHRINK
@@ -95,6 +97,23 @@ def test_a_single_schedule_and_none(tmp_path):
     settle_length(cfg, 25)
     assert cfg.train_cfg.max_epochs == 25
     settle_precision(cfg, amp=False)
+
+
+@pytest.mark.parametrize('wrapper', ['OptimWrapper', 'AmpOptimWrapper',
+                                     'mmwamim.GuardedOptimWrapper'])
+def test_bfloat16_on_a_cpu_is_for_those_who_ask(wrapper):
+    for amp, dtype in ((False, None), (True, torch.bfloat16)):
+        cfg = Config(dict(optim_wrapper=dict(type=wrapper, optimizer=dict(type='SGD', lr=0.1))))
+        if wrapper == 'AmpOptimWrapper':
+            cfg.optim_wrapper.loss_scale = 'dynamic'
+        settle_precision(cfg, amp)
+        settle_step(cfg)
+        layer = torch.nn.Linear(2, 2)
+        built = OPTIM_WRAPPERS.build(dict(
+            type=cfg.optim_wrapper.type, dtype=cfg.optim_wrapper.get('dtype'),
+            optimizer=torch.optim.SGD(layer.parameters(), 0.1)))
+        with built.optim_context(layer):
+            assert layer(torch.ones(1, 2)).dtype == (dtype or torch.float32)
 
 
 @pytest.mark.parametrize('epochs', [1, 2, 3, 5, 15, 25, 105])

@@ -39,7 +39,7 @@ class RunOptions:
         epochs: Length of the run; warm-up and decay keep their proportions.
         resume: ``'auto'``, or a checkpoint to go on from.
         trust_checkpoint: Loads checkpoints that hold more than data.
-        amp: bfloat16 on a GPU, also where the config has none.
+        amp: bfloat16, on a GPU also where the config has none; on a CPU only so.
         compile: Mode of ``torch.compile``.
         fsdp: Shares out weights, gradients and optimizer state.
         auto_scale_lr: Scales the learning rate to the batch.

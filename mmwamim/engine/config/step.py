@@ -9,17 +9,18 @@ from .reading import default_hooks, is_type, type_name
 
 
 def settle_precision(cfg: Config, amp: bool) -> None:
-    """Mixed precision on a GPU if the config or ``amp`` asks for it; float32 on the CPU."""
+    """bfloat16 if ``amp`` asks for it, on any device, or the config on a GPU; else float32."""
     wrapper = cfg.get('optim_wrapper')
     if wrapper is None:
         return
-    ours = is_type(wrapper, 'GuardedOptimWrapper')
-    if amp and torch.cuda.is_available() and not is_type(wrapper, 'AmpOptimWrapper'):
-        wrapper.update(type='mmwamim.GuardedOptimWrapper', dtype='bfloat16')
-    if not torch.cuda.is_available() and (ours or is_type(wrapper, 'AmpOptimWrapper')):
+    gpu = torch.cuda.is_available()
+    theirs = is_type(wrapper, 'AmpOptimWrapper')  # MMEngine's, which refuses the CPU
+    if not gpu and (theirs or is_type(wrapper, 'GuardedOptimWrapper')):
         for field in ('dtype', 'loss_scale', 'use_fsdp'):
             wrapper.pop(field, None)
         wrapper['type'] = 'mmwamim.GuardedOptimWrapper'
+    if amp and not (gpu and theirs):
+        wrapper.update(type='mmwamim.GuardedOptimWrapper', dtype='bfloat16')
 
 
 def settle_step(cfg: Config) -> None:
