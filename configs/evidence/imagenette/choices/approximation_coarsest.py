@@ -1,3 +1,3 @@
 """The coarsest level alone carries its mean colour."""
-_base_ = ['../growing_partial.py']
+_base_ = ['../growing_mask_08.py']
 model = dict(target_generator=dict(approximation='coarsest'))

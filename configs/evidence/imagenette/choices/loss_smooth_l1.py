@@ -1,3 +1,3 @@
 """Errors that are quadratic below 1 and linear above."""
-_base_ = ['../growing_partial.py']
+_base_ = ['../growing_mask_08.py']
 model = dict(head=dict(distance='smooth_l1'))
