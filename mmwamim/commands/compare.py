@@ -7,7 +7,8 @@ r"""Compares the pre-training steps of several configs on this machine, as the p
 Configs are given by the name of an encoder, by their own name, or by path. Steps are forward and
 backward on noise that went through each config's own data pipeline, in turn within one run, after a
 warm-up; medians are printed. Time is compared by image, so configs may differ in batch
-(CONFIG:BATCH). FLOPs are those of a training step, multiply and add counted as two; utilisation is
+(CONFIG:BATCH). FLOPs are those of a training step, multiply and add counted as two, at the size of
+the config and, where images grow, in the mean of the run; utilisation is
 FLOPs a second as a share of this machine's own matrix product.
 """
 import argparse
@@ -28,10 +29,12 @@ from mmwamim.engine.training.cpu import keep_memory
 from mmwamim.engine.training.measure import (
     build_step,
     count_flops_in_batch,
+    count_flops_of_run,
     count_parameters,
     matrix_rate,
     peak_memory,
     run_step,
+    sizes_of_run,
 )
 from mmwamim.errors import UserError
 from mmwamim.outputs import check_output_file
@@ -115,6 +118,8 @@ def _measure(todo: List[Tuple[Path, int]], rounds: int, warmup: int, device: str
         rows.append(dict(name=path.stem, config=str(path), batch=batch, encoder_parameters=encoder,
                          trained_parameters=trained, times=[],
                          flops=count_flops_in_batch(small, build_step(cfg, 4), batch)))
+        row = rows[-1]
+        row['run_flops'] = count_flops_of_run(cfg, batch) if sizes_of_run(cfg) else row['flops']
         del small
         steps.append(build_step(cfg, batch, device))
     started, turns = time.time(), warmup + rounds
@@ -139,10 +144,12 @@ def to_markdown(rows: List[dict], relative_to: str) -> str:
     """The table, times, FLOPs and memory also as ratios to a row."""
     base = next(row for row in rows if row['name'] == relative_to)
     memory = 'memory' in base
+    grows = any(row['run_flops'] != row['flops'] for row in rows)
     lines = ['| config | batch | encoder, M | trained, M | GFLOPs an image | s a step | images/s | '
              f'time an image / {relative_to} | FLOPs / | utilisation |'
-             + (' memory, MiB | memory / |' if memory else ''),
-             '|---' * (12 if memory else 10) + '|']
+             + (' mean of the run, GFLOPs | / |' if grows else '')
+             + (' memory, MiB | memory / |' if memory else '')]
+    lines.append('|---' * (lines[0].count('|') - 1) + '|')
     for row in rows:
         cells = [
             row['name'], row['batch'], f'{row["encoder_parameters"]:.1f}',
@@ -151,6 +158,9 @@ def to_markdown(rows: List[dict], relative_to: str) -> str:
             f'{row["images_per_second"]:.1f}',
             f'{base["images_per_second"] / row["images_per_second"]:.3f}',
             f'{row["flops"] / base["flops"]:.3f}', f'{100 * row["utilisation"]:.0f} %']
+        if grows:
+            cells += [f'{row["run_flops"] / 1e9:.1f}',
+                      f'{row["run_flops"] / base["run_flops"]:.3f}']
         if memory:
             cells += [f'{row["memory"]:.0f}', f'{row["memory"] / base["memory"]:.3f}']
         lines.append('| ' + ' | '.join(str(cell) for cell in cells) + ' |')

@@ -1,6 +1,8 @@
 import json
 
-from tests.support.commands import run_here
+import pytest
+
+from tests.support.commands import ROOT, run_here
 
 
 def compare(*arguments):
@@ -31,3 +33,27 @@ def test_errors_name_what_is_wrong():
     assert code == 1 and "no config 'configs/evidence/wamin.py'" in log
     code, log = compare('configs/evidence/wamim.py', '--relative-to', 'mae')
     assert code == 1 and "'mae' is none of wamim" in log
+
+
+def test_flops_of_a_run_whose_images_grow(tmp_path):
+    """A quarter of 8 epochs at 16 px, the rest at 32: the mean of two counts of their own."""
+    base = f"_base_ = ['{ROOT}/configs/evidence/wamim.py']\n"
+    crop = "dict(type='mmwamim.RandomCropToTensor', size={0})"
+    pipeline = f"[dict(type='mmwamim.LoadImage'), {crop}]"
+    size = ('model = dict(backbone=dict(img_size={0}))\n'
+            f'train_dataloader = dict(dataset=dict(pipeline={pipeline}))\n')
+    for name, side, more in (
+            ('small', 16, ''), ('large', 32, ''),
+            ('grows', 32, "train_cfg = dict(max_epochs=8)\ncustom_hooks = [dict(type="
+             "'mmwamim.ResolutionScheduleHook', sizes=(16, 32), until=(0.25, 1.))]\n")):
+        (tmp_path / f'{name}.py').write_text(base + size.format(side) + more)
+    out = tmp_path / 'figures.json'
+    code, log = compare(*(tmp_path / f'{name}.py' for name in ('grows', 'small', 'large')),
+                        '--batch', 2, '--rounds', 1, '--device', 'cpu', '--out', out)
+    assert code == 0, log
+    flops = {row['name']: (row['flops'], row['run_flops'])
+             for row in json.loads(out.read_text())}
+    small, large = flops['small'][0], flops['large'][0]
+    assert flops['small'] == (small, small) and small < 0.5 * large
+    assert flops['grows'] == (large, pytest.approx(0.25 * small + 0.75 * large))
+    assert 'mean of the run' in log

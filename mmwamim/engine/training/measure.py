@@ -2,7 +2,7 @@
 import tempfile
 import time
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.registry import DATASETS, HOOKS, MODELS, init_default_scope
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -20,7 +20,7 @@ from mmwamim.errors import UserError
 from mmwamim.weights.card import preprocessor_of
 
 from ..config.data import UNLABELLED
-from ..config.reading import type_name
+from ..config.reading import default_hooks, is_type, type_name
 from ..config.step import settle_step
 from ..optim.guarded import GuardedOptimWrapper
 from .cpu import fast_linear, linear
@@ -175,6 +175,34 @@ def count_flops_in_batch(small: Step, larger: Step, batch: int) -> float:
     few, more = (count_flops(step) * step.images for step in (small, larger))
     one = (more - few) / (larger.images - small.images)
     return one + (few - one * small.images) / batch
+
+
+def sizes_of_run(cfg: Config) -> Dict[int, float]:
+    """Sides of the images of a run, in pixels, and the share of its epochs that each has.
+
+    Empty where :class:`~mmwamim.engine.training.resolution.ResolutionScheduleHook` is not used:
+    all images have the size of the config.
+    """
+    hooks = [*default_hooks(cfg).values(), *(cfg.get('custom_hooks') or [])]
+    for hook in hooks:
+        if hook is not None and is_type(hook, 'ResolutionScheduleHook'):
+            epochs = cfg.train_cfg.max_epochs
+            starts = HOOKS.build(hook).phases(epochs)
+            ends = [start for start, _ in starts[1:]] + [epochs]
+            return {size: (end - start) / epochs for (start, size), end in zip(starts, ends)}
+    return {}
+
+
+def count_flops_of_run(cfg: Config, batch: int) -> float:
+    """:func:`count_flops_in_batch`, the mean over the epochs of a run whose images grow."""
+    total = 0.
+    for size, share in (sizes_of_run(cfg) or {0: 1.}).items():
+        sized = Config(cfg._cfg_dict.to_dict(), filename=cfg.filename)
+        for transform in sized.train_dataloader.dataset.pipeline:
+            if size and is_type(transform, 'RandomCropToTensor'):
+                transform.size = size
+        total += share * count_flops_in_batch(build_step(sized, 2), build_step(sized, 4), batch)
+    return total
 
 
 def matrix_rate(device: str = 'cpu', dtype: torch.dtype = torch.float32, size: int = 0,
