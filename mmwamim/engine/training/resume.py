@@ -92,10 +92,10 @@ class ResumeHook(Hook):
         done, length, unit = (loop.iter, loop.max_iters, 'steps') \
             if Layout.of(runner).counts == 'steps' else (loop.epoch, loop.max_epochs, 'epochs')
         if done >= length:
-            more = '--epochs N' if unit == 'epochs' else '--cfg-options train_cfg.max_iters=N'
+            more = '--epochs N' if unit == 'epochs' else 'train_cfg.max_iters=N'
             runner.logger.warning(
                 f'Nothing is left to train: {done} {unit} are done, and the run is to have '
-                f'{length}. For a longer one: --resume {more}')
+                f'{length}. For a longer one: --resume with {more}')
 
     def _report(self, runner: Runner, path: str, differ: List[Change], notes: List[str]) -> None:
         lines = [f'  {change}' for change in differ]
@@ -113,7 +113,7 @@ class ResumeHook(Hook):
             runner.logger.warning(
                 f'{runner.work_dir} already holds {names} of another run ({runs}): this is a new '
                 'run, and will replace those of the same name. To go on with the other one: '
-                '--resume; to keep it: another --work-dir')
+                '--resume; to keep it: another work directory')
 
 
 def _plain(model: nn.Module) -> nn.Module:
