@@ -10,7 +10,6 @@ from typing import Optional, Union
 import mmengine
 from mmengine.evaluator import DumpResults
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
 
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.config.data import checkpoint_classes, settle_data
@@ -18,6 +17,7 @@ from mmwamim.engine.config.options import FieldAction
 from mmwamim.engine.config.reading import read_config, settle_work_dir
 from mmwamim.engine.config.step import settle_precision
 from mmwamim.engine.distributed.processes import part_processes, settle_processes
+from mmwamim.engine.training.runner import TrainingRunner
 from mmwamim.errors import UserError
 from mmwamim.outputs import check_output_file
 
@@ -76,7 +76,7 @@ def evaluate(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = None,
     settle_processes(cfg, launcher)
     if amp:
         cfg.test_cfg.fp16 = True
-    runner = Runner.from_cfg(cfg)
+    runner = TrainingRunner.from_cfg(cfg)  # a config that finetune has left says little
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     try:
         model.load_state_dict(state['state_dict'], strict=True)

@@ -109,7 +109,7 @@ def test_four_channels_from_pretraining_to_fine_tuning(tmp_path):
     assert state['backbone.patch_embed.projection.weight'].shape[1] == 4
 
 
-def test_finetuning_takes_the_encoder_and_its_geometry(pretrained, classes, tmp_path):
+def test_finetuning_takes_the_encoder_and_its_geometry(pretrained, classes, tmp_path, capsys):
     run = mmwamim.finetune(pretrained.encoder, classes, epochs=1, batch_size=4, workers=0,
                            out=tmp_path / 'ft', **{'optim_wrapper.optimizer.lr': 0.,
                                                    'val_dataloader.batch_size': 3})
@@ -122,8 +122,12 @@ def test_finetuning_takes_the_encoder_and_its_geometry(pretrained, classes, tmp_
     cfg = Config.fromfile(run.config)
     assert cfg.val_dataloader.dataset.pipeline[2].crop_size == 32
     assert cfg.val_dataloader.dataset.pipeline[1].scale == 37 and not run.encoder
+    capsys.readouterr()
     again = evaluate(run.config, run.checkpoint, work_dir=tmp_path / 'test')
     assert again['accuracy/top1'] == pytest.approx(run.metrics['accuracy/top1'])
+    # The next command of finetune says as little as finetune itself.
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < 10 and 'accuracy/top1' in lines[-1]
     check_fine_tuned(run, classes, tmp_path)
 
 
