@@ -18,6 +18,7 @@ from torch import nn
 from mmwamim.registry import HOOKS
 
 from ..checkpoints.finding import list_checkpoints
+from ..export.hook import EncoderExportHook
 from .changes import Change, changes, parse_config
 from .compatibility import check_checkpoint, check_same_run
 from .moments import carry_moments, parameter_names
@@ -107,13 +108,16 @@ class ResumeHook(Hook):
     def _warn_of_others(self, runner: Runner) -> None:
         """A new run in the work directory of another one."""
         others = list_checkpoints(runner.work_dir, report=False) if runner.rank == 0 else []
-        if others:
-            names = ', '.join(one.path.name for one in others)
+        encoders = [hook.filename for hook in runner.hooks if isinstance(hook, EncoderExportHook)
+                    and Path(runner.work_dir, hook.filename).is_file()]
+        if others or encoders and runner.rank == 0:
+            names = ', '.join([*(one.path.name for one in others), *encoders])
             runs = '; '.join(sorted({str(one.run) for one in others}))
+            way = 'To go on with the other one: --resume; to' if others else 'To'
             runner.logger.warning(
-                f'{runner.work_dir} already holds {names} of another run ({runs}): this is a new '
-                'run, and will replace those of the same name. To go on with the other one: '
-                '--resume; to keep it: another work directory')
+                f'{runner.work_dir} already holds {names} of another run'
+                f'{f" ({runs})" if runs else ""}: this is a new run, and will replace those of the '
+                f'same name. {way} keep it: another work directory')
 
 
 def _plain(model: nn.Module) -> nn.Module:
