@@ -71,9 +71,10 @@ class LiveLineHook(Hook):
         """What the terminal has room for: rich would take it from the time left. First the bar
         becomes shorter, then it goes, then words do, the last first."""
         room, words = self.console.width - TIME_LEFT, list(words)
-        while len(words) > 1 and len('  '.join(words)) > room:
+        gap = '  ' if len('  '.join(words)) <= room else ' '
+        while len(words) > 1 and len(gap.join(words)) > room:
             words.pop()
-        text = '  '.join(words)
+        text = gap.join(words)
         bar = self.progress.columns[0]
         if isinstance(bar, BarColumn):
             bar.bar_width = min(bar.bar_width, room - len(text) - 1)

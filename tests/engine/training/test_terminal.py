@@ -51,8 +51,8 @@ def test_files_get_everything(tmp_path):
 
 
 @pytest.mark.parametrize('width, bar, end', [
-    (120, 20, 'GiB 00:40 left'), (95, 7, 'GiB 00:40 left'), (80, 0, '-33% 00:40 left'),
-    (60, 9, 'waiting 6% 00:40 left'), (20, 0, '4/4 00:40 left')])
+    (120, 20, 'GiB 00:40 left'), (95, 7, 'GiB 00:40 left'), (80, 5, '-33% 00:40 left'),
+    (60, 0, 'loss 4.871 00:40 left'), (20, 0, '4/4 00:40 left')])
 def test_a_narrow_terminal_keeps_the_time_left(width, bar, end, monkeypatch):
     words = ['epoch 4/4', '7.83 images/s', 'waiting 6%', 'loss 4.871', 'explained -33%', '0.9 GiB']
     monkeypatch.setattr(live_module, 'describe', lambda runner: words)
