@@ -11,6 +11,7 @@ from mmpretrain.models import VisionTransformer
 from PIL import Image
 from torch import Tensor, nn
 
+from .commands.calls import as_a_call
 from .datasets.collate import collate_images
 from .datasets.listing import readable_endings
 from .datasets.paths import PackedPaths
@@ -47,7 +48,8 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None,
 
     Raises:
         MissingFile: There is no such file.
-        UserError: It cannot be read, has no config, or does not belong to the config.
+        UserError: It cannot be read, has no config, or does not belong to the config; or a run is
+            going on in another thread.
 
     Examples:
         >>> encoder = mmwamim.load_encoder('encoder.pth')  # doctest: +SKIP
@@ -57,13 +59,13 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None,
         (2, 768)
     """
     device = check_device(device)
-    cfg = programs.run_config(checkpoint, config)
-    backbone = programs.load_encoder(checkpoint, config)
-    settings = dict(preprocessor_of(cfg))
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        preprocessor = MODELS.build(settings)
-    _return_levels(backbone, cfg.model.backbone.get('out_indices', -1))
-    return Encoder(backbone, preprocessor, cfg.get('value_range'), cfg.get('channels')).to(device)
+    with as_a_call():  # a run that is beginning in another thread would draw other weights
+        cfg = programs.run_config(checkpoint, config)
+        backbone = programs.load_encoder(checkpoint, config)
+        preprocessor = MODELS.build(dict(preprocessor_of(cfg)))
+        _return_levels(backbone, cfg.model.backbone.get('out_indices', -1))
+        encoder = Encoder(backbone, preprocessor, cfg.get('value_range'), cfg.get('channels'))
+    return encoder.to(device)
 
 
 def _return_levels(backbone: nn.Module, levels: Union[int, Sequence[int]]) -> None:

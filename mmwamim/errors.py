@@ -3,6 +3,7 @@ import difflib
 import multiprocessing
 import os
 import re
+import signal
 import sys
 import traceback
 import zlib
@@ -165,8 +166,8 @@ def refused_fields_are_user_errors() -> Iterator[None]:
 @contextmanager
 def told_in_one_line() -> Iterator[None]:
     """For the ``main`` of a script: a :class:`UserError`, a wrong value in a config, or what the
-    system refuses (a full disk, no permission) becomes one line and exit code 1, and
-    :class:`Preempted` exit code 85.
+    system refuses (a full disk, no permission) becomes one line and exit code 1, Ctrl-C a word and
+    130, and :class:`Preempted` exit code 85.
 
     A context and a decorator alike: ``with told_in_one_line(): ...`` or ``@told_in_one_line()``.
     """
@@ -186,6 +187,10 @@ def told_in_one_line() -> Iterator[None]:
     except ProcessesFailed as error:  # which have said the rest
         print(f'error: {error}', file=sys.stderr)
         sys.exit(error.code)
+    except KeyboardInterrupt:  # of several processes the starter says it
+        if 'EXIT_CODE_FILE' not in os.environ:
+            print('\ninterrupted', file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     except Preempted:
         for worker in multiprocessing.active_children():  # of loaders
             worker.terminate()

@@ -14,12 +14,12 @@ SWITCH = 'mmpretrain.utils.dependency'  # the module that decides whether there 
 
 
 def leave_out_multimodal() -> None:
-    """Has mmpretrain, once it is imported, leave out what transformers 5 would break."""
+    """Has mmpretrain leave out what transformers 5 would break, whichever is imported first."""
     try:
         breaks = int(version('transformers').split('.')[0]) >= 5
     except PackageNotFoundError:
         return
-    if breaks and 'mmpretrain' not in sys.modules:
+    if breaks and 'mmpretrain.models' not in sys.modules:
         after_import(SWITCH, _switch_off)
 
 

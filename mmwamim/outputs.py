@@ -31,17 +31,22 @@ def check_output_folder(path: Union[str, Path], name: str = 'out') -> None:
                         'give another one') from error
 
 
-def check_output_file(path: Union[str, Path], name: str = 'out') -> None:
+def check_output_file(path: Union[str, Path], name: str = 'out',
+                      source: Union[str, Path, None] = None) -> None:
     """Makes the folder of a file for results, and sees that the file can be written.
 
     Args:
         path: The file; one that is there is left as it is.
         name: Of the option that says it, for the message.
+        source: The file that the results are made from.
 
     Raises:
-        UserError: It is a folder, or cannot be written.
+        UserError: It is a folder, or the source itself, or cannot be written.
     """
     path = Path(path)
+    if source is not None and path.exists() and path.samefile(source):
+        raise UserError(f'{name}: {str(path)!r} is what is read, and would be lost: give another '
+                        'file')
     if path.is_dir():
         raise UserError(f'{name}: {str(path)!r} is a folder: give a file')
     check_output_folder(path.parent, name)

@@ -88,6 +88,15 @@ def test_what_parts_of_others_raise_while_they_are_built_is_one_line(fault, mess
         MODELS.build(dict(type=Foreign, fault=fault))
 
 
+def test_ctrl_c_is_a_word_and_no_traceback(capsys, monkeypatch):
+    for starter, said in ((False, '\ninterrupted\n'), (True, '')):
+        if starter:
+            monkeypatch.setenv('EXIT_CODE_FILE', 'x')
+        with pytest.raises(SystemExit) as caught, told_in_one_line():
+            raise KeyboardInterrupt
+        assert caught.value.code == 130 and capsys.readouterr().err == said
+
+
 def test_a_fault_of_our_own_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(wavelet, 'APPROXIMATION', None)  # `in None` is a TypeError of our code
     with pytest.raises(TypeError), told_in_one_line():

@@ -24,6 +24,7 @@ def site(tmp_path):
 def test_alone_mmpretrain_cannot_be_imported_with_us_it_can(site):
     pytest.importorskip('pycocotools')
     assert run('import mmpretrain.models', site).returncode != 0
-    done = run('import mmwamim, mmpretrain.models; '
-               'print(mmpretrain.models.build_backbone, mmwamim.__version__)', site)
-    assert done.returncode == 0, done.stderr
+    for modules in ('mmwamim, mmpretrain.models', 'mmpretrain, mmwamim, mmpretrain.models'):
+        done = run(f'import {modules}; '
+                   'print(mmpretrain.models.build_backbone, mmwamim.__version__)', site)
+        assert done.returncode == 0, done.stderr

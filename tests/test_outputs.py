@@ -9,6 +9,7 @@ import torch
 import mmwamim
 from mmwamim.commands.fields import parse_fields
 from mmwamim.commands.show import show
+from mmwamim.commands.test import evaluate
 from mmwamim.devices import check_device
 from mmwamim.engine.checkpoints.writing import write_atomically
 from mmwamim.errors import UserError, told_in_one_line
@@ -42,6 +43,17 @@ def test_what_the_system_refuses_is_one_line_with_the_path(tmp_path, monkeypatch
     assert os.listdir(tmp_path) == []
     with pytest.raises(OSError, match='words of its own'), told_in_one_line():
         raise OSError('words of its own')  # of another package: keeps its traceback
+
+
+def test_results_that_could_not_be_written_after_a_test(tmp_path):
+    """MMEngine finds an ending that it does not write when everything is computed."""
+    for item, name, message in (('pred', 'a.json', 'item pred must end with .pkl or .pickle, not'),
+                                ('metrics', 'a.txt', 'item metrics must end with .json or .yaml')):
+        with pytest.raises(UserError, match=message):
+            evaluate('nowhere.py', 'nowhere.pth', out=tmp_path / name, out_item=item)
+    with pytest.raises(UserError, match='is a folder: give a file'):
+        (tmp_path / 'x.json').mkdir()
+        evaluate('nowhere.py', 'nowhere.pth', out=tmp_path / 'x.json', out_item='metrics')
 
 
 def test_options_and_devices():

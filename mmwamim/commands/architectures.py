@@ -38,7 +38,7 @@ def find_config(name: Union[str, Path], folder: Optional[str] = None) -> Path:
         UserError: There is none; the message lists the encoders.
     """
     path = Path(name)
-    if path.suffix == '.py':
+    if path.suffix in ('.py', '.yml', '.yaml', '.json'):
         if path.is_file():
             return path
         within = configs_folder().parent / path  # configs/wamim/vit_s_100e.py, anywhere

@@ -25,7 +25,7 @@ from mmwamim.engine.export.programs import load_encoder, run_config, to_onnx, to
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import image_side
 from mmwamim.outputs import check_output_file, check_output_folder
-from mmwamim.weights.card import model_card, preprocessor_of
+from mmwamim.weights.card import MARK, model_card, preprocessor_of
 from mmwamim.weights.timm import timm_arguments, to_timm
 from mmwamim.weights.transformers import write_folder
 
@@ -77,7 +77,14 @@ def export(encoder: Path_, to: str, out: Path_, *, config: Optional[Path_] = Non
     """
     out = Path(out)
     check_target(to, out)
-    (check_output_folder if to == 'transformers' else check_output_file)(out)
+    card = out / 'README.md' if to == 'transformers' else out.with_suffix('.md')
+    if to == 'transformers':
+        check_output_folder(out)
+    else:
+        check_output_file(out, source=encoder if Path(encoder).exists() else None)
+    if card.is_file() and MARK not in card.read_text(errors='replace'):
+        raise UserError(f'{str(card)!r}, where the model card goes, is a text of yours: give --out '
+                        'another name')
     with as_a_call():
         network = load_encoder(encoder, config)
         if hasattr(network, 'ln2') and to not in WHOLE:
@@ -86,7 +93,6 @@ def export(encoder: Path_, to: str, out: Path_, *, config: Optional[Path_] = Non
                             f'with, or to {" or ".join(WHOLE)}')
         cfg, side = run_config(encoder, config), image_side(network)
         how = write(network, to, out, side, preprocessor_of(cfg))
-        card = out / 'README.md' if out.is_dir() else out.with_suffix('.md')
         call = ['mmwamim', 'export', encoder, '--to', to, '--out', out]
         text = model_card(cfg, network, side, out.name, command or call, license)
         write_atomically(text.encode(), card)
@@ -121,7 +127,9 @@ def write(encoder: nn.Module, form: str, out: Path, side: int, preprocessor: dic
     """Writes the file or folder; returns how to load it, or ''."""
     if form == 'transformers':
         write_folder(encoder, side, preprocessor, out)
-        return f'transformers.AutoModel.from_pretrained({str(out)!r})'
+        # Nothing here trains the pooler of ViTModel: transformers would draw one, and say so.
+        more = ', add_pooling_layer=False' if hasattr(encoder, 'layers') else ''
+        return f'transformers.AutoModel.from_pretrained({str(out)!r}{more})'
     if form == 'timm':
         name, state = to_timm(encoder)
         _save(state, out, name)

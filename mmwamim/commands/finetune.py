@@ -48,7 +48,7 @@ from .fields import (
     take_fields,
 )
 from .recipes import encoder_fields, recipe_for
-from .results import result_of
+from .results import result_of, written_files
 from .several import takes_gpus
 
 Path_ = Union[str, Path]
@@ -110,7 +110,7 @@ def finetune(encoder: Path_, data: Path_, *, column: Optional[str] = None,
         config = find_config(arch or recipe_for(network, source), 'classification')
         out = Path(out or Path('work_dirs') / f'{name_of_place(data)}_finetune')
         if resume and (out / config.name).is_file():
-            config, changed = out / config.name, {}
+            config, changed = out / config.name, _workers(workers)
         else:
             cfg = read_with(config, fields, OPTIONS)
             changed = settle_fields(cfg, network, source, data, fields, column=column,
@@ -152,25 +152,32 @@ def settle_fields(cfg: Config, encoder: nn.Module, source: Config, data: Path_,
         take(automatic.choose_batch(_memory(cfg, encoder), images, processes))
     batch = batch_size or changed.get('train_dataloader.batch_size') or \
         cfg.train_dataloader.batch_size
-    if workers is None:
+    if workers is None and is_given(fields, 'train_dataloader.num_workers'):
+        workers = cfg.train_dataloader.get('num_workers', 0)
+    elif workers is None:
         take(automatic.choose_workers(cfg))
-    else:
-        changed['train_dataloader.num_workers'] = workers
-    for name in ('val_dataloader', 'test_dataloader'):
-        changed[f'{name}.num_workers'] = changed['train_dataloader.num_workers']
+        workers = choices[-1].value
+    changed.update(_workers(workers))
     batch = max(min(batch, images // processes), 1) * processes
     steps = max(images // batch, 1)
     if epochs is None and not is_given(fields, 'train_cfg.max_epochs'):
         take(automatic.choose_epochs(cfg, steps, STEPS))
         epochs = choices[-1].value
+    length = epochs or cfg.train_cfg.get('max_epochs') or 0
     if not any(is_given(fields, name) for name in ('optim_wrapper.optimizer.lr', 'auto_scale_lr')):
-        take(automatic.choose_rate(cfg, batch, (epochs or 0) * steps))
-    if epochs and not is_given(fields, 'default_hooks.checkpoint'):
-        take(automatic.choose_checkpoints(epochs))
+        counts = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+        take(automatic.choose_rate(cfg, batch * counts, length * steps))
+    if length and not is_given(fields, 'default_hooks.checkpoint'):
+        take(automatic.choose_checkpoints(length))
         changed['train_cfg.val_interval'] = changed.get('default_hooks.checkpoint.interval', 1)
     if choices:
         say(automatic.describe(choices))
     return dict(changed, epochs=epochs)
+
+
+def _workers(workers: Optional[int]) -> Dict[str, Any]:
+    """The fields of ``--workers``, which validation follows; none where it was not given."""
+    return {} if workers is None else {f'{name}.num_workers': workers for name in LOADERS}
 
 
 def _settle_split(data: Path_, fields: Dict[str, Any], changed: Dict[str, Any],
@@ -234,8 +241,7 @@ def run(args: argparse.Namespace) -> None:
         for name, value in written.metrics.items():
             if name.startswith('accuracy'):
                 print(f'{name}: {value:.2f} %')
-        print(f'Written:\n  checkpoint  {written.checkpoint}\n  config      {written.config}\n'
-              f'  log         {written.log}')
+        print('\n'.join(written_files(written)))
         if written.checkpoint:
             print(f'Next:\n  {command_line("test", written.config, written.checkpoint)}')
     StopRequest.leave()

@@ -140,8 +140,11 @@ def settle_options(data: Path_, *, column: Optional[str], arch: Optional[Path_],
                                      image_size=image_size, batch_size=batch_size, workers=workers)
         choices += more
         epochs = next((one.value for one in choices if one.name == 'epochs'), epochs)
-    elif workers is not None:
-        changed['train_dataloader.num_workers'] = workers
+    else:
+        if image_size is not None:  # nothing if it is that of the run, which refuses another one
+            changed.update(automatic.resize(cfg, image_size))
+        if workers is not None:
+            changed['train_dataloader.num_workers'] = workers
     if choices:
         say(automatic.describe(choices))
     return RunOptions(
@@ -185,11 +188,12 @@ def _settle_rest(cfg: Config, images: Source, fields: Dict[str, Any], changed: D
     if epochs is None and not is_given(fields, 'train_cfg.max_epochs'):
         take(automatic.choose_epochs(cfg, steps))
         epochs = choices[-1].value
+    length = epochs or cfg.train_cfg.get('max_epochs') or 0
     if not any(is_given(fields, name) for name in ('optim_wrapper.optimizer.lr', 'auto_scale_lr')):
         counts = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
-        take(automatic.choose_rate(cfg, batch * counts, (epochs or 0) * steps))
-    if epochs and not is_given(fields, 'default_hooks.checkpoint'):
-        take(automatic.choose_checkpoints(epochs))
+        take(automatic.choose_rate(cfg, batch * counts, length * steps))
+    if length and not is_given(fields, 'default_hooks.checkpoint'):
+        take(automatic.choose_checkpoints(length))
     return choices, changed
 
 

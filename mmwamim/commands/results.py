@@ -55,12 +55,17 @@ def _draw(runner: Runner, folder: Path) -> Tuple[Path, ...]:
     return curve, picture
 
 
-def what_next(run: Run) -> str:
-    """The files of a pre-training run, the code that loads its encoder, and the next commands."""
+def written_files(run: Run) -> List[str]:
+    """Lines that name what a run wrote."""
     rows: List[Tuple[str, object]] = [
         ('encoder', run.encoder), ('checkpoint', run.checkpoint), ('config', run.config),
         ('log', run.log), *(('picture', path) for path in run.pictures)]
-    lines = ['Written:', *(f'  {name:<12}{path}' for name, path in rows if path)]
+    return ['Written:', *(f'  {name:<12}{path}' for name, path in rows if path)]
+
+
+def what_next(run: Run) -> str:
+    """The files of a pre-training run, the code that loads its encoder, and the next commands."""
+    lines = written_files(run)
     if run.encoder:
         lines += ['In Python:', '  import mmwamim',
                   f'  encoder = mmwamim.load_encoder({str(run.encoder)!r})',

@@ -69,8 +69,13 @@ def show(what: Union[Path_, Sequence[Path_]], *, images: Optional[Path_] = None,
     if missing:
         raise MissingFile(f'there is no run, checkpoint or image {str(missing[0])!r}')
     first = things[0]
-    if out is not None:
-        (check_output_folder if first.is_dir() else check_output_file)(out)
+    if images is not None and (len(things) > 1 or not first.is_dir() and first.suffix != '.pth'):
+        raise UserError('images: they are reconstructed by one run or checkpoint, not by '
+                        f'{", ".join(map(str, things[:3]))}')
+    if out is not None and first.is_dir():
+        check_output_folder(out)
+    elif out is not None:
+        check_output_file(out, source=first)
     with as_a_call():
         if first.is_dir():
             return _show_runs(things, images, column, most, seed, Path(out or first))

@@ -10,7 +10,6 @@ from typing import Optional, Union
 import mmengine
 from mmengine.evaluator import DumpResults
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
 
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.config.data import checkpoint_classes, settle_data
@@ -18,12 +17,16 @@ from mmwamim.engine.config.options import FieldAction
 from mmwamim.engine.config.reading import read_config, settle_work_dir
 from mmwamim.engine.config.step import settle_precision
 from mmwamim.engine.distributed.processes import part_processes, settle_processes
+from mmwamim.engine.training.runner import TrainingRunner
 from mmwamim.errors import UserError
+from mmwamim.outputs import check_output_file
 
+from .architectures import find_config
 from .fields import add_columns
 from .several import add_gpus, takes_gpus
 
 Path_ = Union[str, Path]
+ENDINGS = dict(pred=('.pkl', '.pickle'), metrics=('.json', '.yaml', '.yml', '.pkl', '.pickle'))
 
 
 @takes_gpus
@@ -35,13 +38,13 @@ def evaluate(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = None,
     """The metrics of a checkpoint on a config's test set.
 
     Args:
-        config: A config file with a test_dataloader.
+        config: A config file with a test_dataloader, or name or path of one of this package.
         checkpoint: Of that config.
         data: The folder of its data set.
         column: The column of paths or images, where the data have columns.
         label_column: The column of classes there.
         work_dir: Where logs go.
-        out: File for the results, .pkl or .json.
+        out: File for the results: predictions .pkl, metrics .json, too.
         out_item: What goes there: ``'pred'`` or ``'metrics'``.
         amp: float16 on a GPU.
         cfg_options: Fields of the config, by their dotted names.
@@ -51,6 +54,13 @@ def evaluate(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = None,
     Raises:
         UserError: There is no test set, or the checkpoint is of another model.
     """
+    if out:
+        endings = ENDINGS.get(out_item, ())
+        if not str(out).endswith(endings):
+            raise UserError(f'--out with --out-item {out_item} must end with '
+                            f'{" or ".join(endings)}, not {str(out)!r}')
+        check_output_file(out)
+    config = find_config(config)
     cfg = read_config(config, cfg_options)
     if cfg.get('test_dataloader') is None:
         raise UserError(f'{config} has no test_dataloader, so there is nothing to evaluate; '
@@ -66,7 +76,7 @@ def evaluate(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = None,
     settle_processes(cfg, launcher)
     if amp:
         cfg.test_cfg.fp16 = True
-    runner = Runner.from_cfg(cfg)
+    runner = TrainingRunner.from_cfg(cfg)  # a config that finetune has left says little
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     try:
         model.load_state_dict(state['state_dict'], strict=True)
@@ -84,12 +94,14 @@ def evaluate(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = None,
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('config', help='config file with a test_dataloader')
+    parser.add_argument('config', help='config file with a test_dataloader, or name or path of '
+                        'one of this package')
     parser.add_argument('checkpoint', help='checkpoint of that config')
     parser.add_argument('--data', metavar='FOLDER', help='the folder of its data set')
     add_columns(parser)
     parser.add_argument('--work-dir', help='where logs go')
-    parser.add_argument('--out', help='file for the results, .pkl or .json')
+    parser.add_argument('--out', help='file for the results: predictions .pkl, metrics '
+                        '.json, too')
     parser.add_argument('--out-item', choices=['metrics', 'pred'], default='pred',
                         help='what to write to --out')
     parser.add_argument('--amp', action='store_true', help='float16 on a GPU')

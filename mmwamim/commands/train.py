@@ -16,12 +16,13 @@ from mmwamim.engine.run import train
 from mmwamim.engine.training.compile import MODES
 from mmwamim.engine.training.preemption import StopRequest
 
+from .architectures import find_config
 from .fields import add_columns, add_log
 from .several import add_gpus, takes_gpus
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or name or path of one of this package')
     parser.add_argument('--data', metavar='FOLDER', help='folder of images to pre-train on, '
                         'nested or not, or ImageNet in its usual layout; for other configs the '
                         'folder of their data set')
@@ -78,7 +79,7 @@ def options_of(args: argparse.Namespace) -> RunOptions:
     given = vars(args).copy()
     given.pop('gpus')
     os.environ.setdefault('LOCAL_RANK', str(given.pop('local_rank')))
-    return RunOptions(**given)
+    return RunOptions(**dict(given, config=str(find_config(args.config))))
 
 
 def run(args: argparse.Namespace) -> None:

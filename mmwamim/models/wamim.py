@@ -6,6 +6,7 @@ import torch
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from torch import Tensor, nn
 
+from mmwamim.errors import UserError
 from mmwamim.registry import MODELS
 
 from .draws import NOISE_BELOW, LevelDraw, count_drawn, draw_level, draw_noise
@@ -149,12 +150,12 @@ class WaMIM(BaseSelfSupervisor):
             The plan on the device of the images, in the encoder's own mask units.
 
         Raises:
-            ValueError: The image size is not divisible by the mask unit.
+            UserError: The image size is not divisible by the mask unit.
         """
         height, width = images.shape[-2:]
         if height % self.mask_unit or width % self.mask_unit:
-            raise ValueError(f'image size {height}x{width} must be divisible by mask_unit = '
-                             f'{self.mask_unit}')
+            raise UserError(f'image size {height}x{width} must be divisible by mask_unit = '
+                            f'{self.mask_unit}')
         grid = (height // self.mask_unit, width // self.mask_unit)
         units = grid[0] * grid[1]
         visible = count_visible(units, self.mask_ratio)

@@ -4,9 +4,10 @@ from typing import Sequence
 
 from mmengine.config import Config
 
+MARK = 'tags: [masked-image-modeling, image-feature-extraction, mmwamim]'  # of a card from here
 CARD = """---
 license: {license}
-tags: [masked-image-modeling, image-feature-extraction, mmwamim]
+{mark}
 ---
 # {name}
 
@@ -18,7 +19,7 @@ tags: [masked-image-modeling, image-feature-extraction, mmwamim]
 | Written by | `{command}` |
 | Licence | {license} |
 
-Pre-trained without labels by mmwamim. Images are normalised with mean {mean} and standard
+{how} by mmwamim. Images are normalised with mean {mean} and standard
 deviation {std} (values of 0 to 255).
 """
 
@@ -44,7 +45,9 @@ def model_card(cfg: Config, encoder, size: int, name: str, command: Sequence[str
                   epochs=epochs, batch_size=loader.get('batch_size'),
                   optimizer=optimizer.get('type'), lr=optimizer.get('lr'))
     return CARD.format(
-        license=license or cfg.get('license') or 'unknown', name=name, size=size,
+        mark=MARK, license=license or cfg.get('license') or 'unknown', name=name, size=size,
+        how='Fine-tuned with labels' if 'ImageClassifier' in str(cfg.model.get('type'))
+        else 'Pre-trained without labels',
         encoder=type(encoder).__name__,
         parameters=sum(value.numel() for value in encoder.parameters()) / 1e6,
         data=' '.join(str(dataset[key]) for key in ('data_root', 'data_prefix', 'ann_file')

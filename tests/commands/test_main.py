@@ -30,6 +30,18 @@ def test_the_overview_lists_every_command(capsys):
 
 
 @pytest.mark.parametrize('words, message', [
+    (['train', 'configs/wamim/vit_b_400e.py', '--data', 'nowhere'], "'nowhere' is not a folder"),
+    (['train', 'vit_b_400e', '--data', 'nowhere'], "'nowhere' is not a folder"),
+    (['test', 'configs/classification/vit_s_ft_200e.py', 'no.pth'], "no checkpoint 'no.pth'")])
+def test_configs_of_the_package_are_found_from_anywhere(words, message, tmp_path, monkeypatch):
+    """As the help of both and the documentation name them; a wheel has no configs/ beside it."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert message in stop.value.code
+
+
+@pytest.mark.parametrize('words, message', [
     (['pretrian'], "there is no command 'pretrian'; did you mean 'pretrain'?"),
     (['pretrain', 'nowhere'], "'nowhere' is not a folder, nor anything"),
     (['pretrain', '.', 'epochs'], "'epochs' is neither an option nor KEY=VALUE"),

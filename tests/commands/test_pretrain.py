@@ -16,8 +16,9 @@ from mmengine.registry import VISBACKENDS, DefaultScope
 from mmengine.visualization import LocalVisBackend
 
 import mmwamim
-from mmwamim.commands import automatic
+from mmwamim.commands import automatic, pretrain
 from mmwamim.commands.calls import as_a_call
+from mmwamim.commands.fields import flatten
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.export.programs import load_encoder
 from mmwamim.engine.training import cpu
@@ -107,6 +108,22 @@ def test_a_run_goes_on_with_what_was_settled(pretrained, images, tmp_path):
     assert longer.log.read_text().count('Epoch(train)') == 3
     cfg, before = Config.fromfile(longer.config), Config.fromstring(lines, '.py')
     assert cfg.model == before.model and cfg.optim_wrapper == before.optim_wrapper
+    # An option is used or refused, here as by the first run.
+    with pytest.raises(UserError, match='cannot resume from .* another work directory'):
+        mmwamim.pretrain(data=images, arch='vit_tiny', epochs=4, workers=0, pictures=False,
+                         out=tmp_path / 'run', resume=True, image_size=64)
+
+
+def test_a_length_counts_however_it_is_given(images):
+    """--epochs 2 and train_cfg.max_epochs=2 settle the same learning rate and checkpoints."""
+    rest = dict(column=None, arch='vit_tiny', out=None, init=None, image_size=32, batch_size=4,
+                workers=0, resume=False, amp=False, compile=None, launcher='none', log=None)
+    found = [pretrain.settle_options(images, epochs=epochs, fields={**flatten(SMALL), **more},
+                                     **copy.deepcopy(rest)).cfg_options
+             for epochs, more in ((50, {}), (None, {'train_cfg.max_epochs': 50}))]
+    assert found[1].pop('train_cfg.max_epochs') == 50 and found[0] == found[1]
+    assert found[0]['default_hooks.checkpoint.interval'] == 3
+    assert found[0]['optim_wrapper.optimizer.lr'] == pytest.approx(1e-3 * (4 / 32)**0.5, rel=2e-3)
 
 
 def test_a_run_begins_with_the_weights_of_another(pretrained, images, tmp_path):
@@ -148,7 +165,7 @@ def test_a_run_that_goes_on_is_left_alone(images, tmp_path):
     assert part.is_file()
 
 
-def test_calls_of_other_threads_wait_but_not_for_a_run(images, tmp_path):
+def test_calls_of_other_threads_wait_but_not_for_a_run(pretrained, images, tmp_path):
     said = []
 
     def ask():
@@ -167,6 +184,9 @@ def test_calls_of_other_threads_wait_but_not_for_a_run(images, tmp_path):
         with pytest.raises(UserError, match='a run is going on in another thread'):
             again(images, tmp_path)
         said.append('refused')
+
+        with pytest.raises(UserError, match='a run is going on in another thread'):
+            mmwamim.load_encoder(pretrained.encoder)  # draws random numbers, as the run does
 
     with as_a_call(trains=True), as_a_call():
         thread = threading.Thread(target=train)
@@ -251,7 +271,7 @@ def test_a_run_that_fails_leaves_nothing_behind_either(images, tmp_path, monkeyp
     (dict(epoch=3), "epoch: the config has no such field; did you mean 'epochs'"),
     (dict(modle=dict(mask_ratio=0.6)), "modle: the config has no such field; did you mean 'model'"),
     (dict(model=dict(mask_ration=0.6)), "model.mask_ration: .*did you mean 'mask_ratio'"),
-    ({'param_scheduler.9.begin': 1}, '--cfg-options does not fit'),
+    ({'param_scheduler.9.begin': 1}, 'a field that was given does not fit'),
     (dict(image_size=100), 'image_size must be a multiple of 16 here'),
     (dict(arch='swin_b', image_size=64), 'only the ViT recipes'),
     (dict(init='no.pth'), 'no.pth'),

@@ -10,8 +10,10 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
+from PIL import Image
 
 import mmwamim
+from mmwamim.commands.finetune import settle_fields
 from mmwamim.commands.main import main
 from mmwamim.commands.recipes import encoder_fields, recipe_for
 from mmwamim.commands.show import show
@@ -107,7 +109,7 @@ def test_four_channels_from_pretraining_to_fine_tuning(tmp_path):
     assert state['backbone.patch_embed.projection.weight'].shape[1] == 4
 
 
-def test_finetuning_takes_the_encoder_and_its_geometry(pretrained, classes, tmp_path):
+def test_finetuning_takes_the_encoder_and_its_geometry(pretrained, classes, tmp_path, capsys):
     run = mmwamim.finetune(pretrained.encoder, classes, epochs=1, batch_size=4, workers=0,
                            out=tmp_path / 'ft', **{'optim_wrapper.optimizer.lr': 0.,
                                                    'val_dataloader.batch_size': 3})
@@ -120,8 +122,12 @@ def test_finetuning_takes_the_encoder_and_its_geometry(pretrained, classes, tmp_
     cfg = Config.fromfile(run.config)
     assert cfg.val_dataloader.dataset.pipeline[2].crop_size == 32
     assert cfg.val_dataloader.dataset.pipeline[1].scale == 37 and not run.encoder
+    capsys.readouterr()
     again = evaluate(run.config, run.checkpoint, work_dir=tmp_path / 'test')
     assert again['accuracy/top1'] == pytest.approx(run.metrics['accuracy/top1'])
+    # The next command of finetune says as little as finetune itself.
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < 10 and 'accuracy/top1' in lines[-1]
     check_fine_tuned(run, classes, tmp_path)
 
 
@@ -143,7 +149,8 @@ def check_fine_tuned(run, classes, tmp_path):
     for form in ('timm.pth', 'transformers', 'onnx.onnx'):
         with pytest.raises(UserError, match='a norm after the pooling.*mmpretrain or safetensors'):
             mmwamim.export(tmp_path / 'tuned.pth', form.split('.')[0], tmp_path / form)
-    mmwamim.export(tmp_path / 'tuned.pth', 'mmpretrain', tmp_path / 'ours.pth')
+    card = mmwamim.export(tmp_path / 'tuned.pth', 'mmpretrain', tmp_path / 'ours.pth').card
+    assert 'Fine-tuned with labels by mmwamim' in card.read_text()
     ours = torch.load(tmp_path / 'ours.pth', weights_only=True)
     assert torch.equal(ours['ln2.weight'], norm['backbone.ln2.weight'])
 
@@ -269,3 +276,41 @@ def test_classes_without_a_split_are_parted_as_if_by_hand(pretrained, inside, tm
 def test_images_without_classes_are_told(pretrained, images):
     with pytest.raises(UserError, match='or give classes alone, .*/<class>/'):
         mmwamim.finetune(pretrained.encoder, images)
+
+
+def test_what_is_given_as_a_field_is_not_chosen_beside_it(pretrained, classes, capsys):
+    """Neither printed nor used otherwise; validation has the workers of training."""
+    encoder, source = load_encoder(pretrained.encoder), run_config(pretrained.encoder)
+    fields = {'train_dataloader.num_workers': 3, 'optim_wrapper.accumulative_counts': 4}
+    recipe = Config.fromfile(ROOT / f'configs/classification/{recipe_for(encoder, source)}.py')
+    changed = settle_fields(recipe, encoder, source, classes, fields, epochs=1, batch_size=2,
+                            workers=None)
+    printed = capsys.readouterr().out
+    assert 'workers' not in printed and 'learning rate' in printed
+    assert changed['val_dataloader.num_workers'] == changed['test_dataloader.num_workers'] == 3
+    # Four steps of two images are an update of eight.
+    assert changed['optim_wrapper.optimizer.lr'] == pytest.approx(1e-3 * (8 / 32)**0.5, rel=2e-3)
+
+
+def test_files_of_the_user_are_not_written_over(pretrained, tmp_path):
+    encoder = shutil.copy(pretrained.encoder, tmp_path / 'encoder.pth')
+    before = encoder.read_bytes()
+    with pytest.raises(UserError, match='encoder.pth. is what is read, and would be lost'):
+        mmwamim.export(encoder, 'mmpretrain', encoder)
+    (tmp_path / 'notes.md').write_text('# Mine\n')
+    with pytest.raises(UserError, match='notes.md., where the model card goes, is a text of yours'):
+        mmwamim.export(encoder, 'timm', tmp_path / 'notes.pth')
+    assert encoder.read_bytes() == before and not (tmp_path / 'notes.pth').exists()
+    assert (tmp_path / 'notes.md').read_text() == '# Mine\n'
+    for _ in range(2):  # a card of before is replaced
+        card = mmwamim.export(encoder, 'timm', tmp_path / 'vit.pth').card
+    assert 'Pre-trained without labels by mmwamim' in card.read_text()
+    Image.new('RGB', (64, 64)).save(tmp_path / 'cat.png')
+    with pytest.raises(UserError, match='cat.png. is what is read'):
+        show(tmp_path / 'cat.png', out=tmp_path / 'cat.png')
+
+
+def test_images_that_nothing_would_reconstruct_are_refused(pretrained, images, tmp_path):
+    for what in ([pretrained.folder] * 2, next(images.iterdir())):
+        with pytest.raises(UserError, match='reconstructed by one run or checkpoint'):
+            show(what, images=images, out=tmp_path / 'x')

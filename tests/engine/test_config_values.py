@@ -51,3 +51,6 @@ def test_values_that_others_annotate_more_narrowly_than_they_take_are_let_pass()
     cfg.default_hooks.checkpoint.interval = -1
     cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale=512.)  # annotated as a text
     check_config(cfg)
+    cfg = Config.fromfile(ROOT / 'configs/wamim/swin_b_100e.py')
+    cfg.model.backbone.img_size = (224, 448)
+    check_config(cfg)

@@ -60,14 +60,14 @@ def test_what_cannot_be_settled_is_named(root):
     for path in (*root.glob('valid/*'), root / 'valid'):
         path.rmdir()
     with pytest.raises(NoImages, match="no folder for the split 'test': .* found 'train'. Name it "
-                                       'with --cfg-options val_dataloader.dataset.data_prefix'):
+                                       'by val_dataloader.dataset.data_prefix=NAME'):
         settle_data(config(), str(root))
     paint(root / 'hold out/bee', 9, '0.png')
     cfg = config(val_dataloader=dict(dataset=dict(data_prefix='hold out')),
                  test_dataloader=dict(dataset=dict(data_prefix='hold out')))
     settle_data(cfg, str(root))
     assert cfg.val_dataloader.dataset.data_prefix == 'hold out'
-    with pytest.raises(NoImages, match="'train'.*Set the data set with --data FOLDER"):
+    with pytest.raises(NoImages, match="'train'.*is to hold train/<class>"):
         settle_data(config(), str(root / 'hold out'))
     with pytest.raises(NoImages, match="data_root 'nowhere' is not a folder"):
         settle_data(config(), 'nowhere')

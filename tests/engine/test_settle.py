@@ -83,7 +83,7 @@ def test_configs_that_cannot_be_read(tmp_path):
         with pytest.raises(UserError, match=message):
             read_config(tmp_path / 'x.py')
     (tmp_path / 'x.py').write_text("steps = [dict(type='a')]")
-    with pytest.raises(UserError, match='--cfg-options does not fit .*x.py'):
+    with pytest.raises(UserError, match='a field that was given does not fit .*x.py'):
         read_config(tmp_path / 'x.py', {'steps.3.type': 'b'})
     assert read_config(tmp_path / 'x.py', {'steps.0.type': 'b'}).steps == [dict(type='b')]
 

@@ -8,6 +8,7 @@ import skimage.data
 import torch
 
 import mmwamim
+from mmwamim.errors import UserError
 from mmwamim.models import WaMIM
 from mmwamim.models.masking import MaskPlan, draw_mask
 from mmwamim.registry import MODELS
@@ -186,7 +187,7 @@ def test_a_neck_of_ones_own_need_not_know_the_size_of_images():
 
 
 def test_image_sizes_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match='72x64 must be divisible by mask_unit = 16'):
+    with pytest.raises(UserError, match='72x64 must be divisible by mask_unit = 16'):
         build(mask_unit=16).loss(torch.zeros(1, 3, 72, 64))
     with pytest.raises(ValueError, match='divisible by 32'):
         build(levels=(2, 3, 4, 5)).loss(torch.zeros(1, 3, 72, 64))

@@ -10,7 +10,7 @@ NO_CONFIG, NO_CHECKPOINT = "there is no config 'no.py'", "there is no checkpoint
 
 @pytest.mark.parametrize('tool, arguments, message', [
     ('train.py', ['no.py'], NO_CONFIG),
-    ('train.py', [QUICK, '--cfg-options', 'param_scheduler.9.begin=1'], '--cfg-options does not'),
+    ('train.py', [QUICK, '--cfg-options', 'param_scheduler.9.begin=1'], 'a field that was given'),
     ('train.py', ['setup.py'], 'setup.py cannot be read as a config: '),
     ('test.py', ['no.py', 'no.pth'], NO_CONFIG),
     ('test.py', ['configs/classification/vit_s_ft_200e.py', 'no.pth'], NO_CHECKPOINT),

@@ -21,7 +21,7 @@ class NoLabels(UserError):
     """Labels are wanted, and there are none."""
 
 
-def library(name: str, extra: str = 'sources') -> ModuleType:
+def library(name: str, extra: str = 'data') -> ModuleType:
     """An optional library.
 
     Raises:

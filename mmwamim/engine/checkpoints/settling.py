@@ -38,7 +38,7 @@ def settle_resume(cfg: Config, checkpoint: Optional[str], trust: bool = False) -
                 check_safe(path, place)
     except UnsafeFile as error:
         raise UserError(f'{error}. If you know where it comes from, and let it run code on this '
-                        'machine, add --trust-checkpoint') from None
+                        'machine, add --trust-checkpoint (mmwamim train has it)') from None
     if cfg.get('resume') and cfg.get('randomness', {}).get('seed') is None:
         seed = read_header(cfg.load_from).get('meta', {}).get('seed')
         cfg.randomness = dict(cfg.get('randomness', {}), seed=seed)

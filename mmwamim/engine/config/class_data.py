@@ -66,10 +66,10 @@ def _settle_folders(cfg: Config, datasets: Datasets, known: Optional[Sequence[st
             found, prefix = _find(dataset, classes)
         except NoImages as error:
             if is_training:
-                raise NoImages(f'{error}. Set the data set with --data FOLDER, which holds '
-                               'train/<class>/* and val/<class>/*') from None
-            raise NoImages(f'{error}. Name it with --cfg-options {name}.dataset.data_prefix=NAME'
-                           ) from None
+                raise NoImages(f'{error}. The folder of the data is to hold train/<class>/* '
+                               'and val/<class>/*') from None
+            raise NoImages(f'{error}. Name it by {name}.dataset.data_prefix=NAME (mmwamim train: '
+                           'after --cfg-options)') from None
         classes = found.classes
         training = dataset if is_training else training
         dataset.update(type='mmwamim.ClassFolders', data_prefix=prefix, classes=list(classes))

@@ -51,8 +51,8 @@ def settle_length(cfg: Config, epochs: int = None) -> None:
     if epochs < 1:
         raise UserError(f'--epochs must be at least 1, not {epochs}')
     if 'max_epochs' not in cfg.train_cfg:
-        raise UserError('this config counts iterations: set them with --cfg-options '
-                         'train_cfg.max_iters=N')
+        raise UserError('this config counts iterations: set train_cfg.max_iters=N in place of '
+                        '--epochs')
     scale = epochs / cfg.train_cfg.max_epochs
     cfg.train_cfg.max_epochs = epochs
     schedulers = cfg.get('param_scheduler') or []
@@ -60,7 +60,7 @@ def settle_length(cfg: Config, epochs: int = None) -> None:
         cfg.param_scheduler = schedulers = [schedulers]
     if isinstance(schedulers, dict):
         raise UserError('--epochs does not know the schedules of several optimizers: set '
-                        'train_cfg.max_epochs and param_scheduler with --cfg-options')
+                        'train_cfg.max_epochs and param_scheduler in its place')
     for scheduler in schedulers:
         if not scheduler.get('by_epoch', True):
             continue  # a warm-up in iterations does not depend on the length

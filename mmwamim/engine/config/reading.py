@@ -11,7 +11,7 @@ from .options import merge_options
 
 
 def read_config(path: Union[str, Path], options: Optional[dict] = None) -> Config:
-    """A config file with ``--cfg-options`` merged in.
+    """A config file with fields that were given merged in.
 
     Raises:
         MissingFile: There is no such file.
@@ -31,7 +31,7 @@ def read_config(path: Union[str, Path], options: Optional[dict] = None) -> Confi
     try:
         merge_options(cfg, options or {})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f'--cfg-options does not fit {path}: {error.args[0]}') from error
+        raise UserError(f'a field that was given does not fit {path}: {error.args[0]}') from error
     return cfg
 
 

@@ -56,7 +56,7 @@ def check_same_run(path: str, checkpoint: dict, runner: Runner, model: nn.Module
     if wrong:
         raise UserError(f'cannot resume from {path}, it is of another run: '
                         f'{"; ".join(wrong)}. Take the old settings, or start a new run with '
-                        'another --work-dir')
+                        'another work directory')
 
 
 def _bare(name: object) -> str:

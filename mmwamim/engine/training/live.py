@@ -17,6 +17,8 @@ from .progress import Layout
 from .terminal import PROGRESS
 
 WINDOW = 20  # steps that speed and waiting are averaged over
+TIME_LEFT = len(' 00:00:00 left')
+SHORTEST_BAR = 5
 PERIOD = 3600.  # seconds that the time left follows from, at most: steps may take minutes
 
 
@@ -25,8 +27,8 @@ class LiveLineHook(Hook):
     """Bar, epoch, time left, images a second, share of time spent waiting for data, loss, explained
     share and memory, in place of a line of log every so often. The log file has those.
 
-    Where the output is no terminal (a pipe, a notebook, a batch job) it does nothing. What it shows
-    was read by others: it never waits for the device.
+    Where the output is no terminal (a pipe, a notebook, a batch job), or a dumb one, it does
+    nothing. What it shows was read by others: it never waits for the device.
 
     Args:
         console: Where to draw. Default: the terminal, if there is one.
@@ -41,7 +43,9 @@ class LiveLineHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         if self.console is None and is_main_process() and sys.stdout.isatty():
-            self.console = Console()
+            console = Console()
+            # One that cannot move its cursor (TERM=dumb) would show no line at all.
+            self.console = None if console.is_dumb_terminal else console
         if self.console is None:
             return
         self.progress = Progress(
@@ -61,7 +65,22 @@ class LiveLineHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
         if self.progress is not None:
             self.progress.update(self.task, completed=runner.iter + 1,
-                                 description=describe(runner))
+                                 description=self._fitted(describe(runner)))
+
+    def _fitted(self, words: List[str]) -> str:
+        """What the terminal has room for: rich would take it from the time left. First the bar
+        becomes shorter, then it goes, then words do, the last first."""
+        room, words = self.console.width - TIME_LEFT, list(words)
+        gap = '  ' if len('  '.join(words)) <= room else ' '
+        while len(words) > 1 and len(gap.join(words)) > room:
+            words.pop()
+        text = gap.join(words)
+        bar = self.progress.columns[0]
+        if isinstance(bar, BarColumn):
+            bar.bar_width = min(bar.bar_width, room - len(text) - 1)
+            if bar.bar_width < SHORTEST_BAR:
+                self.progress.columns = self.progress.columns[1:]
+        return text
 
     def after_train(self, runner: Runner) -> None:
         self.stop()
@@ -81,8 +100,8 @@ def _no_progress(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(PROGRESS)
 
 
-def describe(runner: Runner) -> str:
-    """The words of the line, from what has been logged."""
+def describe(runner: Runner) -> List[str]:
+    """The words of the line, from what has been logged, the most important ones first."""
     scalars, layout = runner.message_hub.log_scalars, Layout.of(runner)
     length = f'epoch {runner.epoch + 1}/{runner.max_epochs}' if layout.counts == 'epochs' \
         else f'step {runner.iter + 1}/{runner.max_iters}'
@@ -99,4 +118,4 @@ def describe(runner: Runner) -> str:
     if shares:
         words.append(f'explained {sum(shares) / len(shares):.0%}')
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    return '  '.join([*words, f'{peak_so_far(device) / 1024:.1f} GiB'])
+    return [*words, f'{peak_so_far(device) / 1024:.1f} GiB']

@@ -18,6 +18,7 @@ from torch import nn
 from mmwamim.registry import HOOKS
 
 from ..checkpoints.finding import list_checkpoints
+from ..export.hook import EncoderExportHook
 from .changes import Change, changes, parse_config
 from .compatibility import check_checkpoint, check_same_run
 from .moments import carry_moments, parameter_names
@@ -92,10 +93,10 @@ class ResumeHook(Hook):
         done, length, unit = (loop.iter, loop.max_iters, 'steps') \
             if Layout.of(runner).counts == 'steps' else (loop.epoch, loop.max_epochs, 'epochs')
         if done >= length:
-            more = '--epochs N' if unit == 'epochs' else '--cfg-options train_cfg.max_iters=N'
+            more = '--epochs N' if unit == 'epochs' else 'train_cfg.max_iters=N'
             runner.logger.warning(
                 f'Nothing is left to train: {done} {unit} are done, and the run is to have '
-                f'{length}. For a longer one: --resume {more}')
+                f'{length}. For a longer one: --resume with {more}')
 
     def _report(self, runner: Runner, path: str, differ: List[Change], notes: List[str]) -> None:
         lines = [f'  {change}' for change in differ]
@@ -107,13 +108,16 @@ class ResumeHook(Hook):
     def _warn_of_others(self, runner: Runner) -> None:
         """A new run in the work directory of another one."""
         others = list_checkpoints(runner.work_dir, report=False) if runner.rank == 0 else []
-        if others:
-            names = ', '.join(one.path.name for one in others)
+        encoders = [hook.filename for hook in runner.hooks if isinstance(hook, EncoderExportHook)
+                    and Path(runner.work_dir, hook.filename).is_file()]
+        if others or encoders and runner.rank == 0:
+            names = ', '.join([*(one.path.name for one in others), *encoders])
             runs = '; '.join(sorted({str(one.run) for one in others}))
+            way = 'To go on with the other one: --resume; to' if others else 'To'
             runner.logger.warning(
-                f'{runner.work_dir} already holds {names} of another run ({runs}): this is a new '
-                'run, and will replace those of the same name. To go on with the other one: '
-                '--resume; to keep it: another --work-dir')
+                f'{runner.work_dir} already holds {names} of another run'
+                f'{f" ({runs})" if runs else ""}: this is a new run, and will replace those of the '
+                f'same name. {way} keep it: another work directory')
 
 
 def _plain(model: nn.Module) -> nn.Module:

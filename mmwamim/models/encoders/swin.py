@@ -9,6 +9,7 @@ from mmpretrain.models.utils import WindowMSA, resize_pos_embed, to_2tuple
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmwamim.errors import UserError
 from mmwamim.registry import MODELS
 
 from ..masking import MaskPlan, as_plan, upload
@@ -77,7 +78,7 @@ class SparseSwin(SwinTransformer):
 
     def __init__(self,
                  arch: Union[str, dict] = 'base',
-                 img_size: int = 224,
+                 img_size: Union[int, Sequence[int]] = 224,
                  window_size: int = 7,
                  out_indices: Sequence[int] = (0, 1, 2, 3),
                  drop_path_rate: float = 0.,
@@ -173,7 +174,7 @@ class SparseSwin(SwinTransformer):
             grid. Without one what the parent returns: before merging, after the norm.
 
         Raises:
-            ValueError: Image size, windows or mask do not fit each other.
+            ValueError: Image size, windows or mask do not fit each other (UserError: the size).
         """
         if plan is None:
             return super().forward(images)
@@ -238,7 +239,7 @@ class SparseSwin(SwinTransformer):
         if height % step or width % step:
             way = '' if self.cut_windows or step == unit else \
                 f', another window_size, or cut_windows=True, which takes multiples of {unit} px'
-            raise ValueError(
+            raise UserError(
                 f'image size {height}x{width}: sides must be divisible by {step} px (the mask '
                 f'unit {unit}{", the windows of all stages" if step != unit else ""}){way}')
         grid = (height // unit, width // unit)

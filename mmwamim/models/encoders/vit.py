@@ -9,6 +9,7 @@ from mmpretrain.models.utils import MultiheadAttention, resize_pos_embed
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmwamim.errors import UserError
 from mmwamim.registry import MODELS
 
 from ..masking import MaskPlan, as_plan
@@ -196,8 +197,8 @@ class MaskedViT(VisionTransformer):
         batch, _, height, width = images.shape
         patch = self.mask_unit
         if height % patch or width % patch:
-            raise ValueError(f'image size {height}x{width} must be divisible by the patch size '
-                             f'{patch}')
+            raise UserError(f'image size {height}x{width} must be divisible by the patch size '
+                            f'{patch}')
         grid = (height // patch, width // patch)
         if plan.grid != grid or plan.mask.shape[0] not in (1, batch):
             raise ValueError(f'mask {tuple(plan.mask.shape)} must be ({batch} or 1, {grid[0]}, '

@@ -1,11 +1,15 @@
 """What of a log goes to the terminal."""
 import io
 import logging
+import re
+import sys
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 from rich.console import Console
 
+from mmwamim.engine.training import live as live_module
 from mmwamim.engine.training import terminal
 from mmwamim.engine.training.live import LiveLineHook
 
@@ -44,6 +48,39 @@ def test_files_get_everything(tmp_path):
     logger.info('from a test')
     assert (tmp_path / 'log').read_text() == 'from a test\n'
     assert [len(handler.filters) for handler in logger.handlers] == [0, 1]
+
+
+@pytest.mark.parametrize('width, bar, end', [
+    (120, 20, 'GiB 00:40 left'), (95, 7, 'GiB 00:40 left'), (80, 5, '-33% 00:40 left'),
+    (60, 0, 'loss 4.871 00:40 left'), (20, 0, '4/4 00:40 left')])
+def test_a_narrow_terminal_keeps_the_time_left(width, bar, end, monkeypatch):
+    words = ['epoch 4/4', '7.83 images/s', 'waiting 6%', 'loss 4.871', 'explained -33%', '0.9 GiB']
+    monkeypatch.setattr(live_module, 'describe', lambda runner: words)
+    screen = io.StringIO()
+    hook = LiveLineHook(Console(file=screen, force_terminal=True, width=width))
+    runner = SimpleNamespace(max_iters=10, iter=0, logger=logging.Logger('x'))
+    hook.before_train(runner)
+    try:
+        for step in range(1, 3):
+            hook.progress.get_time = lambda step=step: 5. * step
+            hook.after_train_iter(SimpleNamespace(iter=step - 1), 0)
+    finally:
+        hook.stop()
+    text = re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', screen.getvalue())
+    last = re.split('[\r\n]', text.strip())[-1].strip()
+    assert last.endswith(end) and len(last) <= width
+    assert len(re.match('[━╸╺]*', last)[0]) == bar
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines(monkeypatch):
+    monkeypatch.setattr(sys, 'stdout', SimpleNamespace(isatty=lambda: True))
+    runner = SimpleNamespace(max_iters=10, iter=0, logger=logging.Logger('x'))
+    for name, live in (('dumb', False), ('xterm', True)):
+        monkeypatch.setenv('TERM', name)
+        hook = LiveLineHook()
+        monkeypatch.setattr(live_module, 'Progress', mock.MagicMock())
+        hook.before_train(runner)
+        assert (hook.progress is not None) is live, name
 
 
 def test_the_time_left_is_told_where_a_step_takes_minutes():

@@ -39,8 +39,14 @@ def test_a_run_keeps_its_name_and_going_back_makes_another(images, tmp_path):
 def test_a_new_run_beside_an_old_one_is_said(images, tmp_path):
     record(PRETRAIN, images, tmp_path, *TWO, fields=EACH)
     record(PRETRAIN, images, tmp_path, *TWO, fields=EACH)
-    assert 'already holds epoch_1.pth, epoch_2.pth of another run (vit_tiny_pretrain.py' in said(
-        tmp_path)
+    assert 'already holds epoch_1.pth, epoch_2.pth, encoder.pth of another run (vit_tiny_pret' in \
+        said(tmp_path)
+
+
+def test_an_encoder_whose_checkpoints_are_gone_is_said(images, tmp_path):
+    (tmp_path / 'encoder.pth').write_bytes(b'of a long run')
+    record(PRETRAIN, images, tmp_path, *TWO, fields=EACH)
+    assert 'already holds encoder.pth of another run: this is a new run' in said(tmp_path)
 
 
 def test_an_old_checkpoint_goes_after_the_new_one_is_there(images, tmp_path, monkeypatch):

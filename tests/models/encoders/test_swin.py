@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from mmpretrain.models import SwinTransformer
 from mmpretrain.models.utils import ShiftWindowMSA
 
+from mmwamim.errors import UserError
 from mmwamim.models import SparseSwin
 from mmwamim.models.encoders import swin
 from mmwamim.models.masking import draw_mask
@@ -238,5 +239,5 @@ def test_images_and_masks_that_do_not_fit(size, mask, message):
 
 def test_with_cut_windows_the_mask_unit_alone_counts():
     encoder = build(cut_windows=True)
-    with pytest.raises(ValueError, match=r'divisible by 32 px \(the mask unit 32\)$'):
+    with pytest.raises(UserError, match=r'divisible by 32 px \(the mask unit 32\)$'):
         encoder(noise(1, 3, 240, 224), torch.zeros(1, 7, 7).bool())

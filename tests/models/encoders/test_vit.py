@@ -2,6 +2,7 @@ import pytest
 import torch
 from mmpretrain.models import VisionTransformer
 
+from mmwamim.errors import UserError
 from mmwamim.models import MaskedViT
 from mmwamim.models.masking import draw_mask
 from tests.support.encoder_contract import EncoderContract
@@ -189,7 +190,7 @@ def test_bad_fields_are_named(fields, error, message):
 
 def test_images_and_masks_that_do_not_fit():
     encoder = build()
-    with pytest.raises(ValueError, match='60x64 must be divisible by the patch size 16'):
+    with pytest.raises(UserError, match='60x64 must be divisible by the patch size 16'):
         encoder(torch.zeros(1, 3, 60, 64), torch.zeros(1, 4, 4).bool())
     with pytest.raises(ValueError, match=r'\(2 or 1, 4, 4\)'):
         encoder(torch.zeros(2, 3, 64, 64), torch.zeros(2, 8, 8).bool())
