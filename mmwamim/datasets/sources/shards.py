@@ -17,7 +17,7 @@ from ..listing import NoImages, counts, printable, readable_endings
 from ..loading import UnreadableImage
 from ..paths import PackedPaths
 from ..walk import HIDDEN, NO_ENDING, THREADS, is_system_folder
-from .base import Source
+from .base import Source, digest_of
 from .copies import (
     COMPRESSED,
     check_space,
@@ -101,6 +101,10 @@ class ShardSource(Source):
 
     def name(self, index: int) -> str:
         return f'{os.path.basename(self.shards[self.shard_of[index]])}/{self.keys[index]}'
+
+    def digest(self) -> str:
+        names = '\0'.join(map(os.path.basename, self.shards)).encode('utf-8', 'surrogatepass')
+        return digest_of(names, self.keys.data, self.shard_of, self.spans[:, 1])
 
     def holder(self, index: int) -> str:
         return self.files[self.shard_of[index]]
