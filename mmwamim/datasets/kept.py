@@ -8,6 +8,7 @@ import functools
 import hashlib
 import os
 import sys
+import tempfile
 import time
 import warnings
 from contextlib import contextmanager, suppress
@@ -21,9 +22,12 @@ UNUSED = 90 * 86400.  # seconds after which an index or a copy is removed
 
 
 def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/mmwamim/indexes``, or else that below ``~/.cache``."""
+    """``$XDG_CACHE_HOME/mmwamim/indexes``, or else that below ``~/.cache``; where the user has no
+    home, as in some containers, that of the folder for temporary files."""
     base = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
-    return Path(base, 'mmwamim', 'indexes')
+    if base.startswith('~'):
+        base = os.path.join(tempfile.gettempdir(), f'cache-{os.getuid()}')
+    return Path(os.path.abspath(base), 'mmwamim', 'indexes')
 
 
 class Kept:
@@ -36,14 +40,16 @@ class Kept:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def load(self) -> Optional[dict]:
+    def load(self, *fields: str) -> Optional[dict]:
         """What was kept, its tensors mapped from the file; None if there is none that can be
-        read, as after an interrupted write or by another version."""
+        read and has these fields, as after an interrupted write or by another version."""
         if not self.path.is_file():
             return None
         try:
             content = torch.load(self.path, map_location='cpu', mmap=True, weights_only=True)
         except Exception:  # torch raises whatever it likes; the index is made again
+            return None
+        if not isinstance(content, dict) or any(field not in content for field in fields):
             return None
         with suppress(OSError):
             os.utime(self.path)  # it is in use

@@ -117,14 +117,15 @@ def list_images(root: Union[str, Path], endings: Optional[Sequence[str]] = None,
     endings = tuple(sorted(ending.lower() for ending in endings or readable_endings()))
     without = [str(Path(path).absolute()) for path in without]
     with kept(VERSION, root.absolute(), *endings, '', *without) as file:
-        content = file.load()
+        content = file.load('folders')
         if content is not None and _is_fresh(root, content):
             return _from_kept(root, content)
         begun, walk = time.time(), Walk(root, Endings(endings), without).run()
         listing = _listed(root, walk)
         if len(listing.paths) and _is_settled(walk, begun) and file.save(
                 _to_keep(walk, listing)):
-            listing = _from_kept(root, file.load())
+            content = file.load('folders')
+            listing = listing if content is None else _from_kept(root, content)
     return listing
 
 

@@ -19,7 +19,11 @@ class TooManyUnreadable(UserError, RuntimeError):
 
 def name_unreadable(dataset: Dataset) -> None:
     """Names what other ranks could not read, whose warnings are in no log; each is known to all
-    ranks then, is named once and counts once. To be called on all ranks."""
+    ranks then, is named once and counts once. To be called on all ranks.
+
+    Raises:
+        TooManyUnreadable: On all ranks: together they found more than ``max_unreadable`` allows.
+    """
     own = getattr(dataset, '_unreadable', None)
     if get_world_size() == 1:
         return
@@ -35,6 +39,10 @@ def name_unreadable(dataset: Dataset) -> None:
         print_log('unreadable image, skipped by another rank: '
                   f'{printable(dataset.get_data_info(index)["img_path"])}', 'current',
                   logging.WARNING)
+    # The same words on all ranks, so that they are said once.
+    found = torch.nonzero(everyone).flatten().tolist()
+    if found:
+        dataset.check_count(printable(dataset.get_data_info(found[-1])['img_path']))
 
 
 class ReplacesUnreadable:
@@ -69,16 +77,20 @@ class ReplacesUnreadable:
                 self._unreadable[index] = 1
                 print_log(f'unreadable image, skipped: {printable(error)}', 'current',
                           logging.WARNING)
-            count = int(self._unreadable.sum())
-            # One is always allowed, however small the set is, unless none is.
-            if count > max(self.max_unreadable * len(self), self.max_unreadable > 0):
-                raise TooManyUnreadable(
-                    f'{count} of {len(self)} images in {printable(self.image_folder)} cannot be '
-                    f'read, more than max_unreadable = {self.max_unreadable:g}; the last is '
-                    f'{printable(error)}. Look at the folder with mmwamim check, or raise '
-                    'max_unreadable of the data set (train_dataloader.dataset.max_unreadable)'
-                ) from None
+            self.check_count(printable(error))
             return None
+
+    def check_count(self, last: str) -> None:
+        """Raises TooManyUnreadable where more are known than ``max_unreadable`` allows; ``last`` is
+        what to say of one."""
+        count = int(self._unreadable.sum())
+        # One is always allowed, however small the set is, unless none is.
+        if count > max(self.max_unreadable * len(self), self.max_unreadable > 0):
+            raise TooManyUnreadable(
+                f'{count} of {len(self)} images in {printable(self.image_folder)} cannot be '
+                f'read, more than max_unreadable = {self.max_unreadable:g}; the last is '
+                f'{last}. Look at the folder with mmwamim check, or raise max_unreadable of the '
+                'data set (train_dataloader.dataset.max_unreadable)') from None
 
     def nearest_readable(self, index: int) -> dict:
         """The image at an index or, where it cannot be read, the next one of its class: chance

@@ -3,6 +3,7 @@ import bz2
 import gzip
 import lzma
 import os
+import resource
 import shutil
 from importlib.util import find_spec
 
@@ -102,3 +103,39 @@ def test_too_little_room_and_missing_libraries_are_one_line(tmp_path, monkeypatc
         (tmp_path / 'other/x.tar.zst').write_bytes(b'\x28\xb5\x2f\xfd' + bytes(9))
         with pytest.raises(UserError, match='need zstandard, .*pip install zstandard'):
             open_source(str(tmp_path / 'other'))
+
+
+@pytest.mark.parametrize('where', ['', 'stream:'])
+def test_a_copy_that_was_cut_off_is_made_again(tmp_path, where):
+    write_shards(tmp_path, 'train', entries('train'), each=12)
+    pack(tmp_path, gzip.compress, '.gz')
+    place = f'{where}{tmp_path}/train-000.tar.gz'
+    open_source(place)
+    copy, = copies.copies_folder().glob('*.tar')
+    os.truncate(copy, 3000)  # as after a power failure
+    assert open_source(place).read(11) == entries('train')[11][2]
+
+
+def test_a_full_disk_is_no_damage_of_the_shard(tmp_path):
+    """The images behind it would be lost without an error."""
+    write_shards(tmp_path, 'train', [(name, kind, data + os.urandom(50_000)) for name, kind, data
+                                     in entries('train')], each=12)
+    pack(tmp_path, gzip.compress, '.gz')
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match='cannot be kept in .*File too large.*XDG_CACHE_HOME'):
+            open_source(str(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(copies.copies_folder().iterdir())
+    assert len(open_source(str(tmp_path))) == 12
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
+    write_shards(tmp_path, 'train', entries('train'), each=12)
+    pack(tmp_path, gzip.compress, '.gz')
+    (tmp_path / 'file').touch()
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
+    with pytest.raises(UserError, match='Not a directory.: set XDG_CACHE_HOME to a folder'):
+        open_source(str(tmp_path))

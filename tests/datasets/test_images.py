@@ -155,3 +155,20 @@ def test_what_other_ranks_could_not_read_is_named_once(root, monkeypatch, caplog
     assert images._unreadable.sum() == 2 and images[bad[1]]['img'] is not None
     assert len(caplog.records) == len(named)  # nor again when it is met here
     MMLogger.get_current_instance().removeHandler(caplog.handler)
+
+
+def test_the_limit_counts_what_all_ranks_met_together(root, monkeypatch):
+    """Two of twelve here and two there, of which three are allowed: no rank is above it alone."""
+    damage(*(root / f'train/bee/{i}.png' for i in range(4)))
+    images = ClassFolders(str(root), 'train', pipeline=LOAD, max_unreadable=0.25)
+    bad = [i for i in range(12) if 'bee' in images.get_data_info(i)['img_path']]
+    for index in bad[:2]:
+        images[index]
+    monkeypatch.setattr(unreadable, 'get_world_size', lambda: 2)
+    there = bad[1:3]  # three together
+    monkeypatch.setattr(unreadable, 'all_reduce', lambda flags, how: flags.index_fill_(
+        0, torch.tensor(there), 1))
+    unreadable.name_unreadable(images)
+    there = bad[2:]
+    with pytest.raises(TooManyUnreadable, match='^4 of 12 images .*; the last is .*bee/3.png'):
+        unreadable.name_unreadable(images)

@@ -2,13 +2,14 @@
 import builtins
 import gzip
 import os
+import re
 
 import numpy as np
 import pytest
 
 from mmwamim.datasets.listing import NoImages
 from mmwamim.datasets.sources import open_source
-from mmwamim.datasets.sources.labels import settle_labels
+from mmwamim.datasets.sources.labels import describe_labels, settle_labels
 from mmwamim.errors import UserError
 from tests.commands.test_places import add_members
 from tests.datasets.test_sources import (
@@ -17,6 +18,7 @@ from tests.datasets.test_sources import (
     hugging_face,
     picture,
     write_files,
+    write_lmdb,
 )
 
 
@@ -160,3 +162,101 @@ def test_places_that_may_not_be_read_are_one_line(tmp_path, monkeypatch, name):
     monkeypatch.setattr(*((builtins, 'open') if '.t' in name else (os, 'scandir')), refuse)
     with pytest.raises(NoImages, match=f'{name}. cannot be read: Permission denied'):
         open_source(str(place))
+
+
+@pytest.mark.parametrize('given, classes, labels, words', [
+    ([1, 3, 1], ('1', '2', '3'), [0, 2, 0], "no images of 1 of 3 classes: '2'"),  # names of folders
+    (['1', '3'], ('1', '10', '3'), [0, 2], "no images of 1 of 3 classes: '10'"),
+    (['0', '1'], ('cat', 'dog'), [0, 1], "numbers, taken as places in the list .*: 0 is 'cat'"),
+    ([1, 2], None, [1, 2], "no images of 1 of 3 classes: '0'"),
+    (['010', '001'], None, [1, 0], '^$')])
+def test_numbers_that_are_names_and_numbers_that_are_places(given, classes, labels, words):
+    found, names = settle_labels(given, classes, 'here')
+    assert found.tolist() == labels
+    assert re.search(words, describe_labels(found, names, given))
+    if given == ['010', '001']:  # as folders of these names
+        assert names == ('001', '010')
+
+
+def test_a_folder_of_numbers_and_a_table_count_in_the_same_classes(tmp_path):
+    write_files(tmp_path, [(f'train/{i}/0.png', '', picture(i)) for i in (1, 2, 10)])
+    (tmp_path / 'val.csv').write_text('path,label\ntrain/2/0.png, 2\ntrain/10/0.png,10\n')
+    train = open_source(str(tmp_path / 'train'), '', True)
+    val = open_source(str(tmp_path / 'val.csv'), '', True, train.classes)
+    assert [train.classes[label] for label in val.labels] == ['2', '10']
+
+
+def test_what_a_table_has_is_said(tmp_path):
+    write_files(tmp_path, [(f'{i}.png', '', picture(i)) for i in range(2)])
+    place = tmp_path / 'all.csv'
+    place.write_text('path,label\n0.png,cat \n1.png,cat\n0.png,dog\n')
+    source = open_source(str(place), '', True)
+    assert source.classes == ('cat', 'dog') and source.labels.tolist() == [0, 0, 1]
+    assert '1 rows have the path of another row' in source.description
+    place.write_text('0.png,cat\n1.png,dog\n')
+    with pytest.raises(UserError, match="there are '0.png', 'cat', so that .* no header"):
+        open_source(str(place))
+    place.write_text('path,kind\n0.png,cat\n')
+    with pytest.raises(UserError, match="no column 'sort': there are 'path', 'kind'"):
+        open_source(str(place), '', True, label_column='sort')
+
+
+def test_columns_of_parquet_are_found_in_any_case(tmp_path):
+    arrow, parquet = pytest.importorskip('pyarrow'), pytest.importorskip('pyarrow.parquet')
+    write_files(tmp_path, [(f'{i}.png', '', picture(i)) for i in range(2)])
+    parquet.write_table(arrow.table({'Where': ['0.png', '1.png'], 'Kind': ['b', 'a'], 'n': [1, 2]}),
+                        tmp_path / 'all.parquet')
+    source = open_source(str(tmp_path / 'all.parquet'), '', True, column='where',
+                         label_column='kind')
+    assert source.labels.tolist() == [1, 0] and source.key(1) == str(tmp_path / '1.png')
+    with pytest.raises(UserError, match="usual name .*: there are 'Where', 'Kind', 'n'$"):
+        open_source(str(tmp_path / 'all.parquet'))
+
+
+def test_odd_shards(tmp_path):
+    add_members(tmp_path / 'a.tar', ('1.PNG', picture(1)), ('1.JSON', b'{"Label": "cat"}'),
+                ('2.png', picture(2)), ('2.CLS', b'dog'))
+    assert opened(tmp_path / 'a.tar') == ([1, 2], [0, 1], ('cat', 'dog'))
+    add_members(tmp_path / 'b.tar', ('1.png', picture(1)), ('1.cls', b'cat'), ('2.png', picture(2)))
+    with pytest.raises(UserError, match='no labels: .*\n.*1 of 2 images have no stored class'):
+        open_source(str(tmp_path / 'b.tar'), '', True)
+    (tmp_path / 'c.tar').write_bytes(gzip.compress((tmp_path / 'a.tar').read_bytes()))
+    with pytest.raises(NoImages, match='c.tar is compressed: name it .tar.gz'):
+        open_source(str(tmp_path / 'c.tar'))
+
+
+def test_a_hugging_face_data_set_as_it_is_downloaded(tmp_path):
+    """``data/`` below a README, a folder a split, and paths in the place of images."""
+    datasets = pytest.importorskip('datasets')
+    sets = hugging_face(dict(train=entries('train'), test=entries('val')))
+    for root, name in (('one', 'data/{}-00000-of-00001.parquet'), ('two', '{}/0000.parquet')):
+        for split, rows in sets.items():
+            path = tmp_path / root / name.format(split)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            rows.to_parquet(path)
+        (tmp_path / root / 'README.md').touch()
+        assert len(open_source(str(tmp_path / root))) == 12
+        val = open_source(str(tmp_path / root), 'val', True)
+        assert val.labels.tolist() == [0, 0, 1, 1, 2, 2] and val.pixels(5)[0, 0, 0] == 121
+    write_files(tmp_path / 'p', [(f'{i}.png', '', picture(i)) for i in range(2)])
+    table = datasets.Dataset.from_dict(dict(image=[f'{tmp_path}/p/0.png', '1.png']))
+    table.to_parquet(tmp_path / 'p/paths.parquet')
+    table.save_to_disk(tmp_path / 'p/saved')
+    saved = open_source(str(tmp_path / 'p/saved'))
+    assert saved.pixels(0)[0, 0, 0] == 0
+    with pytest.raises(UserError, match='/1: .*1.png: No such file'):
+        saved.read(1)
+    renamed = datasets.DatasetDict(Train=sets['train'], Test=sets['test'])
+    renamed.save_to_disk(tmp_path / 'upper')
+    assert len(open_source(str(tmp_path / 'upper'))) == 12
+    assert len(open_source(str(tmp_path / 'upper'), 'val', True)) == 6
+    datasets.DatasetDict(a=sets['train'], b=sets['test']).save_to_disk(tmp_path / 'ab')
+    with pytest.raises(NoImages, match="no split 'train': there are 'a', 'b'"):
+        open_source(str(tmp_path / 'ab'))
+
+
+def test_data_bases_of_splits_are_pre_trained_on(tmp_path):
+    for split in ('train', 'val'):
+        write_lmdb(tmp_path, split, entries(split))
+    source = open_source(str(tmp_path))
+    assert len(source) == 12 and source.key(0) == f'{tmp_path}/train.lmdb/ant/0.png'

@@ -2,6 +2,7 @@
 import multiprocessing
 import os
 import random
+import tempfile
 import tracemalloc
 
 import pytest
@@ -212,3 +213,20 @@ def test_a_small_folder_is_listed_once(tmp_path, cache, scans):
     for _ in range(3):
         assert list_images(root).paths == ['a.jpg', 'b/c.jpg']
     assert len(scans) == 2
+
+
+@pytest.mark.parametrize('content', [dict(other=1), [1]])
+def test_an_index_of_other_content_is_made_again(tmp_path, cache, content):
+    list_images(touch(tmp_path / 'x', 'a.png'))
+    file, = cache.rglob('*.pt')
+    torch.save(content, file)
+    assert list_images(tmp_path / 'x').paths == ['a.png']
+
+
+def test_a_user_without_home_gets_no_folder_named_tilde(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv('XDG_CACHE_HOME', raising=False)
+    monkeypatch.setattr(os.path, 'expanduser', lambda path: path)
+    assert kept.cache_folder().is_relative_to(tempfile.gettempdir())
+    monkeypatch.setenv('XDG_CACHE_HOME', 'here')
+    assert kept.cache_folder() == tmp_path / 'here/mmwamim/indexes'

@@ -408,3 +408,18 @@ def test_deep_pictures_from_bytes_have_the_values_of_the_file(tmp_path):
             data = (tmp_path / name).read_bytes()
             assert np.array_equal(by_path, read_rgb('key', value_range=value_range, data=data))
     assert np.array_equal(read_rgb(tmp_path / 'x.tif'), (deep >> 8).astype(np.uint8))
+
+
+@pytest.mark.parametrize('write', WRITERS)
+def test_a_digest_tells_other_images_wherever_they_lie(tmp_path, write):
+    def digest(where, rows):
+        write(tmp_path / where, 'train', rows)
+        return ClassFolders(str(tmp_path / where), 'train').data_list.digest()
+
+    rows = entries('train')
+    whole = digest('here', rows)
+    assert whole == digest('elsewhere', rows)
+    other = [*rows[:5], ('bee/7.png', 'bee', rows[5][2] + b'more'), *rows[6:]]
+    assert whole != digest('other', other)
+    records = ClassFolders(str(tmp_path / 'here'), 'train').data_list
+    assert records[[0, 1]].digest() != records[[0, 2]].digest() != whole

@@ -1,12 +1,22 @@
 """What a data set must know of the place where its images lie."""
 from collections.abc import Sequence as AbstractSequence
 from copy import copy
+from hashlib import blake2b
 from typing import Iterator, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from ..channels import read_channels
 from ..loading import read_rgb
+from ..paths import PackedPaths
+
+
+def digest_of(*parts: Union[bytes, np.ndarray]) -> str:
+    """16 letters that depend on every part."""
+    digest = blake2b(digest_size=8)
+    for part in parts:
+        digest.update(np.ascontiguousarray(part) if isinstance(part, np.ndarray) else part)
+    return digest.hexdigest()
 
 
 class Source:
@@ -67,6 +77,12 @@ class Source:
         if channels is None:
             return read_rgb(self.key(index), value_range=value_range, data=data)
         return read_channels(self.key(index), channels, value_range, data)
+
+    def digest(self) -> str:
+        """The same for the same images in the same order, wherever the place lies now, as far as
+        their names tell."""
+        return digest_of(self.keys.data if isinstance(self.keys, PackedPaths)
+                         else '\0'.join(self.names()).encode('utf-8', 'surrogatepass'))
 
     def begin_epoch(self, seed: int, epoch: int) -> None:
         """Says which epoch the images that are read next are of."""
@@ -158,6 +174,11 @@ class Records(AbstractSequence):
             return self.source.mixed
         shard_of, buffer = self.source.mixed
         return shard_of[self.rows], buffer
+
+    def digest(self) -> str:
+        """As :meth:`Source.digest`, of these images."""
+        whole = self.source.digest()
+        return whole if self.rows is None else digest_of(whole.encode(), np.asarray(self.rows))
 
     def begin_epoch(self, seed: int, epoch: int) -> None:
         """As :meth:`Source.begin_epoch`."""

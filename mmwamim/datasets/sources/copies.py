@@ -14,9 +14,9 @@ import re
 import shutil
 import sys
 import zlib
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, List, Optional, Sequence, Tuple
+from typing import IO, Iterator, Optional, Sequence, Tuple
 
 from mmwamim.errors import UserError
 
@@ -25,6 +25,7 @@ from ..listing import NoImages, printable
 from .labels import library
 
 COMPRESSED = ('.tar.gz', '.tgz', '.tar.bz2', '.tar.xz', '.tar.zst')
+PACKED = GZIP, BZIP2, XZ, ZSTD = b'\x1f\x8b', b'BZh', b'\xfd7zXZ\0', b'\x28\xb5\x2f\xfd'
 BLOCK = 1 << 20
 DAMAGE = (EOFError, zlib.error, lzma.LZMAError, OSError)
 
@@ -37,6 +38,13 @@ def is_remote(name: str) -> bool:
 def needs_copy(name: str) -> bool:
     """Whether a shard has to be copied before it can be read."""
     return is_remote(name) or name.lower().endswith(COMPRESSED)
+
+
+def is_compressed(path: str) -> bool:
+    """Whether a file is, by its first bytes, whatever its name says."""
+    with suppress(OSError), open(path, 'rb') as file:
+        return file.read(6).startswith(PACKED)
+    return False
 
 
 def copies_folder() -> Path:
@@ -57,7 +65,10 @@ def check_space(names: Sequence[str], most: Optional[int] = None) -> None:
     if not names:
         return
     folder = copies_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_kept(error) from error
     sizes = sorted(os.path.getsize(name) for name in names if not is_remote(name))
     size, free = sum(sizes[-(most or len(sizes)):]), shutil.disk_usage(folder).free
     if size > free:
@@ -73,13 +84,46 @@ def check_space(names: Sequence[str], most: Optional[int] = None) -> None:
     forget(folder)
 
 
+def _not_kept(error: OSError) -> UserError:
+    return UserError(f'plain copies of shards cannot be kept in {copies_folder()} '
+                     f'({error.strerror}): set XDG_CACHE_HOME to a folder of a disk that is '
+                     'writable and has room')
+
+
+class _Copy:
+    """A file that is written to. What fails is told apart from a damage of what is read.
+
+    Args:
+        path: Of the file, which is replaced.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with self._told():
+            self.file = open(path, 'wb', buffering=0)
+
+    def write(self, block: bytes) -> None:
+        left = memoryview(block)
+        with self._told():
+            while left:
+                left = left[self.file.write(left):]
+
+    @staticmethod
+    @contextmanager
+    def _told() -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise _not_kept(error) from error
+
+
 def copy_shard(name: str) -> Tuple[str, str]:
     """The plain copy of a shard, and what is wrong with it, or ''. What comes before a damage is
     kept.
 
     Raises:
         NoImages: A program or server does not give it.
-        UserError: It is of zstandard, which is not installed; or webdataset is not.
+        UserError: It is of zstandard, which is not installed; or webdataset is not; or the copy
+            cannot be written.
     """
     key = name
     if not is_remote(name):
@@ -89,8 +133,9 @@ def copy_shard(name: str) -> Tuple[str, str]:
     copy = copies_folder() / f'{digest}.tar'
     waiting = copy.with_suffix(f'.{os.getpid()}')
     try:
-        with open(waiting, 'wb') as file:
-            note = _copy(name, file)
+        target = _Copy(waiting)
+        with target.file:
+            note = _copy(name, target)
         os.replace(waiting, copy)
     finally:
         with suppress(OSError):
@@ -98,7 +143,7 @@ def copy_shard(name: str) -> Tuple[str, str]:
     return str(copy), note
 
 
-def _copy(name: str, file: IO[bytes]) -> str:
+def _copy(name: str, file: _Copy) -> str:
     if is_remote(name):
         gopen = library('webdataset.gopen').gopen
         try:
@@ -140,11 +185,16 @@ def trim(copies: Sequence[str], most: Optional[int]) -> None:
             os.unlink(copies_folder() / os.path.basename(copy))  # never a shard itself
 
 
-def refresh(copies: List[str]) -> bool:
-    """Whether all copies are still there; they are marked as in use."""
+def refresh(index: dict) -> bool:
+    """Whether all copies of an index of shards are still there, and whole; they are marked as in
+    use."""
+    copies = set(index['copies'])
     with suppress(OSError):
-        for copy in copies:
-            os.utime(copy)
+        for path, size in zip(index['files'], index['sizes']):
+            if path in copies:
+                os.utime(path)
+                if os.path.getsize(path) != size:
+                    return False
         return True
     return False
 
@@ -167,12 +217,12 @@ def _decompressed(stream: IO[bytes]) -> IO[bytes]:
     """By the first bytes, whatever the name says."""
     first = stream.read(6)
     whole = _Rewound(first, stream)
-    if first.startswith(b'\x1f\x8b'):
+    if first.startswith(GZIP):
         return gzip.GzipFile(fileobj=whole)
-    if first.startswith(b'BZh'):
+    if first.startswith(BZIP2):
         return bz2.BZ2File(whole)
-    if first.startswith(b'\xfd7zXZ\0'):
+    if first.startswith(XZ):
         return lzma.LZMAFile(whole)
-    if first.startswith(b'\x28\xb5\x2f\xfd'):
+    if first.startswith(ZSTD):
         return library('zstandard').ZstdDecompressor().stream_reader(whole, read_across_frames=True)
     return whole

@@ -9,7 +9,7 @@ from ..listing import NoImages, printable
 from ..loading import UnreadableImage
 from ..paths import PackedPaths
 from .base import Source
-from .labels import folders_as_labels, library, settle_labels
+from .labels import describe_labels, folders_as_labels, library, settle_labels
 
 ABOUT = ('__keys__', '__len__')  # entries that are no images
 NUMBERED, IMAGE, LABEL = 'num-samples', 'image-', 'label-'  # MMOCR's keys
@@ -61,11 +61,13 @@ class DatabaseSource(Source):
         if not len(self.keys):
             raise NoImages(f'{printable(path)!r} is an LMDB data base without entries')
         if labelled:
-            self.labels, self.classes = settle_labels(
-                folders_as_labels(self.keys, path) if given is None else given, classes, path)
+            given = folders_as_labels(self.keys, path) if given is None else given
+            self.labels, self.classes = settle_labels(given, classes, path)
         by = label_file or (META if os.path.isfile(meta) else '')
         self.description = f'{len(self)} images of the LMDB data base {printable(path)}' + (
             f', those that {printable(by)} names' if by else '')
+        if labelled:
+            self.description += describe_labels(self.labels, self.classes, given)
 
     @staticmethod
     def _all(transaction: Any, start: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 import glob
 import json
 import os
+from contextlib import suppress
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -9,8 +10,8 @@ import numpy as np
 from ..listing import NoImages, printable, shortened
 from ..loading import UnreadableImage
 from ..splits import OTHERWISE, SPLITS
-from .base import Source
-from .labels import LABELS, library, settle_labels
+from .base import Source, digest_of
+from .labels import LABELS, describe_labels, library, settle_labels
 from .table import choose
 
 
@@ -54,7 +55,8 @@ class HuggingFaceSource(Source):
                 given = np.array(names)[given]
                 classes = classes or names
             self.labels, self.classes = settle_labels(given, classes, self.whole)
-            said += f', {len(self.classes)} classes of the column {label_column!r}'
+            said += f', {len(self.classes)} classes of the column {label_column!r}' + \
+                describe_labels(self.labels, self.classes, given)
         rows = rows.select_columns([column])
         if type(rows.features[column]).__name__ == 'Image':
             rows = rows.cast_column(column, library('datasets').Image(decode=False))
@@ -71,12 +73,21 @@ class HuggingFaceSource(Source):
     def name(self, index: int) -> str:
         return str(index)
 
+    def digest(self) -> str:
+        """By some of the images: rows have no names."""
+        parts = [str(len(self)).encode()]
+        for index in self.spread(16):
+            with suppress(UnreadableImage):
+                parts.append(self.read(index))
+        return digest_of(*parts)
+
     def holder(self, index: int) -> str:
         files = self.rows.cache_files
         return files[0]['filename'] if files else self.where
 
     def read(self, index: int) -> bytes:
         value = self.rows[index].column(0)[0].as_py()
+        value = dict(path=value) if isinstance(value, str) else value
         try:
             if isinstance(value, dict):
                 data, path = value.get('bytes'), value.get('path')
@@ -120,9 +131,11 @@ def _open(where: str, split: str) -> Tuple[Any, str]:
                         split='train')
     if not isinstance(whole, dict):
         return whole, ''
-    name = next((name for name in _names(split or 'train') if name in whole), None)
+    there = {name.lower(): name for name in reversed(list(whole))}
+    name = split if split in whole else next(
+        (there[name.lower()] for name in _names(split or 'train') if name.lower() in there), None)
     if name is None and (split or len(whole) > 1):
-        raise NoImages(f'{printable(where)!r} has no split {split!r}: there are '
+        raise NoImages(f'{printable(where)!r} has no split {split or "train"!r}: there are '
                        f'{shortened(list(whole))}')
     name = name or next(iter(whole))
     return whole[name], name
@@ -158,8 +171,15 @@ def _names(split: str) -> List[str]:
 
 
 def _is_of(path: str, name: str) -> bool:
-    base = os.path.basename(path).lower()
-    return bool(name) and base.startswith((f'{name}-', f'{name}_', f'{name}.'))
+    """By the name of a file, or of its folder where that of the file says nothing."""
+    folder, base = os.path.split(path.lower())
+
+    def begins(split: str) -> bool:
+        return base.startswith((f'{split}-', f'{split}_', f'{split}.'))
+
+    if any(begins(split) for names in SPLITS.values() for split in names):
+        return bool(name) and begins(name)
+    return bool(name) and (begins(name) or os.path.basename(folder) == name)
 
 
 def is_saved(folder: str) -> bool:

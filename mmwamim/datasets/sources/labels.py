@@ -1,4 +1,5 @@
 """From what a table, shard or data base says of classes to labels in the one list of classes."""
+import re
 from importlib import import_module
 from types import ModuleType
 from typing import Optional, Sequence, Tuple, Union
@@ -39,9 +40,11 @@ def settle_labels(given: Union[np.ndarray, Sequence[str]], classes: Optional[Seq
     """Labels that count in one list of classes.
 
     Args:
-        given: A class each: numbers from 0 on, or names. Names that are all numbers are numbers.
+        given: A class each: numbers from 0 on, or names. Names that are all numbers, without zeros
+            before them, are numbers.
         classes: The list, which fixes the labels: that of the training set. None: this is the
-            training set, whose list is that of its names, sorted, or of its numbers.
+            training set, whose list is that of its names, sorted, or of its numbers. Numbers that
+            are all names of the list are those classes, and others its places.
         where: Whose they are, for messages.
 
     Returns:
@@ -59,11 +62,16 @@ def settle_labels(given: Union[np.ndarray, Sequence[str]], classes: Optional[Seq
     if given.dtype.kind not in 'iu':
         try:
             numbers = given.astype(np.int64)
-            given = numbers if np.array_equal(numbers, given.astype(np.float64)) else given
+            padded = given.dtype.kind in 'UO' and any(  # '007' is a name, as that of a folder
+                isinstance(one, str) and re.match(r'\s*[+-]?0\d', one) for one in given.tolist())
+            given = numbers if not padded and np.array_equal(
+                numbers, given.astype(np.float64)) else given
         except ValueError:
             pass
     if given.dtype.kind in 'iu':
-        return _settle_numbers(given.astype(np.int64), classes, where)
+        named = set(map(str, np.unique(given).tolist()))
+        if classes is None or not named <= set(classes):  # folders '1' and '2', say
+            return _settle_numbers(given.astype(np.int64), classes, where)
     names, labels = np.unique(given.astype(str), return_inverse=True)
     names = names.tolist()
     place = class_places(names if classes is None else classes)
@@ -92,6 +100,30 @@ def _settle_numbers(labels: np.ndarray, classes: Optional[Sequence[str]], where:
                         f'{len(classes)}, {shortened(classes, 4)}, with the labels 0 to '
                         f'{len(classes) - 1}')
     return labels, tuple(map(str, range(most + 1))) if classes is None else tuple(classes)
+
+
+def describe_labels(labels: np.ndarray, classes: Sequence[str], given: Sequence) -> str:
+    """What should be known of them, in lines that begin with two blanks, or ''.
+
+    Args:
+        labels, classes: As of :func:`settle_labels`.
+        given: What they were settled from.
+
+    Examples:
+        >>> describe_labels(np.array([1, 2, 1]), ('0', '1', '2'), [1, 2, 1])
+        "\\n  no images of 1 of 3 classes: '0'"
+        >>> describe_labels(np.array([0, 1]), ('cat', 'dog'), [0, 1])
+        "\\n  labels are numbers, taken as places in the list of classes: 0 is 'cat'"
+    """
+    text = ''
+    if len(labels) and str(given[0]).strip() != classes[labels[0]] and str(given[0]).isdigit():
+        text += ('\n  labels are numbers, taken as places in the list of classes: 0 is '
+                 f'{printable(classes[0])!r}')
+    missing = np.setdiff1d(np.arange(len(classes)), labels).tolist()
+    if missing:
+        text += (f'\n  no images of {len(missing)} of {len(classes)} classes: '
+                 f'{shortened([classes[label] for label in missing])}')
+    return text
 
 
 def folders_as_labels(keys: Sequence[str], where: str) -> np.ndarray:

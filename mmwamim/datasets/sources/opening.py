@@ -21,6 +21,7 @@ from .stream import StreamSource, is_stream
 from .stream import parted as parted_stream
 from .table import ENDINGS, TableSource
 
+LMDB = ('.lmdb', '_lmdb')  # folders
 DATA_BASES = ('.mdb', '.lmdb')
 ARCHIVES = ('.zip', '.7z', '.rar')
 LOOKED_AT = 1000  # entries of a folder that tell what it is
@@ -89,6 +90,9 @@ def _kind_of_folder(where: str) -> str:
     if any(map(is_tar, names)):
         return 'shards'
     tables = glob.glob(os.path.join(glob.escape(where), '*.parquet'))
+    if not tables:  # as a data set of the hub is downloaded
+        tables = [path for name in ('data', *SPLITS['train']) for path in
+                  glob.glob(os.path.join(glob.escape(where), name, '*.parquet'))]
     return 'huggingface' if tables and huggingface.has_images(tables[0]) else 'folder'
 
 
@@ -128,8 +132,9 @@ def for_pretraining(root: str) -> Tuple[str, str]:
     if kind == 'folder':
         with os.scandir(root) as entries:
             some = [entry for entry, _ in zip(entries, range(LOOKED_AT))]
-        files_alone = not any(is_folder(entry) or entry.name.lower().endswith(readable_endings())
-                              for entry in some)
+        files_alone = not any(
+            is_folder(entry) and not entry.name.lower().endswith(LMDB)
+            or entry.name.lower().endswith(readable_endings()) for entry in some)
         named = named_split(root, 'train') if files_alone else ''
         folder, note = (named, '') if named else pretraining_folder(root)
         return str(folder), note
@@ -145,7 +150,7 @@ def named_split(root: str, split: str) -> str:
         start = os.path.join(glob.escape(root), glob.escape(name))
         # Data bases first: a list of the same name beside one has its labels.
         tars = ('.tar', *COMPRESSED)
-        for pattern in (*(f'{start}{ending}' for ending in ('.lmdb', '_lmdb', *ENDINGS, *tars)),
+        for pattern in (*(f'{start}{ending}' for ending in (*LMDB, *ENDINGS, *tars)),
                         *(f'{start}[-_]*{ending}' for ending in tars)):
             found = glob.glob(pattern)
             if found:

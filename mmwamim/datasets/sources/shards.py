@@ -17,11 +17,20 @@ from ..listing import NoImages, counts, printable, readable_endings
 from ..loading import UnreadableImage
 from ..paths import PackedPaths
 from ..walk import HIDDEN, NO_ENDING, THREADS, is_system_folder
-from .base import Source
-from .copies import COMPRESSED, check_space, copy_shard, is_remote, needs_copy, refresh, trim
-from .labels import LABELS, folders_as_labels, settle_labels
+from .base import Source, digest_of
+from .copies import (
+    COMPRESSED,
+    check_space,
+    copy_shard,
+    is_compressed,
+    is_remote,
+    needs_copy,
+    refresh,
+    trim,
+)
+from .labels import LABELS, NoLabels, describe_labels, folders_as_labels, settle_labels
 
-VERSION = 4
+VERSION = 5
 NO_FILE = 'links and devices'
 ROOTS = {'', '.', '..'}  # which name no folder
 
@@ -76,9 +85,13 @@ class ShardSource(Source):
                                         f'{printable(pattern)}', *notes]))
         if labelled:
             stored = PackedPaths(content['labels'].numpy())
-            given = list(stored) if len(stored) == len(self.keys) \
-                else folders_as_labels(self.keys, pattern)
+            try:
+                given = list(stored) if len(stored) == len(self.keys) \
+                    else folders_as_labels(self.keys, pattern)
+            except NoLabels as error:
+                raise NoLabels('\n  '.join([str(error), *notes])) from None
             self.labels, self.classes = settle_labels(given, classes, pattern)
+            notes += filter(None, describe_labels(self.labels, self.classes, given).split('\n  '))
         self.description = '\n  '.join([
             f'{len(self)} images in {len(self.shards)} tar shards of {printable(pattern)}, by an '
             f'index of their members: {counts(content["taken"])}', *notes])
@@ -88,6 +101,10 @@ class ShardSource(Source):
 
     def name(self, index: int) -> str:
         return f'{os.path.basename(self.shards[self.shard_of[index]])}/{self.keys[index]}'
+
+    def digest(self) -> str:
+        names = '\0'.join(map(os.path.basename, self.shards)).encode('utf-8', 'surrogatepass')
+        return digest_of(names, self.keys.data, self.shard_of, self.spans[:, 1])
 
     def holder(self, index: int) -> str:
         return self.files[self.shard_of[index]]
@@ -165,9 +182,9 @@ def _index(shards: Sequence[str], most: Optional[int] = None) -> dict:
               list(os.stat(path)[6:7]) + [os.stat(path).st_mtime_ns] for path in shards]
     copied = [path for path in shards if needs_copy(path)]
     with kept('shards', VERSION, *map(os.path.abspath, shards)) as file:
-        content = file.load()
+        content = file.load('states')
         if content is not None and content['states'] == states and (
-                most or refresh(content['copies'])):
+                most or refresh(content)):
             return content
         check_space(copied, most)
         copies: List[str] = []
@@ -185,7 +202,7 @@ def _index(shards: Sequence[str], most: Optional[int] = None) -> dict:
         content = _packed(shards, found)
         content['notes'] += filter(None, further)
         content.update(states=states, files=list(files), sizes=list(sizes), copies=copies)
-        return file.load() if file.save(content) else content
+        return file.save(content) and file.load() or content
 
 
 def _packed(shards: Sequence[str], found: Sequence[Sequence[Member]]) -> dict:
@@ -240,6 +257,8 @@ def members(path: str, name: str) -> tuple:
         note = f'{printable(name)} cannot be read: {error.strerror}'
     except (tarfile.TarError, OSError, EOFError) as error:
         note = f'{printable(name)} is damaged behind its first {len(images)} images: {error}'
+        if path == name and not images and is_compressed(name):
+            note = f'{printable(name)} is compressed: name it .tar.gz, or as it is compressed'
     images = [image._replace(label=labels.get(sample, ''))
               for image, sample in zip(images, samples)]
     return images, note, left_out
@@ -262,9 +281,9 @@ def _read_label(file: tarfile.TarFile, member: tarfile.TarInfo, sample: Tuple[st
             fields = json.loads(text)
         except json.JSONDecodeError:
             return False
-        text = next((str(fields[name]) for name in LABELS
-                     if fields.get(name) is not None), '') \
-            if isinstance(fields, dict) else ''
+        small = {name.lower(): value for name, value in fields.items()} \
+            if isinstance(fields, dict) else {}
+        text = next((str(small[name]) for name in LABELS if small.get(name) is not None), '')
     if text:
         labels.setdefault(sample, text)
     return True

@@ -103,7 +103,7 @@ class StreamSource(ShardSource):
         """Makes the copy of a shard where there is none."""
         name, path = self.shards[shard], self.files[shard]
         with locked(Path(path)):
-            if os.path.isfile(path):
+            if os.path.isfile(path) and os.path.getsize(path) == self.sizes[shard]:
                 os.utime(path)  # it is in use
                 return
             copy = _copied(name, waits)

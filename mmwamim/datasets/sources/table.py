@@ -13,7 +13,7 @@ from ..listing import NoImages, printable, readable_endings, shortened
 from ..paths import PackedPaths
 from ..splits import SPLITS
 from .base import Source
-from .labels import LABELS, NoLabels, library, settle_labels
+from .labels import LABELS, NoLabels, describe_labels, library, settle_labels
 
 PATHS = ('path', 'file', 'filename', 'file_name', 'filepath', 'file_path', 'image_path', 'img_path',
          'image_file', 'image', 'img')
@@ -67,9 +67,14 @@ class TableSource(Source):
             if unknown is not None:
                 raise UserError(f'{printable(path)} is not written in UTF-8, as the class '
                                 f'{printable(unknown)!r} shows: save it as UTF-8')
+            given = [one.strip() if isinstance(one, str) else one for one in given]
             self.labels, self.classes = settle_labels(given, classes, path)
-            said.append(f'{len(self.classes)} classes of the column {label_column!r}')
+            said.append(f'{len(self.classes)} classes of the column {label_column!r}'
+                        + describe_labels(self.labels, self.classes, given))
         self.description = f'{len(self)} images of the table {printable(path)}: ' + ', '.join(said)
+        twice = len(paths) - len(set(paths))
+        if twice:
+            self.description += f'\n  {twice} rows have the path of another row'
         self._look(path)
 
     def key(self, index: int) -> str:
@@ -90,17 +95,18 @@ class TableSource(Source):
 
 def read_table(path: str, column: Optional[str] = None, label_column: Optional[str] = None
                ) -> Dict[str, List]:
-    """The columns of a file that may be of use."""
+    """The columns of a file; None for those of Parquet that are of no use."""
     ending = os.path.splitext(path.lower().removesuffix('.gz'))[1]
     if ending in TEXT:
         return _read_text(path)
     if ending in CSV:
         return _read_csv(path, CSV[ending])
     parquet = library('pyarrow.parquet')
-    usual = {*PATHS, *LABELS, SPLIT}
-    names = [name for name in parquet.read_schema(path).names
-             if name in (column, label_column) or name.lower() in usual]
-    return parquet.read_table(path, columns=names).to_pydict() if names else {}
+    usual = {*PATHS, *LABELS, SPLIT, (column or '').lower(), (label_column or '').lower()}
+    there = parquet.read_schema(path).names
+    names = [name for name in there if name.lower() in usual]
+    table = parquet.read_table(path, columns=names).to_pydict() if names else {}
+    return {**dict.fromkeys(there), **table}
 
 
 def _check_paths(paths: List, path: str, column: str) -> None:
@@ -204,9 +210,12 @@ def choose(named: Optional[str], there: Sequence[str], usual: Sequence[str], whe
                   for name in wanted if name in there or name.lower() in small), None)
     if found is None:
         raise (NoLabels if what == 'labels' else UserError)(
-            f'{printable(where)} has no column {named!r}' if named else
+            f'{printable(where)} has no column {named!r}: there are {shortened(there)}'
+            if named else
             f'{printable(where)} has no column of {what} with a usual name '
-            f'({", ".join(usual[:6])}, ...)') from None
+            f'({", ".join(usual[:6])}, ...): there are {shortened(there)}'
+            + (', so that the first line seems to be no header' if any(
+                name.lower().endswith(readable_endings()) for name in there) else '')) from None
     return found
 
 

@@ -14,6 +14,7 @@ from mmengine.model import BaseAveragedModel, is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import nn
+from torch.utils.data import Dataset
 
 from mmwamim.registry import HOOKS
 
@@ -37,6 +38,15 @@ class ResumeHook(Hook):
 
     priority = 'HIGHEST'  # before tensors are shared out by their place in the optimizer
 
+    def __init__(self) -> None:
+        self.digest: Optional[str] = None
+
+    def _digest(self, runner: Runner) -> str:
+        """Of the images of the run, '' where it cannot be told; made once."""
+        if self.digest is None:
+            self.digest = _digest(runner.train_dataloader.dataset)
+        return self.digest
+
     def before_run(self, runner: Runner) -> None:
         config = Path(runner.cfg.filename).name if runner.cfg.filename else 'a config of its own'
         runner.message_hub.update_info(
@@ -53,6 +63,7 @@ class ResumeHook(Hook):
         checkpoint['validated'] = getattr(runner.train_loop, 'validated', None)
         checkpoint['progress'] = Progress(layout, start, pending).to_dict()
         checkpoint['sampler_seed'] = getattr(_sampler(runner), 'seed', None)
+        checkpoint['images'] = self._digest(runner)
         if 'optimizer' in checkpoint and not isinstance(wrapper, OptimWrapperDict):
             checkpoint['parameter_names'] = parameter_names(_plain(runner.model), wrapper)
 
@@ -73,6 +84,10 @@ class ResumeHook(Hook):
         notes += [note] if note else []
         _move(runner, checkpoint, position, saved)
         notes += _settle_seed(runner, checkpoint)
+        if checkpoint.get('images', '') not in ('', self._digest(runner)):
+            notes.append('the images are not those of the checkpoint, or come in another order' + (
+                ': some may come twice or not at all in this epoch'
+                if position.iter - position.epoch * layout.steps else ''))
         _settle_history(runner, checkpoint)
         rates = _settle_optimizer(runner, checkpoint, model, position, notes)
         self._report(runner, path, differ + _sizes(checkpoint, saved.layout, layout) + rates, notes)
@@ -126,6 +141,15 @@ def _plain(model: nn.Module) -> nn.Module:
 
 def _sampler(runner: Runner):
     return runner.train_dataloader.batch_sampler.sampler
+
+
+def _digest(dataset: Dataset) -> str:
+    """What tells the images of a data set, or of those that it is made of, from others; ''."""
+    records = getattr(dataset, 'data_list', None)
+    if hasattr(records, 'digest'):
+        return records.digest()
+    inside = [getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', [])]
+    return ' '.join(filter(None, (_digest(one) for one in inside if one is not None)))
 
 
 def _counts(checkpoint: dict, config: dict) -> str:

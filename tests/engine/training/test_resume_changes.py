@@ -1,4 +1,6 @@
 """What the user changes on --resume is what is done: schedules, settings, sizes of steps."""
+import shutil
+
 import pytest
 import torch
 from mmengine.hooks import Hook
@@ -206,3 +208,26 @@ def test_other_groups_are_matched_by_name(images, halfway, tmp_path):
     assert len(resumed.runner.optim_wrapper.optimizer.param_groups) == 1
     assert resumed.steps[0] == (1, 2, 6)
     assert 'optim_wrapper.paramwise_cfg.bias_decay_mult: 0.0 -> (not set)' in said(tmp_path)
+
+
+NOT_THOSE = 'Note: the images are not those of the checkpoint, or come in another order'
+
+
+@pytest.mark.parametrize('change, told', [
+    ('moved', ''), ('renamed', f'{NOT_THOSE}: some may come twice or not at all in this epoch'),
+    ('table', ''), ('reversed', NOT_THOSE)])
+def test_as_many_images_that_are_others_are_named(images, halfway, tmp_path, change, told):
+    place = shutil.copytree(images, tmp_path / 'moved')
+    names = sorted(path.name for path in place.iterdir())
+    if change == 'renamed':
+        (place / names[7]).rename(place / 'zzz.png')
+    elif change != 'moved':
+        names = names[::-1] if change == 'reversed' else names
+        place = place / 'list.txt'
+        place.write_text('\n'.join(names))
+    resumed = record(PRETRAIN, place, tmp_path / 'work', '--epochs', 2, '--batch-size', 4,
+                     '--resume', halfway[0])
+    log = said(tmp_path / 'work')
+    assert told in log and (told or NOT_THOSE not in log)
+    whole = [name for step in halfway[1].files[4:] + resumed.files for name in step]
+    assert len(whole) == 16 and (len(set(whole)) == 16) == (not told)
