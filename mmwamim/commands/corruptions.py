@@ -3,7 +3,7 @@
     mmwamim corruptions IMAGES OUT --per-class 5
 
 IMAGES holds <class>/<name>.*, or is a table, tar shards, a Hugging Face data set or LMDB with
-labels, of whose splits that for validation is taken. An image becomes
+labels; of splits, folders too, that for validation is taken. An image becomes
 OUT/<corruption>/<severity>/<class>/<name>.JPEG, the published layout: 15 corruptions at 5
 severities, of the centre crop (short edge to 256, crop to 224), with imagecorruptions-imaug. The
 random numbers depend on ``--seed`` and the file alone, so a run that is started again goes on where
@@ -27,6 +27,7 @@ from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.datasets.pixels import Range, check_range
 from mmwamim.datasets.sources import ListedSource, Source, is_images_folder, open_labelled
 from mmwamim.datasets.sources.file_names import file_names, parted
+from mmwamim.datasets.splits import pretraining_folder, settle_split
 from mmwamim.errors import UserError
 from mmwamim.evaluation.robustness import CORRUPTIONS, SEVERITIES
 
@@ -103,6 +104,8 @@ def find_images(root: str, per_class: Optional[int], column: Optional[str] = Non
     if is_images_folder(root):
         if column or label_column:
             raise UserError(f'{printable(root)!r} has no columns')
+        if pretraining_folder(root)[1]:  # it holds splits, as ImageNet does
+            root = str(settle_split(root, 'val'))
         listing = list_images(root)
         print(listing.describe())
         source: Source = ListedSource(listing.paths, root)

@@ -63,3 +63,11 @@ def test_corruptions_name_images_that_would_share_a_file(tmp_path):
     write(tmp_path / 'c/a.jpg', blocks())
     with pytest.raises(ValueError, match='c/a.jpg and .*c/a.png: two images named a'):
         command.find_images(str(tmp_path), None)
+
+
+def test_of_a_folder_with_splits_the_one_for_validation_is_taken(tmp_path, capsys):
+    write(tmp_path / 'train/c/a.png', blocks())
+    write(tmp_path / 'val/c/b.png', blocks())
+    _, names, rows = command.find_images(str(tmp_path), None)
+    assert (list(names), rows) == (['c/b'], [0])
+    assert 'val' in capsys.readouterr().out
