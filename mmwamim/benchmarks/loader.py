@@ -12,7 +12,6 @@ workers is started: time to its first batch, and the private memory of a worker 
 import argparse
 import multiprocessing
 import statistics
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from torch.utils.data import DataLoader, Subset
 
 from mmwamim.datasets.sampling import Draw
 from mmwamim.errors import UserError
+from mmwamim.progress import Progress
 
 READ, THEIRS = dict(type='mmwamim.LoadImage'), dict(type='mmpretrain.LoadImageFromFile')
 CROP = dict(type='mmpretrain.RandomResizedCrop', scale=224, crop_ratio_range=(0.2, 1.0),
@@ -123,6 +123,7 @@ def measure_paths(sets: Dict[str, object], images: int, rounds: int) -> Dict[str
     total = len(next(iter(sets.values())))
     step = max(1, total // images)
     rates = {name: [] for name in sets}
+    told = Progress(rounds + 1, 'rounds')
     for turn in range(rounds + 1):
         for name, one in sets.items():
             started = time.perf_counter()
@@ -130,8 +131,7 @@ def measure_paths(sets: Dict[str, object], images: int, rounds: int) -> Dict[str
                 one[Draw(0, turn, i * step % total)]
             if turn:
                 rates[name].append(images / (time.perf_counter() - started))
-        print(f'\rround {turn}/{rounds} ', end='', file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+        told(turn + 1)
     return rates
 
 

@@ -44,6 +44,7 @@ from mmwamim.engine.training.measure import (
     peak_memory,
     run_step,
 )
+from mmwamim.progress import Progress
 
 CONFIGS = dict(vit_b='configs/wamim/vit_b_400e.py', vit_s='configs/wamim/vit_s_300e.py',
                swin_b='configs/wamim/swin_b_400e.py')
@@ -125,16 +126,13 @@ def measure_time(encoder: str = 'vit_b', *, batch: int = 16, rounds: int = 7, wa
     updates = {name: prepare_update(name, step, encoder, amp, cfg_options) if update else None
                for name, step in steps.items()}
     times: Dict[str, List[float]] = {name: [] for name in names}
-    started = time.time()
+    told = Progress(warmup + rounds, 'rounds')
     for turn in range(warmup + rounds):
         for name, step in steps.items():
             seconds = run_step(step, device, amp, updates[name])
             if turn >= warmup:
                 times[name].append(seconds)
-        left = (time.time() - started) / (turn + 1) * (warmup + rounds - turn - 1)
-        print(f'\rround {turn + 1}/{warmup + rounds}, {left:.0f} s left ', end='',
-              file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+        told(turn + 1)
     return Times(times, flops, matrix_rate(device, torch.bfloat16 if amp else torch.float32))
 
 

@@ -13,8 +13,6 @@ colour.
 import argparse
 import json
 import os
-import sys
-import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +24,7 @@ from mmwamim.datasets.listing import printable, readable_endings
 from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.datasets.pixels import check_range
 from mmwamim.datasets.sources import Source, open_all
+from mmwamim.progress import Progress
 
 from .fields import add_columns
 
@@ -139,18 +138,17 @@ def check(data: Union[str, Path], *, report: Union[str, Path] = 'image_check.jso
 
 def _look(todo: List[int], report: Path, workers: int, given: dict) -> List[dict]:
     """Decodes images, writes the report, and returns the rows with faults."""
-    faults, started = [], time.time()
+    faults, told = [], Progress(len(todo), 'images')
     with report.open('a') as lines, \
             ProcessPoolExecutor(workers, initializer=partial(GIVEN.update, given)) as pool:
         for number, row in enumerate(pool.map(look_at_given, todo, chunksize=16), start=1):
             lines.write(json.dumps(row) + '\n')
             if fault(row):
                 faults.append(row)
-                print(f'\r{printable(fault(row))}')
+                told.clear()
+                print(printable(fault(row)))
             if number % 100 == 0 or number == len(todo):
-                left = (time.time() - started) / number * (len(todo) - number)
-                print(f'\r{number}/{len(todo)} images, {left:.0f} s left ', end='',
-                      file=sys.stderr, flush=True)
+                told(number)
     return faults
 
 

@@ -16,7 +16,6 @@ import json
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import List, Optional, Tuple
 
@@ -38,6 +37,7 @@ from mmwamim.engine.training.measure import (
 )
 from mmwamim.errors import UserError
 from mmwamim.outputs import check_output_file
+from mmwamim.progress import Progress
 
 from .architectures import architectures, find_config
 from .automatic import device as best_device
@@ -122,16 +122,13 @@ def _measure(todo: List[Tuple[Path, int]], rounds: int, warmup: int, device: str
         row['run_flops'] = count_flops_of_run(cfg, batch) if sizes_of_run(cfg) else row['flops']
         del small
         steps.append(build_step(cfg, batch, device))
-    started, turns = time.time(), warmup + rounds
-    for turn in range(turns):
+    told = Progress(warmup + rounds, 'rounds')
+    for turn in range(warmup + rounds):
         for row, step in zip(rows, steps):
             seconds = run_step(step, device, amp)
             if turn >= warmup:
                 row['times'].append(seconds)
-        left = (time.time() - started) / (turn + 1) * (turns - turn - 1)
-        print(f'\rround {turn + 1}/{turns}, {left:.0f} s left ', end='', file=sys.stderr,
-              flush=True)
-    print(file=sys.stderr)
+        told(turn + 1)
     rate = matrix_rate(device, torch.bfloat16 if amp else torch.float32)
     for row in rows:
         row['seconds'] = statistics.median(row['times'])

@@ -8,7 +8,6 @@ An image that cannot be read is named, left out and counted.
 """
 import argparse
 import sys
-import time
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -37,6 +36,7 @@ from mmwamim.evaluation.features import (
     pool_with,
 )
 from mmwamim.outputs import check_output_file
+from mmwamim.progress import Progress
 from mmwamim.weights.card import preprocessor_of
 
 from .automatic import device as best_device
@@ -151,19 +151,18 @@ def encode_all(encoder: nn.Module, preprocessor: nn.Module, loader, total: int) 
     """Features (N, C) in parts and paths of the images that could be read, and the paths of the
     others."""
     features, readable, unreadable = [], [], []
-    started, done = time.time(), 0
+    told, done = Progress(total, 'images'), 0
     for names, batch, bad in loader:
         for path, error in bad:
             unreadable.append(path)
-            print(f'\nleft out {error}', file=sys.stderr)
+            told.clear()
+            print(f'left out {error}', file=sys.stderr)
         if names:
             inputs = preprocessor(batch)['inputs']
             features.append(pool_with(encoder, encoder(inputs)).cpu().numpy())
             readable += names
         done += len(names) + len(bad)
-        left = (time.time() - started) / done * (total - done)
-        print(f'\r{done}/{total} images, {left:.0f} s left ', end='', file=sys.stderr)
-    print(file=sys.stderr)
+        told(done)
     return features, readable, unreadable
 
 

@@ -7,7 +7,6 @@ One picture for each of the first images of the config's test set, labels left a
 right, drawn by the visualizer of mmdet or mmseg.
 """
 import argparse
-import sys
 from pathlib import Path
 from typing import List, Optional, Union
 
@@ -22,6 +21,7 @@ from mmwamim.engine.config.data import settle_data
 from mmwamim.engine.config.reading import read_config
 from mmwamim.engine.distributed.processes import settle_processes
 from mmwamim.errors import UserError
+from mmwamim.progress import Progress
 
 from .architectures import find_config
 from .calls import as_a_call
@@ -85,6 +85,7 @@ def _draw(cfg: Config, model: torch.nn.Module, dataset, visualizer, out: Path, m
     drawn = dict(pred_score_thr=score) if cfg.default_scope == 'mmdet' else dict(with_labels=False)
     out.mkdir(parents=True, exist_ok=True)
     count, pictures = min(most, len(dataset)), []
+    told = Progress(count, 'pictures')
     for number in range(count):
         with torch.no_grad():
             sample = model.test_step(pseudo_collate([dataset[number]]))[0].cpu()
@@ -93,7 +94,7 @@ def _draw(cfg: Config, model: torch.nn.Module, dataset, visualizer, out: Path, m
         pictures.append(out / f'{Path(sample.img_path).stem}.png')
         visualizer.add_datasample(pictures[-1].stem, image, sample, draw_gt=True, show=False,
                                   out_file=str(pictures[-1]), **drawn)
-        print(f'\r{number + 1}/{count} ', end='', file=sys.stderr)
+        told(number + 1)
     return pictures
 
 

@@ -17,8 +17,6 @@ import argparse
 import json
 import os
 import shutil
-import sys
-import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -36,6 +34,7 @@ from mmwamim.datasets.pixels import File, Range, check_range, opened, orientatio
 from mmwamim.datasets.sources import ListedSource, Source, is_images_folder, open_part, parts_of
 from mmwamim.datasets.sources.file_names import clean, file_names
 from mmwamim.errors import UserError
+from mmwamim.progress import Progress
 
 from .fields import add_columns
 
@@ -96,8 +95,8 @@ def resize(source: Union[str, Path], target: Union[str, Path], *, short: int = 2
         if value is not None:
             settings[name] = list(value) if name == 'value_range' else value
     check_settings(target, settings)
-    unreadable, started, done = [], time.time(), 0
-    total = sum(len(part) for part, _ in parts)
+    unreadable, done, total = [], 0, sum(len(part) for part, _ in parts)
+    told = Progress(total, 'images')
     for part, names in parts:
         begin = partial(GIVEN.update, source=part, target=target, names=names, short=short,
                         quality=quality, value_range=value_range)
@@ -107,11 +106,10 @@ def resize(source: Union[str, Path], target: Union[str, Path], *, short: int = 2
                 done += 1
                 if problem:
                     unreadable.append(printable(problem))
-                    print(f'\r{unreadable[-1]}')
+                    told.clear()
+                    print(unreadable[-1])
                 if done % 100 == 0 or done == total:
-                    left = (time.time() - started) / done * (total - done)
-                    print(f'\r{done}/{total} images, {left:.0f} s left ', end='',
-                          file=sys.stderr, flush=True)
+                    told(done)
     return Resized(target, total, unreadable)
 
 

@@ -12,7 +12,6 @@ import argparse
 import hashlib
 import json
 import sys
-import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +27,7 @@ from mmwamim.datasets.loading import UnreadableImage, read_rgb
 from mmwamim.datasets.pixels import check_range
 from mmwamim.datasets.sources import Source, open_source
 from mmwamim.errors import UserError
+from mmwamim.progress import Progress
 
 BLOCK = 32  # images
 GIVEN: dict = {}  # of a worker, which takes it once and not with every block
@@ -98,17 +98,15 @@ def statistics(data: Union[str, Path], *, channels: Optional[int] = None,
     begin = partial(take, source=source, channels=channels, value_range=value_range)
     with report.open('a') as lines, \
             ProcessPoolExecutor(workers or granted_cores(), initializer=begin) as pool:
-        started = time.time()
+        told = Progress(len(todo), f'blocks of {BLOCK} images')
         for number, block in enumerate(pool.map(measure_given, todo), start=1):
             lines.write(json.dumps(dict(block, of=name)) + '\n')
             lines.flush()
             blocks[block['first']] = block
-            left = (time.time() - started) / number * (len(todo) - number)
-            print(f'\r{number}/{len(todo)} blocks of {BLOCK} images, {left:.0f} s left ', end='',
-                  file=sys.stderr, flush=True)
+            told(number)
     faults = [printable(fault) for block in blocks.values() for fault in block['faults']]
     for fault in faults:
-        print(f'\nunreadable: {fault}', end='', file=sys.stderr)
+        print(f'unreadable: {fault}', file=sys.stderr)
     mean, std = mean_and_deviation(blocks.values())
     return Statistics(count - len(faults), mean, std, faults, channels, report)
 

@@ -1,7 +1,6 @@
 """Goes through a folder with many threads, since storage answers many questions at once."""
 import os
 import stat
-import sys
 import time
 from array import array
 from collections import Counter
@@ -9,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Iterator, List, Optional, Sequence, Set, Tuple, Union
+
+from mmwamim.progress import Progress
 
 from .paths import Spool, encode
 
@@ -167,6 +168,7 @@ class Walk:
         self.notes: List[str] = []
         self.count = 0
         self.started = self.told = time.monotonic()
+        self.progress = Progress()
 
     def run(self) -> 'Walk':
         """Goes through all of it."""
@@ -193,8 +195,7 @@ class Walk:
                     folders += found.folders
                     links += found.links
                     self._tell()
-        if self.told > self.started:
-            print(file=sys.stderr)
+        self.progress.end()
         return self
 
     def _keep(self, found: Scanned) -> None:
@@ -229,8 +230,7 @@ class Walk:
         first = int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0))) == 0
         if first and now - max(self.told, self.started + QUIET - 1) > 1:
             self.told = now
-            print(f'\rlisting {ascii(str(self.root))}: {self.count} folders ', end='',
-                  file=sys.stderr, flush=True)
+            self.progress.say(f'listing {ascii(str(self.root))}: {self.count} folders')
 
 
 def is_folder(entry: os.DirEntry) -> bool:

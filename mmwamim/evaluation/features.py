@@ -1,7 +1,5 @@
 """Features of frozen encoders: images of a split, read by workers, pooled level by level."""
 import inspect
-import sys
-import time
 from typing import Callable, List, Optional, Sequence, Tuple, Union
 
 import torch
@@ -12,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from mmwamim.cores import granted_cores
 from mmwamim.datasets import ClassFolders, UnlabelledImages, collate_images
 from mmwamim.datasets.listing import readable_endings
+from mmwamim.progress import Progress
 
 # Read from here by everything that judges features.
 from .judges import effective_rank, knn_accuracy, linear_accuracy  # noqa: F401
@@ -211,7 +210,7 @@ def extract_levels(backbone: nn.Module, preprocessor: nn.Module, images: Labelle
     mine = [(get_rank() + turn * get_world_size()) % len(images) for turn in range(share)]
     loader = image_loader(Subset(images, mine), batch_size, num_workers, device, collate_images)
     extra = getattr(backbone, 'num_extra_tokens', 0)
-    parts, ahead, started = [], None, time.time()
+    parts, ahead, told = [], None, Progress(len(mine), 'images')
     for number, batch in enumerate(loader, start=1):
         inputs = preprocessor(batch)['inputs'].to(device, non_blocking=True)
         computed = pool_levels(encode(backbone, inputs), extra)
@@ -219,9 +218,7 @@ def extract_levels(backbone: nn.Module, preprocessor: nn.Module, images: Labelle
             parts.append([level.cpu() for level in ahead])
         ahead = computed
         if progress and get_rank() == 0:
-            done = min(number * batch_size, len(mine))
-            left = (time.time() - started) / done * (len(mine) - done)
-            print(f'\r{done}/{len(mine)} images, {left:.0f} s left ', end='', file=sys.stderr)
+            told(min(number * batch_size, len(mine)))
     if ahead is not None:
         parts.append([level.cpu() for level in ahead])
     backbone.train(was_training)
