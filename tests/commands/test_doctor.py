@@ -26,8 +26,8 @@ def test_the_ranges_are_those_of_the_package():
     ({}, None, None),
     ({'PyWavelets': None}, 'PyWavelets missing: pip install PyWavelets', None),
     ({'torch': '2.7.1'}, None, "out of the range that was tried: pip install 'torch<3,>=2.8'"),
-    ({'safetensors': None, 'onnx': None}, None,
-     "safetensors, onnx missing: pip install 'mmwamim[export]'")])
+    ({'safetensors': None}, 'safetensors missing: pip install safetensors', None),
+    ({'timm': None, 'onnx': None}, None, "timm, onnx missing: pip install 'mmwamim[export]'")])
 def test_what_is_missing_and_how_to_get_it(changes, fault, advice, monkeypatch):
     changes = {name: '99' for name in ('timm', 'onnxruntime', 'onnxscript')} | changes
     pretend(monkeypatch, changes)
