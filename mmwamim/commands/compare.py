@@ -72,8 +72,13 @@ def measure_memory(path: Path, batch: int, device: str, amp: bool) -> float:
     """MiB, in a process of its own: the peak of a process does not fall again."""
     command = [sys.executable, '-W', 'ignore', '-m', 'mmwamim', 'compare', f'{path}:{batch}',
                '--one', '--device', device] + ['--amp'] * amp
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return json.loads(output.splitlines()[-1])
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stderr.strip() or f'exit code {done.returncode}').splitlines()[-1]
+        raise UserError(f'the memory of {path.stem} with batch {batch} could not be measured: '
+                        f'{said}' + ' (killed, as where memory does not suffice)' * (
+                            done.returncode == -9))
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def compare(configs: List[str], *, batch: int = 16, rounds: int = 5, warmup: int = 1,

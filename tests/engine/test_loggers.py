@@ -8,7 +8,7 @@ from mmengine.registry import VISBACKENDS
 from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
 
 from mmwamim.engine.config import loggers as module
-from mmwamim.engine.config.loggers import loggers, settle_loggers
+from mmwamim.engine.config.loggers import loggers, settle_loggers, start_loggers
 from mmwamim.engine.config.reading import type_name
 from mmwamim.errors import UserError
 from tests.support.commands import ROOT
@@ -125,3 +125,21 @@ def test_mlflow_reads_what_a_run_writes(given, tmp_path, monkeypatch):
     assert run.data.params['lr'] == '0.5'
     assert 'reconstruction_2.png' in {
         one.path for one in client.list_artifacts(run.info.run_id)}
+
+
+class AwayVisBackend(LocalVisBackend):
+    """Of a server that is not there."""
+
+    @property
+    def experiment(self):
+        raise ConnectionError('nobody listens at port 5000\nand much more')
+
+
+def test_a_logger_that_cannot_start_is_one_line(tmp_path):
+    here, away = (Visualizer(vis_backends=[dict(type=kind)], save_dir=str(tmp_path))
+                  for kind in (LocalVisBackend, AwayVisBackend))
+    start_loggers(here)
+    with pytest.raises(UserError) as error:
+        start_loggers(away)
+    assert str(error.value) == ('the logger away (--log, or visualizer.vis_backends) cannot start: '
+                                'nobody listens at port 5000')

@@ -5,6 +5,7 @@ from typing import Dict, Sequence, Union
 import mmengine.visualization  # noqa: F401  (registers the backends)
 from mmengine.config import Config
 from mmengine.registry import VISBACKENDS
+from mmengine.visualization import Visualizer
 
 from mmwamim.errors import UserError
 
@@ -69,6 +70,22 @@ def settle_loggers(cfg: Config, names: Union[str, Sequence[str], None]) -> None:
         *(dict(type=OWN.get(name, known[name])) for name in dict.fromkeys(wanted)
           if known[name] not in there)]
     cfg.visualizer = visualizer
+
+
+def start_loggers(visualizer: Visualizer) -> None:
+    """Starts the loggers of a run, on its first process, before anything is trained.
+
+    Raises:
+        UserError: One cannot start, as without its server or an account.
+    """
+    for backend in visualizer._vis_backends.values():
+        try:
+            _ = backend.experiment  # MMEngine starts a backend when it is first asked
+        except Exception as error:  # libraries raise what they like
+            name = type(backend).__name__.removesuffix(ENDING).lower()
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(f'the logger {name} (--log, or visualizer.vis_backends) cannot '
+                            f'start: {said}') from error
 
 
 def _is_installed(library: str) -> bool:

@@ -1,17 +1,20 @@
 """The runner of tools/train.py."""
 import secrets
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
+from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
 from mmwamim.errors import UserError
 
+from ..config.loggers import start_loggers
 from ..config.reading import type_name
 from .terminal import shorten
 
@@ -37,6 +40,12 @@ class TrainingRunner(Runner):
         if self.cfg.get('terminal') == 'short':
             shorten(logger)
         return logger
+
+    def build_visualizer(self, visualizer: Union[Visualizer, dict, None] = None) -> Visualizer:
+        built = super().build_visualizer(visualizer)
+        if is_main_process():
+            start_loggers(built)
+        return built
 
     def _init_model_weights(self) -> None:
         """As MMEngine's. A run that is resumed has its weights from its checkpoint, and needs none
