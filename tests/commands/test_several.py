@@ -47,7 +47,7 @@ def test_more_processes_than_the_cpu_holds_are_not_started(monkeypatch):
 
 @pytest.mark.parametrize('words', [
     ['pretrain', 'nowhere'], ['finetune', 'no.pth', 'nowhere'], ['probe', 'no.pth', 'nowhere'],
-    ['train', 'no.py'], ['test', 'no.py', 'no.pth']])
+    ['train', 'vit_b_400e'], ['test', 'no.py', 'no.pth']])
 def test_every_command_that_can_takes_it(words, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
     with pytest.raises(SystemExit) as stop:

@@ -383,7 +383,7 @@ def test_a_missing_library_is_named_with_the_way_to_it(tmp_path, monkeypatch):
     real = builtins.__import__
     monkeypatch.setattr('mmwamim.datasets.sources.labels.import_module',
                         lambda name: real(f'no_{name}'))
-    with pytest.raises(UserError, match=r"need lmdb, .*pip install lmdb, or .*mmwamim\[sources"):
+    with pytest.raises(UserError, match=r"need lmdb, .*pip install lmdb, or .*mmwamim\[data"):
         open_source(str(tmp_path / 'base'))
 
 
