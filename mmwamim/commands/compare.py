@@ -8,8 +8,8 @@ Configs are given by the name of an encoder, by their own name, or by path. Step
 backward on noise that went through each config's own data pipeline, in turn within one run, after a
 warm-up; medians are printed. Time is compared by image, so configs may differ in batch
 (CONFIG:BATCH). FLOPs are those of a training step, multiply and add counted as two, at the size of
-the config and, where images grow, in the mean of the run; utilisation is
-FLOPs a second as a share of this machine's own matrix product.
+the config and, where images grow, in the mean of the run; utilisation is FLOPs a second as a share
+of this machine's own matrix product.
 """
 import argparse
 import json
@@ -120,11 +120,10 @@ def _measure(todo: List[Tuple[Path, int]], rounds: int, warmup: int, device: str
         check_trains(cfg)
         small = build_step(cfg, 2)
         encoder, trained = count_parameters(small.model)
+        flops = count_flops_in_batch(small, build_step(cfg, 4), batch)
         rows.append(dict(name=path.stem, config=str(path), batch=batch, encoder_parameters=encoder,
-                         trained_parameters=trained, times=[],
-                         flops=count_flops_in_batch(small, build_step(cfg, 4), batch)))
-        row = rows[-1]
-        row['run_flops'] = count_flops_of_run(cfg, batch) if sizes_of_run(cfg) else row['flops']
+                         trained_parameters=trained, times=[], flops=flops,
+                         run_flops=count_flops_of_run(cfg, batch) if sizes_of_run(cfg) else flops))
         del small
         steps.append(build_step(cfg, batch, device))
     told = Progress(warmup + rounds, 'rounds')

@@ -194,12 +194,12 @@ def sizes_of_run(cfg: Config) -> Dict[int, float]:
 
 
 def count_flops_of_run(cfg: Config, batch: int) -> float:
-    """:func:`count_flops_in_batch`, the mean over the epochs of a run whose images grow."""
+    """:func:`count_flops_in_batch`, the mean over the epochs of a run of :func:`sizes_of_run`."""
     total = 0.
-    for size, share in (sizes_of_run(cfg) or {0: 1.}).items():
+    for size, share in sizes_of_run(cfg).items():
         sized = Config(cfg._cfg_dict.to_dict(), filename=cfg.filename)
         for transform in sized.train_dataloader.dataset.pipeline:
-            if size and is_type(transform, 'RandomCropToTensor'):
+            if is_type(transform, 'RandomCropToTensor'):
                 transform.size = size
         total += share * count_flops_in_batch(build_step(sized, 2), build_step(sized, 4), batch)
     return total
