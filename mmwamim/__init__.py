@@ -1,6 +1,7 @@
 """mmwamim: wavelet-driven masked image modeling for OpenMMLab."""
 from typing import TYPE_CHECKING
 
+from .detectors_later import leave_detectors_for_later
 from .hub import join_model_hub
 from .multimodal import leave_out_multimodal
 from .version import __version__
@@ -29,6 +30,7 @@ _COMMANDS = ('corruptions', 'embed', 'export', 'finetune', 'predictions', 'pretr
 _LATER = dict(Encoder='encoder', load_encoder='encoder',
               **{name: f'commands.{name}' for name in _COMMANDS})
 
+leave_detectors_for_later()
 leave_out_multimodal()
 join_model_hub()
 

@@ -36,9 +36,15 @@ def after_import(name: str, function: Callable[[ModuleType], None]) -> None:
             takes the place of the one before.
         function: May be called more than once with the same module.
     """
-    sys.meta_path[:] = [finder for finder in sys.meta_path
-                        if not (type(finder).__qualname__ == _After.__qualname__
-                                and getattr(finder, 'name', None) == name)]
-    sys.meta_path.insert(0, _After(name, function))
+    find_first(_After(name, function))
     if name in sys.modules:
         function(sys.modules[name])
+
+
+def find_first(finder) -> None:
+    """Puts a finder of one module before the others, in place of its kind's of the same ``name``,
+    which a reload of this package would leave there."""
+    sys.meta_path[:] = [other for other in sys.meta_path
+                        if not (type(other).__qualname__ == type(finder).__qualname__
+                                and getattr(other, 'name', None) == finder.name)]
+    sys.meta_path.insert(0, finder)

@@ -25,6 +25,8 @@ if [ -z "$wheel" ]; then
     echo "Compiling the mmcv ops (about 10 minutes on 2 cores, once; kept in $cache)"
     build=$(mktemp -d "$cache/build.XXXXXX")
     trap 'rm -rf "$build"' EXIT
+    # As Python's own flags, but for the debug symbols, which take half of the time.
+    export CFLAGS="${CFLAGS:--O3 -DNDEBUG -fwrapv -g0}"
     PATH="$(cd "$(dirname "$python")" && pwd):$PATH" MMCV_WITH_OPS=1 MAX_JOBS="${MAX_JOBS:-$(nproc)}" \
         "$python" -m pip wheel --quiet --no-deps --no-build-isolation --no-cache-dir \
         --wheel-dir "$build" "onedl-mmcv==$version" &
