@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs mmcv with its compiled ops into the environment of the given Python. The build takes
-# about 10 minutes on 2 cores, so its wheel is kept in a cache of our own, keyed by Python, torch
+# 5 to 10 minutes on 2 cores, so its wheel is kept in a cache of our own, keyed by Python, torch
 # and CUDA version: pip's own cache would hand out the pure-Python wheel instead.
 # Usage: requirements/mmcv_ops.sh .venv/bin/python
 set -euo pipefail
@@ -22,7 +22,7 @@ cache="${XDG_CACHE_HOME:-$HOME/.cache}/mmwamim/wheels/$key"
 mkdir -p "$cache"
 wheel=$(find "$cache" -name "onedl_mmcv-$version-*.whl" | head -n 1)
 if [ -z "$wheel" ]; then
-    echo "Compiling the mmcv ops (about 10 minutes on 2 cores, once; kept in $cache)"
+    echo "Compiling the mmcv ops (5 to 10 minutes on 2 cores, once; kept in $cache)"
     build=$(mktemp -d "$cache/build.XXXXXX")
     trap 'rm -rf "$build"' EXIT
     # As Python's own flags, but for the debug symbols, which take half of the time.
