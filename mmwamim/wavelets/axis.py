@@ -15,6 +15,7 @@ value and sets the taps :math:`s` apart. Every such step is linear, and there ar
 
 Rounding is the same: a matrix adds nothing but zeros.
 """
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import List, NamedTuple, Sequence, Tuple
 
@@ -213,7 +214,9 @@ def _dilated(matrix: np.ndarray, step: Step) -> np.ndarray:
 
 
 def _constant(values: np.ndarray, dtype: torch.dtype, device: torch.device) -> Tensor:
-    # Made once and used everywhere, so it must not belong to the mode it was made in.
-    with torch.inference_mode(False):
-        kind = np.float64 if dtype == torch.float64 else np.float32
-        return torch.from_numpy(np.ascontiguousarray(values, dtype=kind)).to(device)
+    # Made once and used everywhere, so it must not belong to what its first use is in: inference
+    # mode, a function to be derived, fake tensors. All of these are a thread's own.
+    kind = np.float64 if dtype == torch.float64 else np.float32
+    plain = np.ascontiguousarray(values, dtype=kind)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: torch.from_numpy(plain).to(device)).result()
