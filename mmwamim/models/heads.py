@@ -126,4 +126,6 @@ def explained_share(prediction: Tensor, target: Tensor, shares: Tensor,
     error = error * target.shape[1]
     mean = (target * shares).sum((0, 2, 3), keepdim=True)
     variance = ((target - mean).square() * shares).sum()
-    return torch.where(variance > 0, 1 - error / variance, torch.zeros_like(variance))
+    # A target of one value varies by the rounding of its mean.
+    varies = variance > 1e-10 * (target.square() * shares).sum()
+    return torch.where(varies, 1 - error / variance, torch.zeros_like(variance))

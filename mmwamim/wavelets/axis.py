@@ -15,6 +15,7 @@ value and sets the taps :math:`s` apart. Every such step is linear, and there ar
 
 Rounding is the same: a matrix adds nothing but zeros.
 """
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import List, NamedTuple, Sequence, Tuple
 
@@ -24,7 +25,7 @@ import torch
 from torch import Tensor
 
 from .borders import extend
-from .filters import filters
+from .filters import Key, as_pywt, filters
 
 # Values of the signal for each tap up to which a product is the faster way.
 VALUES_A_TAP = 64
@@ -35,12 +36,12 @@ class Step(NamedTuple):
     """What is done along an axis.
 
     Args:
-        wavelet: Name of a discrete wavelet.
+        wavelet: Name of a discrete wavelet, or filters.
         mode: How the signal goes on beyond its borders; the stationary step is periodic.
         dilation: 0: every second value is kept; s = 1, 2, 4, ...: all are, with taps s apart.
         scale: Multiplies the taps.
     """
-    wavelet: str
+    wavelet: Key
     mode: str = 'periodization'
     dilation: int = 0
     scale: float = 1.
@@ -112,8 +113,9 @@ def _synthesis(low: Tensor, high: Tensor, step: Step, dim: int) -> Tensor:
     """Inverts :func:`_analysis` of an even signal, from its two halves."""
     size = low.shape[dim]
     if doubled(size, step) < 1:
-        raise ValueError(f'subbands of {size} values are too short for wavelet {step.wavelet!r} '
-                         f'with mode {step.mode!r}: they need {filters(step.wavelet).length // 2}')
+        length = filters(step.wavelet).length
+        raise ValueError(f'subbands of {size} values are too short for the {length} taps of the '
+                         f'wavelet with mode {step.mode!r}: they need {length // 2}')
     if _is_product(low, step, dim):
         matrix = _synthesis_matrix(step, size, low.dtype, low.device)
         return _product(torch.cat([low, high], dim), matrix, dim)
@@ -184,10 +186,11 @@ def _product(x: Tensor, matrix: Tensor, dim: int) -> Tensor:
 @lru_cache(maxsize=128)
 def _analysis_matrix(step: Step, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(size, 2 * halved(size)): low-pass, then high-pass."""
+    wavelet = as_pywt(step.wavelet)
     if step.dilation:
-        low, high = pywt.swt(np.eye(size // step.dilation), step.wavelet, level=1, axis=-1)[0]
+        low, high = pywt.swt(np.eye(size // step.dilation), wavelet, level=1, axis=-1)[0]
     else:
-        low, high = pywt.dwt(np.eye(size), step.wavelet, step.mode, axis=-1)
+        low, high = pywt.dwt(np.eye(size), wavelet, step.mode, axis=-1)
     return _constant(np.concatenate([_dilated(half, step) for half in (low, high)], axis=1),
                      dtype, device)
 
@@ -195,12 +198,13 @@ def _analysis_matrix(step: Step, size: int, dtype: torch.dtype, device: torch.de
 @lru_cache(maxsize=128)
 def _synthesis_matrix(step: Step, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(2 * size, doubled(size)): of low-pass, then high-pass halves of ``size`` values."""
+    wavelet = as_pywt(step.wavelet)
     unit = np.eye(size // max(1, step.dilation))
     halves = ((unit, 0 * unit), (0 * unit, unit))
     if step.dilation:
-        matrices = [pywt.iswt([pair], step.wavelet, axis=-1) for pair in halves]
+        matrices = [pywt.iswt([pair], wavelet, axis=-1) for pair in halves]
     else:
-        matrices = [pywt.idwt(*pair, step.wavelet, step.mode, axis=-1) for pair in halves]
+        matrices = [pywt.idwt(*pair, wavelet, step.mode, axis=-1) for pair in halves]
     return _constant(np.concatenate([_dilated(matrix, step) for matrix in matrices]), dtype, device)
 
 
@@ -210,7 +214,9 @@ def _dilated(matrix: np.ndarray, step: Step) -> np.ndarray:
 
 
 def _constant(values: np.ndarray, dtype: torch.dtype, device: torch.device) -> Tensor:
-    # Made once and used everywhere, so it must not belong to the mode it was made in.
-    with torch.inference_mode(False):
-        kind = np.float64 if dtype == torch.float64 else np.float32
-        return torch.from_numpy(np.ascontiguousarray(values, dtype=kind)).to(device)
+    # Made once and used everywhere, so it must not belong to what its first use is in: inference
+    # mode, a function to be derived, fake tensors. All of these are a thread's own.
+    kind = np.float64 if dtype == torch.float64 else np.float32
+    plain = np.ascontiguousarray(values, dtype=kind)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: torch.from_numpy(plain).to(device)).result()

@@ -1,12 +1,12 @@
 """The 2-D discrete wavelet transform, of one level and of several, and its inverse."""
-from typing import List, NamedTuple, Optional, Sequence
+from typing import Any, List, NamedTuple, Optional, Sequence
 
 import torch
 from torch import Tensor
 
 from .axis import Step, analyse, synthesise
-from .filters import check_mode, filters
-from .numbers import check_images, computed
+from .filters import Wavelet, check_mode, key
+from .numbers import check_bands, check_images, computed, whole
 
 
 class Subbands(NamedTuple):
@@ -22,12 +22,14 @@ class Subbands(NamedTuple):
     diagonal: Optional[Tensor]
 
 
-def dwt2(x: Tensor, wavelet: str = 'haar', mode: str = 'zero', double: bool = False) -> Subbands:
+def dwt2(x: Tensor, wavelet: Wavelet = 'haar', mode: str = 'zero',
+         double: bool = False) -> Subbands:
     """One level of the 2-D discrete wavelet transform.
 
     Args:
         x: Images (..., H, W), any size, any real number type.
-        wavelet: Name of a discrete wavelet of PyWavelets, such as 'haar', 'db4', 'bior2.2'.
+        wavelet: Name of a discrete wavelet of PyWavelets, such as 'haar', 'db4', 'bior2.2', or a
+            ``pywt.Wavelet``, one's own as well.
         mode: PyWavelets' signal extension mode, such as 'zero', 'symmetric', 'periodization'.
         double: Compute in float64 what otherwise is computed in float32, and round once at the
             end. Float64 images always are.
@@ -49,7 +51,7 @@ def dwt2(x: Tensor, wavelet: str = 'haar', mode: str = 'zero', double: bool = Fa
     return computed(_dwt2, x, wavelet, mode, double=double)
 
 
-def idwt2(subbands: Subbands, wavelet: str = 'haar', mode: str = 'zero',
+def idwt2(subbands: Subbands, wavelet: Wavelet = 'haar', mode: str = 'zero',
           double: bool = False) -> Tensor:
     """Inverts :func:`dwt2`.
 
@@ -65,7 +67,8 @@ def idwt2(subbands: Subbands, wavelet: str = 'haar', mode: str = 'zero',
 
     Raises:
         TypeError: The input is no torch tensor, or a complex one.
-        ValueError: ``wavelet`` or ``mode`` is unknown, or a subband is missing or too short.
+        ValueError: ``wavelet`` or ``mode`` is unknown, a subband is missing or too
+            short, or their shapes differ.
 
     Examples:
         >>> x = torch.tensor([[1., 2.], [3., 5.]])
@@ -77,7 +80,7 @@ def idwt2(subbands: Subbands, wavelet: str = 'haar', mode: str = 'zero',
 
 
 def wavedec2(x: Tensor,
-             wavelet: str = 'haar',
+             wavelet: Wavelet = 'haar',
              level: int = 5,
              mode: str = 'zero',
              detail_levels: Optional[Sequence[int]] = None,
@@ -111,7 +114,7 @@ def wavedec2(x: Tensor,
     return computed(_wavedec2, x, wavelet, level, mode, detail_levels, double=double)
 
 
-def waverec2(coefficients: Sequence[Subbands], wavelet: str = 'haar', mode: str = 'zero',
+def waverec2(coefficients: Sequence[Subbands], wavelet: Wavelet = 'haar', mode: str = 'zero',
              double: bool = False) -> Tensor:
     """Inverts :func:`wavedec2`.
 
@@ -126,7 +129,7 @@ def waverec2(coefficients: Sequence[Subbands], wavelet: str = 'haar', mode: str 
 
     Raises:
         TypeError: The input is no torch tensor, or a complex one.
-        ValueError: There are no coefficients, a needed subband is None, or the sizes of two
+        ValueError: There are no coefficients, a needed subband is None, or the shapes of two
             levels do not belong together.
 
     Examples:
@@ -137,17 +140,35 @@ def waverec2(coefficients: Sequence[Subbands], wavelet: str = 'haar', mode: str 
     return computed(_waverec2, coefficients, wavelet, mode, double=double)
 
 
-def check_level(level: int) -> None:
-    """Raises ValueError unless ``level`` counts levels."""
-    if not isinstance(level, int) or level < 1:
-        raise ValueError(f'level must be an integer of at least 1, not {level!r}')
-
-
-def checked(wavelet: str, mode: str) -> Step:
-    """The step along an axis; raises ValueError for an unknown wavelet or mode."""
+def checked(wavelet: Wavelet, mode: str) -> Step:
+    """The step along an axis; raises for an unknown wavelet or mode."""
     check_mode(mode)
-    filters(wavelet)
-    return Step(wavelet, mode)
+    return Step(key(wavelet), mode)
+
+
+def as_subbands(level: Any, where: str) -> Subbands:
+    """The four subbands of one level, whatever sequence they come in.
+
+    Raises:
+        TypeError: ``level`` are not four tensors or None. A tensor is no sequence: a batch of four
+            images would pass.
+    """
+    four = isinstance(level, (list, tuple)) and len(level) == 4
+    if not four or any(isinstance(band, (list, tuple, dict)) for band in level):
+        kind = type(level).__name__
+        raise TypeError(f'{where}: Subbands(approximation, horizontal, vertical, diagonal) of a '
+                        f'level are needed, the finest level first, not a {kind}'
+                        + (f' of {len(level)}' if isinstance(level, (list, tuple)) else ''))
+    return Subbands(*level)
+
+
+def all_levels(coefficients: Any, name: str) -> List[Subbands]:
+    """The subbands of every level; raises TypeError where there are other things."""
+    if not isinstance(coefficients, (list, tuple)) or isinstance(coefficients, Subbands):
+        raise TypeError(f'{name}: a list of Subbands, the finest level first, is needed, not a '
+                        f'{type(coefficients).__name__}')
+    return [as_subbands(level, f'{name}, level {number}')
+            for number, level in enumerate(coefficients, 1)]
 
 
 def analysis2(x: Tensor, step: Step, details: bool = True) -> Subbands:
@@ -168,24 +189,22 @@ def synthesis2(subbands: Subbands, step: Step) -> Tensor:
     return synthesise([approximation, vertical, horizontal, diagonal], step, 2)
 
 
-def _dwt2(x: Tensor, wavelet: str, mode: str) -> Subbands:
+def _dwt2(x: Tensor, wavelet: Wavelet, mode: str) -> Subbands:
     check_images(x, 2)
     return analysis2(x, checked(wavelet, mode))
 
 
-def _idwt2(subbands: Subbands, wavelet: str, mode: str) -> Tensor:
-    if any(band is None for band in subbands):
-        missing = [name for name, band in zip(Subbands._fields, subbands) if band is None]
-        raise ValueError(f'idwt2 needs all four subbands, but {", ".join(missing)} is None')
-    check_images(subbands[0], 2)
+def _idwt2(subbands: Subbands, wavelet: Wavelet, mode: str) -> Tensor:
+    subbands = as_subbands(subbands, 'idwt2')
+    check_bands(subbands._asdict(), 2, 'idwt2')
     return synthesis2(subbands, checked(wavelet, mode))
 
 
-def _wavedec2(x: Tensor, wavelet: str, level: int, mode: str,
+def _wavedec2(x: Tensor, wavelet: Wavelet, level: int, mode: str,
               detail_levels: Optional[Sequence[int]]) -> List[Subbands]:
     check_images(x, 2)
     step = checked(wavelet, mode)
-    check_level(level)
+    level = whole(level, 'level', 1)
     wanted = set(range(1, level + 1) if detail_levels is None else detail_levels)
     if not wanted <= set(range(1, level + 1)):
         raise ValueError(f'detail_levels {sorted(wanted)} must lie within 1 to level = {level}')
@@ -200,21 +219,33 @@ def _wavedec2(x: Tensor, wavelet: str, level: int, mode: str,
     return coefficients
 
 
-def _waverec2(coefficients: Sequence[Subbands], wavelet: str, mode: str) -> Tensor:
+def _waverec2(coefficients: Sequence[Subbands], wavelet: Wavelet, mode: str) -> Tensor:
     step = checked(wavelet, mode)
-    x = coefficients[-1][0]
-    for position in reversed(range(len(coefficients))):
-        details = coefficients[position][1:]
-        if x is None or any(detail is None for detail in details):
-            raise ValueError(f'waverec2 needs the detail subbands of every level, but some of '
-                             f'level {position + 1} are None')
-        rows, columns = details[0].shape[-2:]
-        if not (0 <= x.shape[-2] - rows <= 1 and 0 <= x.shape[-1] - columns <= 1):
-            raise ValueError(f'the approximation {tuple(x.shape[-2:])} does not fit the details '
-                             f'{(rows, columns)} of level {position + 1}')
-        # An odd size grew by one on the way down and up: cut what was never there.
-        x = synthesis2(Subbands(x[..., :rows, :columns], *details), step)
+    levels = all_levels(coefficients, 'waverec2')
+    x = levels[-1].approximation
+    for number, subbands in reversed(list(enumerate(levels, 1))):
+        if x is not None and subbands.horizontal is not None:
+            x = cut(x, subbands.horizontal, 2, number)
+        subbands = subbands._replace(approximation=x)
+        check_bands(subbands._asdict(), 2, f'waverec2, level {number}')
+        x = synthesis2(subbands, step)
     return x
+
+
+def cut(approximation: Tensor, details: Tensor, ndim: int, level: int) -> Tensor:
+    """An odd size grows by one on the way down and up: cuts what was never there.
+
+    Raises:
+        ValueError: The approximation does not belong to the details.
+    """
+    sizes = details.shape[-ndim:]
+    surplus = [have - size for have, size in zip(approximation.shape[-ndim:], sizes)]
+    if min(approximation.dim(), details.dim()) < ndim or not all(0 <= s <= 1 for s in surplus):
+        raise ValueError(f'the approximation {tuple(approximation.shape)} does not fit the details '
+                         f'{tuple(details.shape)} of level {level}')
+    for dim, size in zip(range(-ndim, 0), sizes):
+        approximation = approximation.narrow(dim, 0, size)
+    return approximation
 
 
 def _has_butterfly(step: Step, x: Tensor) -> bool:

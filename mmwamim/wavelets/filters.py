@@ -1,6 +1,6 @@
 """Filter banks and the names of wavelets and modes, as PyWavelets has them."""
 from functools import lru_cache
-from typing import NamedTuple, Tuple
+from typing import NamedTuple, Tuple, Union
 
 import pywt
 import torch
@@ -21,12 +21,35 @@ class Filters(NamedTuple):
     length: int
 
 
+Wavelet = Union[str, pywt.Wavelet]
+Key = Union[str, Filters]  # what a wavelet is called within: it is hashed, and compared by value
+
+
+def key(wavelet: Wavelet) -> Key:
+    """The name of one of PyWavelets' wavelets as it is spelled there, and the filters of one's
+    own.
+
+    Raises:
+        TypeError: ``wavelet`` is neither a name nor a ``pywt.Wavelet``.
+        ValueError: PyWavelets has no discrete wavelet of this name.
+    """
+    if isinstance(wavelet, pywt.Wavelet):
+        return _own_key(wavelet)
+    if not isinstance(wavelet, str):
+        if isinstance(wavelet, pywt.ContinuousWavelet):
+            filters(wavelet.name)  # raises
+        raise TypeError('wavelet must be the name of a discrete wavelet or a pywt.Wavelet, not '
+                        f'{wavelet!r}')
+    filters(wavelet.lower())  # raises
+    return wavelet.lower()
+
+
 @torch.compiler.assume_constant_result
-def filters(wavelet: str) -> Filters:
+def filters(wavelet: Key) -> Filters:
     """The filter bank of a discrete wavelet.
 
     Args:
-        wavelet: A name such as 'haar', 'db4' or 'bior2.2'.
+        wavelet: A name such as 'haar', 'db4' or 'bior2.2'; filters are returned as they are.
 
     Raises:
         ValueError: PyWavelets has no discrete wavelet of this name.
@@ -35,18 +58,39 @@ def filters(wavelet: str) -> Filters:
         >>> filters('haar').analysis[0]
         (0.7071067811865476, 0.7071067811865476)
     """
-    return _filters(wavelet)
+    return wavelet if isinstance(wavelet, Filters) else _filters(wavelet)
 
 
 @lru_cache(maxsize=None)
-def _filters(wavelet: str) -> Filters:
-    if wavelet not in pywt.wavelist(kind='discrete'):
-        families = ', '.join(pywt.families())
-        raise ValueError(f'unknown wavelet {wavelet!r}: choose a discrete wavelet of PyWavelets '
+def _filters(name: str) -> Filters:
+    if name in pywt.wavelist(kind='continuous'):
+        raise ValueError(f'unknown wavelet {name!r} among the discrete ones: it is continuous and '
+                         "has no filters; choose one such as 'haar', 'db4' or 'bior2.2'")
+    if name not in pywt.wavelist(kind='discrete'):
+        families = ', '.join(family for family in pywt.families()
+                             if pywt.wavelist(family, kind='discrete'))
+        raise ValueError(f'unknown wavelet {name!r}: choose a discrete wavelet of PyWavelets '
                          f"such as 'haar', 'db4' or 'bior2.2' (families: {families}; all names: "
                          f"pywt.wavelist(kind='discrete'))")
-    dec_lo, dec_hi, rec_lo, rec_hi = map(tuple, pywt.Wavelet(wavelet).filter_bank)
+    return _bank(pywt.Wavelet(name))
+
+
+def _own_key(wavelet: pywt.Wavelet) -> Key:
+    bank = _bank(wavelet)
+    known = wavelet.name in pywt.wavelist(kind='discrete')
+    return wavelet.name if known and bank == _filters(wavelet.name) else bank
+
+
+def _bank(wavelet: pywt.Wavelet) -> Filters:
+    dec_lo, dec_hi, rec_lo, rec_hi = map(tuple, wavelet.filter_bank)
     return Filters((dec_lo, dec_hi), (rec_lo, rec_hi), len(dec_lo))
+
+
+def as_pywt(wavelet: Key) -> Wavelet:
+    """What PyWavelets takes for it."""
+    if isinstance(wavelet, str):
+        return wavelet
+    return pywt.Wavelet('own', filter_bank=[*wavelet.analysis, *wavelet.synthesis])
 
 
 def check_mode(mode: str) -> None:

@@ -1,7 +1,8 @@
 """In which numbers a transform computes, and what it takes and gives."""
 from contextlib import nullcontext
 from functools import reduce
-from typing import Any, Callable, ContextManager
+from operator import index
+from typing import Any, Callable, ContextManager, Dict, Optional
 
 import numpy as np
 import torch
@@ -66,3 +67,34 @@ def check_images(x: Any, ndim: int) -> None:
     if x.dim() < ndim or not all(x.shape[-ndim:]):
         raise ValueError(f'the last {ndim} axes are transformed and need at least one value each, '
                          f'but the shape is {tuple(x.shape)}')
+
+
+def check_bands(bands: Dict[str, Optional[Tensor]], ndim: int, where: str) -> None:
+    """Raises unless all subbands are there and of one shape that has at least ``ndim`` axes.
+
+    Args:
+        bands: A tensor, or None, for each name.
+        ndim: How many axes are transformed.
+        where: What the message begins with, such as 'idwt2' or 'waverec2, level 2'.
+    """
+    missing = [name for name, band in bands.items() if band is None]
+    if missing:
+        raise ValueError(f'{where}: {", ".join(bands)} are needed, but {", ".join(missing)} '
+                         f'{"is" if len(missing) == 1 else "are"} missing')
+    (first, band), *others = bands.items()
+    for name, other in others:
+        if other.shape != band.shape:
+            raise ValueError(f'{where}: the subbands must have one shape, but {first} has '
+                             f'{tuple(band.shape)} and {name} {tuple(other.shape)}')
+    check_images(band, ndim)
+
+
+def whole(value: Any, name: str, least: int) -> int:
+    """``value`` as a Python integer; raises ValueError unless it is one of at least ``least``."""
+    try:
+        number = index(value)
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise ValueError(f'{name} must be an integer of at least {least}, not {value!r}')
+    return number

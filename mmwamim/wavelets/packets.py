@@ -5,13 +5,14 @@ import torch
 from torch import Tensor
 
 from .axis import Step, doubled, halved
-from .dwt import Subbands, analysis2, check_level, checked, synthesis2
-from .numbers import check_images, computed
+from .dwt import Subbands, analysis2, checked, synthesis2
+from .filters import Wavelet
+from .numbers import check_images, computed, whole
 
 ORDERS = ('natural', 'freq')
 
 
-def wavelet_packet2(x: Tensor, wavelet: str = 'haar', level: int = 2, mode: str = 'zero',
+def wavelet_packet2(x: Tensor, wavelet: Wavelet = 'haar', level: int = 2, mode: str = 'zero',
                     order: str = 'natural', frequencies: Optional[int] = None,
                     double: bool = False) -> Tensor:
     """All 4^level nodes of one level of the wavelet packet tree.
@@ -47,7 +48,7 @@ def wavelet_packet2(x: Tensor, wavelet: str = 'haar', level: int = 2, mode: str 
     return computed(_wavelet_packet2, x, wavelet, level, mode, order, frequencies, double=double)
 
 
-def iwavelet_packet2(packets: Tensor, wavelet: str = 'haar', mode: str = 'zero',
+def iwavelet_packet2(packets: Tensor, wavelet: Wavelet = 'haar', mode: str = 'zero',
                      order: str = 'natural', size: Optional[Sequence[int]] = None,
                      double: bool = False) -> Tensor:
     """Inverts :func:`wavelet_packet2`.
@@ -92,7 +93,7 @@ def packet_paths(level: int, order: str = 'natural') -> Union[List[str], List[Li
         >>> packet_paths(1), packet_paths(1, 'freq')
         (['a', 'h', 'v', 'd'], [['a', 'v'], ['h', 'd']])
     """
-    check_level(level)
+    level = whole(level, 'level', 1)
     _check_order(order)
     if order == 'natural':
         paths = ['']
@@ -118,11 +119,11 @@ def _check_order(order: str) -> None:
         raise ValueError(f'order must be one of {", ".join(ORDERS)}, not {order!r}')
 
 
-def _wavelet_packet2(x: Tensor, wavelet: str, level: int, mode: str, order: str,
+def _wavelet_packet2(x: Tensor, wavelet: Wavelet, level: int, mode: str, order: str,
                      frequencies: Optional[int]) -> Tensor:
     check_images(x, 2)
     step = checked(wavelet, mode)
-    check_level(level)
+    level = whole(level, 'level', 1)
     _check_order(order)
     if order == 'natural':
         if frequencies is not None:
@@ -131,7 +132,7 @@ def _wavelet_packet2(x: Tensor, wavelet: str, level: int, mode: str, order: str,
         for _ in range(level):
             nodes = torch.stack(analysis2(nodes, step), -3).flatten(-4, -3)
         return nodes
-    if frequencies is not None and not 1 <= frequencies <= 2**level:
+    if frequencies is not None and not 1 <= whole(frequencies, 'frequencies', 1) <= 2**level:
         raise ValueError(f'frequencies must be 1 to 2^level = {2**level}, not {frequencies}')
     nodes = x[..., None, None, :, :]
     for current in range(1, level + 1):
@@ -157,7 +158,7 @@ def _in_turn(low: Tensor, high: Tensor, dim: int) -> Tensor:
     return torch.stack(pairs, dim)
 
 
-def _iwavelet_packet2(packets: Tensor, wavelet: str, mode: str, order: str,
+def _iwavelet_packet2(packets: Tensor, wavelet: Wavelet, mode: str, order: str,
                       size: Optional[Sequence[int]]) -> Tensor:
     step = checked(wavelet, mode)
     _check_order(order)
@@ -186,7 +187,9 @@ def _sizes(leaf: Sequence[int], level: int, step: Step, size: Optional[Sequence[
         for _ in range(level):
             sizes.append(tuple(doubled(side, step) for side in sizes[-1]))
         return sizes[1:]
-    sizes = [tuple(size)]
+    if not isinstance(size, (list, tuple)) or len(size) != 2:
+        raise ValueError(f'size must be the (H, W) of the images, not {size!r}')
+    sizes = [tuple(whole(side, 'size', 1) for side in size)]
     for _ in range(level):
         sizes.append(tuple(halved(side, step) for side in sizes[-1]))
     if sizes[-1] != tuple(leaf):

@@ -1,17 +1,18 @@
 """The discrete wavelet transform along the last 1, 2, 3, ... axes: signals, images, volumes."""
 from itertools import product
-from typing import Dict, List, Sequence
+from typing import Any, Dict, List, Sequence
 
 from torch import Tensor
 
-from .axis import analyse, synthesise
-from .dwt import check_level, checked
-from .numbers import check_images, computed
+from .axis import Step, analyse, synthesise
+from .dwt import checked, cut
+from .filters import Wavelet
+from .numbers import check_bands, check_images, computed, whole
 
 Bands = Dict[str, Tensor]
 
 
-def dwtn(x: Tensor, wavelet: str = 'haar', mode: str = 'zero', ndim: int = 3,
+def dwtn(x: Tensor, wavelet: Wavelet = 'haar', mode: str = 'zero', ndim: int = 3,
          double: bool = False) -> Bands:
     """One level along each of the last ``ndim`` axes.
 
@@ -38,7 +39,8 @@ def dwtn(x: Tensor, wavelet: str = 'haar', mode: str = 'zero', ndim: int = 3,
     return computed(_dwtn, x, wavelet, mode, ndim, double=double)
 
 
-def idwtn(bands: Bands, wavelet: str = 'haar', mode: str = 'zero', double: bool = False) -> Tensor:
+def idwtn(bands: Bands, wavelet: Wavelet = 'haar', mode: str = 'zero',
+          double: bool = False) -> Tensor:
     """Inverts :func:`dwtn`.
 
     Args:
@@ -61,8 +63,8 @@ def idwtn(bands: Bands, wavelet: str = 'haar', mode: str = 'zero', double: bool 
     return computed(_idwtn, bands, wavelet, mode, double=double)
 
 
-def wavedecn(x: Tensor, wavelet: str = 'haar', level: int = 1, mode: str = 'zero', ndim: int = 3,
-             double: bool = False) -> List[Bands]:
+def wavedecn(x: Tensor, wavelet: Wavelet = 'haar', level: int = 1, mode: str = 'zero',
+             ndim: int = 3, double: bool = False) -> List[Bands]:
     """Several levels along each of the last ``ndim`` axes.
 
     Args:
@@ -87,7 +89,7 @@ def wavedecn(x: Tensor, wavelet: str = 'haar', level: int = 1, mode: str = 'zero
     return computed(_wavedecn, x, wavelet, level, mode, ndim, double=double)
 
 
-def waverecn(coefficients: Sequence[Bands], wavelet: str = 'haar', mode: str = 'zero',
+def waverecn(coefficients: Sequence[Bands], wavelet: Wavelet = 'haar', mode: str = 'zero',
              double: bool = False) -> Tensor:
     """Inverts :func:`wavedecn`.
 
@@ -116,44 +118,57 @@ def _words(ndim: int) -> List[str]:
     return [''.join(letters) for letters in product('ad', repeat=ndim)]
 
 
-def _dwtn(x: Tensor, wavelet: str, mode: str, ndim: int) -> Bands:
-    if not isinstance(ndim, int) or ndim < 1:
-        raise ValueError(f'ndim must be an integer of at least 1, not {ndim!r}')
+def _dwtn(x: Tensor, wavelet: Wavelet, mode: str, ndim: int) -> Bands:
+    ndim = whole(ndim, 'ndim', 1)
     check_images(x, ndim)
     return dict(zip(_words(ndim), analyse(x, checked(wavelet, mode), ndim)))
 
 
-def _idwtn(bands: Bands, wavelet: str, mode: str) -> Tensor:
-    words = _words(len(next(iter(bands))))
-    missing = [word for word in words if bands.get(word) is None]
-    if missing or len(bands) != len(words):
-        raise ValueError(f'idwtn needs the bands {", ".join(words)}, but has '
-                         f'{", ".join(sorted(set(bands) - set(missing)))}')
-    return synthesise([bands[word] for word in words], checked(wavelet, mode), len(words[0]))
+def _idwtn(bands: Bands, wavelet: Wavelet, mode: str) -> Tensor:
+    ndim = _axes_of(bands, 'idwtn')
+    return _one_level(bands, ndim, checked(wavelet, mode), 'idwtn')
 
 
-def _wavedecn(x: Tensor, wavelet: str, level: int, mode: str, ndim: int) -> List[Bands]:
-    check_level(level)
-    coefficients = []
-    for _ in range(level):
+def _wavedecn(x: Tensor, wavelet: Wavelet, level: int, mode: str, ndim: int) -> List[Bands]:
+    ndim, coefficients = whole(ndim, 'ndim', 1), []
+    for _ in range(whole(level, 'level', 1)):
         coefficients.append(_dwtn(x, wavelet, mode, ndim))
         x = coefficients[-1]['a' * ndim]
     return coefficients
 
 
-def _waverecn(coefficients: Sequence[Bands], wavelet: str, mode: str) -> Tensor:
-    ndim = len(next(iter(coefficients[-1])))
-    low = 'a' * ndim
+def _waverecn(coefficients: Sequence[Bands], wavelet: Wavelet, mode: str) -> Tensor:
+    if not isinstance(coefficients, (list, tuple)):
+        raise TypeError('waverecn: a list with the bands of every level, the finest first, is '
+                        f'needed, not a {type(coefficients).__name__}')
+    step = checked(wavelet, mode)
+    ndim = _axes_of(coefficients[-1], f'waverecn, level {len(coefficients)}')
+    low, high = 'a' * ndim, 'd' * ndim
     x = coefficients[-1].get(low)
-    for position in reversed(range(len(coefficients))):
-        details = {word: band for word, band in coefficients[position].items() if word != low}
-        sizes = next(iter(details.values())).shape[-ndim:]
-        if x is None or not all(0 <= have - size <= 1
-                                for have, size in zip(x.shape[-ndim:], sizes)):
-            raise ValueError(f'the approximation {None if x is None else tuple(x.shape)} does not '
-                             f'fit the details {tuple(sizes)} of level {position + 1}')
-        # An odd size grew by one on the way down and up: cut what was never there.
-        for dim, size in zip(range(-ndim, 0), sizes):
-            x = x.narrow(dim, 0, size)
-        x = _idwtn({low: x, **details}, wavelet, mode)
+    for number, bands in reversed(list(enumerate(coefficients, 1))):
+        where = f'waverecn, level {number}'
+        _axes_of(bands, where)
+        if x is not None and bands.get(high) is not None:
+            x = cut(x, bands[high], ndim, number)
+        x = _one_level({**bands, low: x}, ndim, step, where)
     return x
+
+
+def _axes_of(bands: Any, where: str) -> int:
+    """Along how many axes these bands were made."""
+    if not isinstance(bands, dict) or not all(isinstance(word, str) for word in bands):
+        raise TypeError(f"{where}: a dict of bands named as 'aa', 'ad', 'da', 'dd' is needed, not "
+                        f'a {type(bands).__name__}')
+    if not bands:
+        raise ValueError(f'{where}: there are no bands')
+    return len(next(iter(bands)))
+
+
+def _one_level(bands: Bands, ndim: int, step: Step, where: str) -> Tensor:
+    """Inverts one level whose bands have names of ``ndim`` letters."""
+    words = _words(ndim)
+    if set(bands) - set(words):
+        raise ValueError(f'{where} needs the bands {", ".join(words)}, but has '
+                         f'{", ".join(sorted(bands))}')
+    check_bands({word: bands.get(word) for word in words}, ndim, where)
+    return synthesise([bands[word] for word in words], step, ndim)

@@ -10,18 +10,18 @@ from typing import List, Sequence
 from torch import Tensor
 
 from .axis import Step, analyse, synthesise
-from .dwt import Subbands, check_level
-from .filters import filters
-from .numbers import check_images, computed
+from .dwt import Subbands, all_levels
+from .filters import Wavelet, key
+from .numbers import check_bands, check_images, computed, whole
 
 
-def swt2(x: Tensor, wavelet: str = 'haar', level: int = 1, start_level: int = 0,
+def swt2(x: Tensor, wavelet: Wavelet = 'haar', level: int = 1, start_level: int = 0,
          norm: bool = False, trim_approx: bool = False, double: bool = False) -> List[Subbands]:
     """Multi-level 2-D stationary (undecimated) wavelet transform.
 
     Args:
         x: Images (..., H, W), each size a multiple of 2^(start_level + level).
-        wavelet: Name of a discrete wavelet of PyWavelets.
+        wavelet: As in :func:`mmwamim.wavelets.dwt2`.
         level: Number of levels, at least 1.
         start_level: How many levels are skipped before the first.
         norm: Divide the filters by the square root of two; with an orthogonal wavelet details and
@@ -48,7 +48,7 @@ def swt2(x: Tensor, wavelet: str = 'haar', level: int = 1, start_level: int = 0,
     return computed(_swt2, x, wavelet, level, start_level, norm, trim_approx, double=double)
 
 
-def iswt2(coefficients: Sequence[Subbands], wavelet: str = 'haar', start_level: int = 0,
+def iswt2(coefficients: Sequence[Subbands], wavelet: Wavelet = 'haar', start_level: int = 0,
           norm: bool = False, double: bool = False) -> Tensor:
     """Inverts :func:`swt2`: of the images that have such subbands up to a shift, the mean.
 
@@ -74,43 +74,36 @@ def iswt2(coefficients: Sequence[Subbands], wavelet: str = 'haar', start_level: 
     return computed(_iswt2, coefficients, wavelet, start_level, norm, double=double)
 
 
-def _check_start(start_level: int) -> None:
-    if not isinstance(start_level, int) or start_level < 0:
-        raise ValueError(f'start_level must be an integer of at least 0, not {start_level!r}')
-
-
 def _check_sizes(x: Tensor, levels: int) -> None:
     if any(size % 2**levels for size in x.shape[-2:]):
         raise ValueError(f'sizes must be multiples of 2^{levels} = {2**levels} for the stationary '
                          f'transform, not {tuple(x.shape[-2:])}: pad the images')
 
 
-def _swt2(x: Tensor, wavelet: str, level: int, start_level: int, norm: bool, trim_approx: bool
+def _swt2(x: Tensor, wavelet: Wavelet, level: int, start_level: int, norm: bool, trim_approx: bool
           ) -> List[Subbands]:
     check_images(x, 2)
-    filters(wavelet)
-    check_level(level)
-    _check_start(start_level)
+    name, level = key(wavelet), whole(level, 'level', 1)
+    start_level = whole(start_level, 'start_level', 0)
     _check_sizes(x, start_level + level)
     coefficients = []
     for current in range(start_level, start_level + level):
-        step = Step(wavelet, dilation=2**current, scale=0.5**0.5 if norm else 1.)
+        step = Step(name, dilation=2**current, scale=0.5**0.5 if norm else 1.)
         x, vertical, horizontal, diagonal = analyse(x, step, 2)
         trimmed = trim_approx and current < start_level + level - 1
         coefficients.append(Subbands(None if trimmed else x, horizontal, vertical, diagonal))
     return coefficients
 
 
-def _iswt2(coefficients: Sequence[Subbands], wavelet: str, start_level: int, norm: bool) -> Tensor:
-    filters(wavelet)
-    _check_start(start_level)
-    x = coefficients[-1][0]
-    for position in reversed(range(len(coefficients))):
-        _, horizontal, vertical, diagonal = coefficients[position]
-        if any(band is None for band in (x, horizontal, vertical, diagonal)):
-            raise ValueError('iswt2 needs the last approximation and the detail subbands of every '
-                             f'level, but some of level {position + 1} are None')
-        _check_sizes(x, start_level + position + 1)
-        step = Step(wavelet, dilation=2**(start_level + position), scale=2**0.5 if norm else 1.)
-        x = synthesise([x, vertical, horizontal, diagonal], step, 2)
+def _iswt2(coefficients: Sequence[Subbands], wavelet: Wavelet, start_level: int, norm: bool
+           ) -> Tensor:
+    name, start_level = key(wavelet), whole(start_level, 'start_level', 0)
+    levels = all_levels(coefficients, 'iswt2')
+    x = levels[-1].approximation
+    for number, subbands in reversed(list(enumerate(levels, 1))):
+        subbands = subbands._replace(approximation=x)
+        check_bands(subbands._asdict(), 2, f'iswt2, level {number}')
+        _check_sizes(x, start_level + number)
+        step = Step(name, dilation=2**(start_level + number - 1), scale=2**0.5 if norm else 1.)
+        x = synthesise([x, subbands.vertical, subbands.horizontal, subbands.diagonal], step, 2)
     return x

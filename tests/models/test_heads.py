@@ -3,6 +3,7 @@ import torch
 from sklearn.metrics import r2_score
 
 from mmwamim.models import MultiLevelMIMHead
+from mmwamim.models.heads import explained_share
 from mmwamim.models.masking import draw_mask
 from tests.support.models import level_losses, noise, total_loss
 from tests.support.references import loop_loss, loop_rescale
@@ -128,3 +129,14 @@ def test_nothing_masked_and_wrong_shapes_are_refused():
         head([x, x], [x, x], masked)
     with pytest.raises(ValueError, match='2 units cannot be rescaled to 3'):
         head([torch.zeros(1, 3, 3, 3)], [torch.zeros(1, 3, 3, 3)], masked)
+
+
+@pytest.mark.parametrize('colour', [0., 0.3, -2.2])
+def test_a_target_of_one_value_has_no_share_to_explain(colour):
+    """Its mean is rounded, and so differs a little from it."""
+    target = torch.full((2, 3, 7, 7), colour)
+    shares = torch.rand(2, 7, 7, generator=torch.Generator().manual_seed(0))
+    shares /= shares.sum()
+    assert explained_share(target + 0.1, target, shares) == 0
+    target[:, 0, :3] += 1e-3  # what float32 can tell counts
+    assert explained_share(target, target, shares) == 1

@@ -4,7 +4,17 @@ import pywt
 import torch
 from PIL import Image
 
-from mmwamim.wavelets import Subbands, dwt2, idwt2, wavedec2, waverec2
+from mmwamim.wavelets import (
+    Subbands,
+    axis,
+    dwt2,
+    dwtn,
+    idwt2,
+    swt2,
+    wavedec2,
+    wavelet_packet2,
+    waverec2,
+)
 
 WAVELETS = ['haar', 'db2', 'db4', 'sym5', 'coif1', 'bior2.2', 'bior1.3', 'rbio3.1', 'dmey', 'db38']
 SIZES = [(32, 48), (7, 9), (33, 20), (1, 6), (13, 1)]
@@ -174,9 +184,11 @@ def test_any_leading_dimensions(wavelet):
     (lambda x: dwt2(x[0, 0, 0]), r'last 2 axes .* \(8,\)'),
     (lambda x: wavedec2(x[..., :0]), r'at least one value .* \(1, 1, 8, 0\)'),
     (lambda x: idwt2(Subbands(*[x[..., :3, :3]] * 4), 'db8'), 'of 3 values are too short'),
-    (lambda x: idwt2(Subbands(x, None, x, None)), 'horizontal, diagonal is None'),
-    (lambda x: waverec2(wavedec2(x, level=2, detail_levels=(2, ))), 'level 1 are None'),
-    (lambda x: waverec2(wavedec2(x, level=2, detail_levels=(1, ))), 'level 2 are None'),
+    (lambda x: idwt2(Subbands(x, None, x, None)), 'but horizontal, diagonal are missing'),
+    (lambda x: waverec2(wavedec2(x, level=2, detail_levels=(2, ))),
+     '^waverec2, level 1: .* but horizontal, vertical, diagonal are missing'),
+    (lambda x: waverec2(wavedec2(x, level=2, detail_levels=(1, ))),
+     '^waverec2, level 2: .* but horizontal, vertical, diagonal are missing'),
     (lambda x: waverec2([Subbands(None, x, x, x), Subbands(x, x, x, x)]), 'does not fit'),
     (lambda x: waverec2([]), 'at least one level'),
 ])
@@ -206,3 +218,76 @@ def test_only_real_coefficients_are_taken(inverse):
     bands = Subbands(*(torch.zeros(1, 1, 4, 4, dtype=torch.complex128) for _ in range(4)))
     with pytest.raises(TypeError, match='real tensors'):
         inverse([bands] if inverse is waverec2 else bands)
+
+
+@pytest.mark.parametrize('wavelet', ['haar', 'db2'])  # Haar's sums would broadcast
+@pytest.mark.parametrize('shape', [(1, 1, 4, 4), (4, 4), (2, 3, 4, 1), (2, 3, 4, 5), (0, 3, 4, 4)])
+def test_subbands_of_several_shapes_are_refused(wavelet, shape):
+    bands = Subbands(*torch.zeros(4, 2, 3, 4, 4))
+    for name in ('horizontal', 'vertical', 'diagonal'):
+        wrong = bands._replace(**{name: torch.zeros(shape)})
+        for inverse, coefficients, where in ((idwt2, wrong, 'idwt2'),
+                                             (waverec2, [wrong], 'waverec2, level 1')):
+            with pytest.raises(ValueError, match=f'^{where}: .*one shape|does not fit'):
+                inverse(coefficients, wavelet)
+
+
+@pytest.mark.parametrize('call, message', [
+    # PyWavelets' order; one level alone; a batch of four images
+    (lambda c: waverec2([c[1][0], c[1][1:], c[0][1:]]), 'level 1: Subbands.* not a Tensor'),
+    (lambda c: waverec2([c[0], c[1][1:]]), 'level 2: Subbands.* not a tuple of 3'),
+    (lambda c: waverec2(c[0]), 'waverec2: a list of Subbands.* not a Subbands'),
+    (lambda c: waverec2([c[0], None]), 'level 2: .*not a NoneType'),
+    (lambda c: idwt2((c[0][0], c[0][1:])), 'idwt2: Subbands.* not a tuple of 2'),
+    (lambda c: idwt2(torch.zeros(4, 3, 8, 8)), 'idwt2: Subbands.* not a Tensor'),
+])
+def test_coefficients_in_another_order_are_refused(call, message):
+    with pytest.raises(TypeError, match=message):
+        call(wavedec2(torch.zeros(8, 8), level=2))
+
+
+@pytest.mark.parametrize('name', ['db3', 'bior2.2'])
+def test_wavelets_of_ones_own(name, way):
+    """Filters that no name of PyWavelets has: turned round, which mirrors what comes out."""
+    own = pywt.Wavelet('own', [taps[::-1] for taps in pywt.Wavelet(name).filter_bank])
+    x = images(11, 14)
+    for mode in ('zero', 'antireflect', 'periodization'):
+        theirs = pywt.wavedec2(x, own, mode, 2)
+        ours = wavedec2(torch.tensor(x), own, 2, mode)
+        np.testing.assert_allclose(ours[1].approximation, theirs[0], rtol=0, atol=1e-12)
+        for level, details in zip(ours, theirs[:0:-1], strict=True):
+            np.testing.assert_allclose(level[1:], details, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(waverec2(ours, own, mode), pywt.waverec2(theirs, own, mode),
+                                   rtol=0, atol=1e-11)
+
+
+def test_a_wavelet_is_known_by_its_filters_not_by_its_object():
+    x = torch.tensor(images(11, 14))
+    db2 = dwt2(x, 'db2')
+    made = axis._analysis_matrix.cache_info().misses
+    for wavelet in (pywt.Wavelet('db2'), 'DB2', pywt.Wavelet('DB2')):
+        assert torch.equal(dwt2(x, wavelet).diagonal, db2.diagonal)
+    impostor = pywt.Wavelet('db2', pywt.Wavelet('db3').filter_bank)
+    for _ in range(2):
+        again = pywt.Wavelet('x', impostor.filter_bank)
+        torch.testing.assert_close(dwt2(x, impostor), dwt2(x, 'db3'))
+        assert torch.equal(dwt2(x, again).diagonal, dwt2(x, impostor).diagonal)
+    assert axis._analysis_matrix.cache_info().misses <= made + 4  # two sizes, twice
+
+
+@pytest.mark.parametrize('wavelet, kind, message', [
+    ('gaus1', ValueError, 'continuous'), (pywt.ContinuousWavelet('morl'), ValueError, 'continuous'),
+    (['haar'], TypeError, r"name .* or a pywt.Wavelet, not \['haar'\]"), (None, TypeError, 'None'),
+])
+def test_what_is_no_discrete_wavelet_is_refused(wavelet, kind, message):
+    with pytest.raises(kind, match=message):
+        dwt2(torch.zeros(8, 8), wavelet)
+
+
+def test_counts_may_be_numpys():
+    x = torch.rand(8, 8)
+    two = np.int64(2)
+    assert torch.equal(wavedec2(x, level=two)[1].diagonal, wavedec2(x, level=2)[1].diagonal)
+    assert torch.equal(dwtn(x, ndim=two)['dd'], dwtn(x, ndim=2)['dd'])
+    assert torch.equal(swt2(x, 'haar', two)[1].diagonal, swt2(x, 'haar', 2)[1].diagonal)
+    assert torch.equal(wavelet_packet2(x, level=two), wavelet_packet2(x, level=2))

@@ -43,11 +43,26 @@ def test_images_are_volumes_of_two_axes(way):
     (lambda x: dwtn(x[0, 0]), 'last 3 axes'),
     (lambda x: wavedecn(x, level=0), 'level must be'),
     (lambda x: dwtn(x, 'harr'), "unknown wavelet 'harr'"),
-    (lambda x: idwtn({'aa': x, 'ad': x, 'da': x}), 'needs the bands aa, ad, da, dd, but has'),
+    (lambda x: idwtn({'aa': x, 'ad': x, 'da': x}), 'aa, ad, da, dd are needed, but dd is missing'),
     (lambda x: idwtn({'a': x, 'x': x}), 'needs the bands a, d, but has a, x'),
-    (lambda x: waverecn([{'a': x, 'd': x}, {'d': x}]), 'does not fit the details'),
+    (lambda x: waverecn([{'a': x, 'd': x}, {'d': x}]), 'level 2: a, d are needed, but a is'),
+    (lambda x: waverecn([{'a': x, 'd': x}, {'a': x, 'd': x}]), 'not fit the details .* of level 1'),
     (lambda x: waverecn([]), 'at least one level'),
 ])
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call(torch.zeros(4, 4, 4, 4))
+
+
+@pytest.mark.parametrize('call, kind, message', [
+    (lambda x: idwtn({'a': x, 'd': x[:1]}), ValueError, 'idwtn: .*a has .* and d '),
+    (lambda x: idwtn([x, x]), TypeError, 'a dict of bands .* not a list'),
+    (lambda x: waverecn({'a': x, 'd': x}), TypeError, 'a list with the bands .* not a dict'),
+    (lambda x: waverecn([{'a': x}]), ValueError, 'waverecn, level 1: .* d is missing'),
+    (lambda x: waverecn([{}, {'a': x, 'd': x}]), ValueError, 'waverecn, level 1: .* no bands'),
+    (lambda x: waverecn([None, {'a': x, 'd': x}]), TypeError, 'level 1: a dict .* not a NoneType'),
+    (lambda x: waverecn([{'aa': x}, {'a': x, 'd': x}]), ValueError, 'level 1 needs the bands a, d'),
+])
+def test_bands_of_another_form_are_refused(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call(torch.zeros(4, 4))

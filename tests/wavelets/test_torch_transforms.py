@@ -94,6 +94,32 @@ def test_matrices_are_made_once_and_serve_every_mode():
     assert axis._analysis_matrix.cache_info().misses == made
 
 
+@pytest.mark.parametrize('device', ['cpu', 'meta'])
+def test_matrices_keep_nothing_of_their_first_use(device):
+    x = noise(2, 10, 12)
+
+    def inside(t):
+        return rebuilt(t).sum()
+
+    def rebuilt(t):
+        return waverec2(wavedec2(t, 'sym3', 2), 'sym3')
+
+    def fake(t):
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            return rebuilt(t)
+
+    for first in (torch.func.grad(inside), torch.func.vmap(rebuilt), fake,
+                  torch.inference_mode()(rebuilt), lambda t: torch.func.jvp(rebuilt, (t, ), (t, ))):
+        axis._analysis_matrix.cache_clear()
+        axis._synthesis_matrix.cache_clear()
+        first(x.to(device))
+        matrix = axis._analysis_matrix(axis.Step('sym3', 'zero'), 12, torch.float32,
+                                       torch.device(device))
+        assert type(matrix) is torch.Tensor and not matrix.is_inference()
+        assert not torch._C._functorch.is_functorch_wrapped_tensor(matrix)
+    assert_same(rebuilt(x), x)
+
+
 def test_importing_wavelets_imports_no_openmmlab():
     code = ('import sys, mmwamim.wavelets\n'
             "print([name for name in ('mmengine', 'mmcv', 'mmpretrain') if name in sys.modules])")

@@ -1,5 +1,6 @@
 """The contract of every reconstruction target."""
 from abc import ABCMeta, abstractmethod
+from operator import index
 from typing import List, Sequence, Tuple
 
 import torch
@@ -70,3 +71,20 @@ class TargetGenerator(nn.Module, metaclass=ABCMeta):
     @abstractmethod
     def generate(self, images: Tensor) -> List[Tensor]:
         """The targets of checked float32 images; shapes as in :meth:`forward`."""
+
+
+def check_levels(levels: Sequence[int], repeated: bool) -> Tuple[int, ...]:
+    """Levels of a transform as a tuple.
+
+    Raises:
+        ValueError: They are no integers from 1 to 16 that rise, or with ``repeated`` do not fall.
+    """
+    try:
+        found = [index(level) for level in levels]
+    except TypeError:
+        found = []
+    if not found or found != sorted(found if repeated else set(found)) or not (
+            1 <= found[0] and found[-1] <= 16):
+        raise ValueError('levels must be integers from 1 to 16 (cells of 2 to 65,536 pixels), '
+                         f'finest first, such as (2, 3, 4, 5), not {levels}')
+    return tuple(found)

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 
+from .normalise import standardise
+
 NORMS = ('token', 'subband', 'unit', 'neighbourhood', 'contrast', 'band', 'none')
 APPROXIMATION_NORMS = ('same', 'hue', 'colour', 'image')
 # The running root mean squares of `norm='band'` reach back about as many training steps.
@@ -91,19 +93,27 @@ class CoefficientNorm(nn.Module):
         kind = self.approximation_norm if self.with_approximation[index] else 'same'
         if kind == 'same':
             return self._statistics(level, index)
-        approximation, details = level.split([1, level.shape[1] - 1], dim=1)
         if kind == 'hue':
-            grey = approximation.mean(2, keepdim=True)
-            offset = torch.cat([grey, torch.zeros_like(grey).expand_as(details[:, :, :1])], dim=1)
+            offset = self._grey(level)
             if self.norm == 'token':
                 return offset, ((level - offset).square().mean((1, 2), keepdim=True)
                                 + self.eps).sqrt()
             return offset, self._statistics(level - offset, index)[1]
+        approximation, details = level.split([1, level.shape[1] - 1], dim=1)
         parts = [(approximation, self._approximation_statistics(approximation, index)),
                  (details, self._statistics(details, index))]
         offset, scale = (torch.cat([values[which].expand_as(bands) for bands, values in parts],
                                    dim=1) for which in (0, 1))
         return offset, scale
+
+    def _grey(self, level: Tensor) -> Tensor:
+        """The brightness of the approximation, which is the first band; zero for details."""
+        grey = torch.zeros_like(level)
+        if len(self.colour_groups) > 1:  # luma is a channel of its own
+            grey[:, 0, 0] = level[:, 0, 0]
+        else:
+            grey[:, 0] = level[:, 0].mean(1, keepdim=True)
+        return grey
 
     def _statistics(self, bands: Tensor, index: int) -> Tuple[Tensor, Tensor]:
         zero = bands.new_zeros((1, 1, 1, 1, 1))
@@ -149,6 +159,9 @@ class CoefficientNorm(nn.Module):
     @torch.no_grad()
     def _observe(self, subbands: Sequence[Tensor]) -> None:
         """Takes a batch into the running mean squares, the same on every process."""
+        if self.approximation_norm == 'hue':  # it divides what is left without brightness
+            subbands = [level - self._grey(level) if apart else level
+                        for level, apart in zip(subbands, self.with_approximation)]
         squares = [level.square().mean((0, 3, 4)).flatten() for level in subbands]
         mean = torch.cat(squares)
         if get_world_size() > 1:
@@ -174,14 +187,3 @@ class CoefficientNorm(nn.Module):
 
     def _unbent(self, x: Tensor) -> Tensor:
         return x.sign() * x.abs().expm1() * self.compand
-
-
-def standardise(x: Tensor, dims: Sequence[int], eps: float) -> Tuple[Tensor, Tensor]:
-    """Mean and standard deviation (unbiased) over ``dims``, which stay as ones."""
-    mean = x.mean(dims, keepdim=True)
-    count = 1
-    for dim in dims:
-        count *= x.shape[dim]
-    # Sums over the channels, not torch's var: on the CPU that is ten times slower along dim 1.
-    variance = (x - mean).square().sum(dims, keepdim=True) / (count - 1)
-    return mean, (variance + eps).sqrt()

@@ -9,7 +9,7 @@ from torch import Tensor
 from mmwamim.registry import MODELS
 
 from .base import TargetGenerator
-from .normalise import check_norm, check_strides, normalise
+from .normalise import check_eps, check_norm, check_strides, normalise
 
 REPRESENTATIONS = ('real_imaginary', 'magnitude_phase')
 
@@ -58,6 +58,7 @@ class FourierTargetGenerator(TargetGenerator):
             raise ValueError(f'representation must be one of {", ".join(REPRESENTATIONS)}, not '
                              f'{representation!r}')
         check_norm(norm, ('token', 'none'))
+        check_eps(eps)
         super().__init__(in_channels, strides,
                          [2 * in_channels * s * (s // 2 + 1) for s in strides])
         self.representation = representation
@@ -123,6 +124,7 @@ class FrequencyPassTargetGenerator(TargetGenerator):
         if min(radius) < 0:
             raise ValueError(f'radius must not be negative: {tuple(radius)}')
         check_norm(norm, ('token', 'none'))
+        check_eps(eps)
         super().__init__(in_channels, strides, [in_channels * s * s for s in strides])
         self.passes = tuple(passes)
         self.radius = tuple(radius)

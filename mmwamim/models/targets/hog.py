@@ -9,7 +9,7 @@ from torch import Tensor
 from mmwamim.registry import MODELS
 
 from .base import TargetGenerator
-from .normalise import check_strides
+from .normalise import check_eps, check_strides
 
 # Smoothing across the direction of the difference [-1, 0, 1].
 SMOOTHING = dict(central=(0., 1., 0.), sobel=(1., 2., 1.))
@@ -78,6 +78,7 @@ class HOGTargetGenerator(TargetGenerator):
                                     ('operator', operator, SMOOTHING)):
             if value not in known:
                 raise ValueError(f'{field} must be one of {", ".join(known)}, not {value!r}')
+        check_eps(eps)
         if bins < 2:
             raise ValueError(f'bins must be at least 2, not {bins}')
         if histograms < 1 or any(stride % histograms for stride in strides):

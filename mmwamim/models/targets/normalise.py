@@ -1,6 +1,6 @@
 """Zero mean and unit variance, in the ways that targets use; and back."""
 import math
-from typing import Tuple
+from typing import Sequence, Tuple
 
 from torch import Tensor
 
@@ -16,11 +16,23 @@ def statistics(target: Tensor, norm: str, eps: float) -> Tuple[Tensor, Tensor]:
     """
     if norm == 'none':
         return target.new_zeros(()), target.new_ones(())
-    dims = (1,) if norm == 'token' else (2, 3)
-    mean = target.mean(dims, keepdim=True)
+    return standardise(target, (1,) if norm == 'token' else (2, 3), eps)
+
+
+def standardise(x: Tensor, dims: Sequence[int], eps: float) -> Tuple[Tensor, Tensor]:
+    """Mean and standard deviation (unbiased) over ``dims``, which stay as ones.
+
+    Raises:
+        ValueError: There is one value, whose deviation is unknown.
+    """
+    count = math.prod([x.shape[dim] for dim in dims])
+    if count == 1:
+        raise ValueError(f'a target of shape {tuple(x.shape)} cannot be brought to unit variance '
+                         f'over axes {tuple(dims)}, where it has one value: use larger images, '
+                         'finer levels or another norm')
+    mean = x.mean(dims, keepdim=True)
     # Sums over the channels, not torch's var: on the CPU that is ten times slower along dim 1.
-    count = math.prod([target.shape[dim] for dim in dims])
-    variance = (target - mean).square().sum(dims, keepdim=True) / (count - 1)
+    variance = (x - mean).square().sum(dims, keepdim=True) / (count - 1)
     return mean, (variance + eps).sqrt()
 
 
@@ -36,6 +48,12 @@ def check_norm(norm: str, known: Tuple[str, ...]) -> None:
     """Raises ValueError if ``norm`` is none of the known."""
     if norm not in known:
         raise ValueError(f'norm must be one of {", ".join(known)}, not {norm!r}')
+
+
+def check_eps(eps: float) -> None:
+    """Raises ValueError unless ``eps`` can be added to a variance."""
+    if not 0 <= eps < math.inf:
+        raise ValueError(f'eps must be a finite number of at least 0, not {eps}')
 
 
 def check_strides(grid_strides) -> Tuple[int, ...]:

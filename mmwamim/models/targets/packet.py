@@ -1,4 +1,5 @@
 """Wavelet packets of several depths as reconstruction targets."""
+import math
 from typing import List, Optional, Sequence
 
 import torch
@@ -6,8 +7,9 @@ from torch import Tensor
 
 from mmwamim.registry import MODELS
 from mmwamim.wavelets import wavelet_packet2
+from mmwamim.wavelets.numbers import whole
 
-from .base import TargetGenerator
+from .base import TargetGenerator, check_levels
 
 NORMS = ('contrast', 'none')
 
@@ -47,15 +49,11 @@ class WaveletPacketTargetGenerator(TargetGenerator):
                  norm: str = 'contrast',
                  compand: Optional[float] = 0.05,
                  in_channels: int = 3) -> None:
-        levels = tuple(levels)
-        if not levels or list(levels) != sorted(set(levels)) or levels[0] < 1:
-            raise ValueError(f'levels must be integers from 1, finest first, such as '
-                             f'(2, 3, 4, 5), not {levels}')
+        levels = check_levels(levels, repeated=False)
         if norm not in NORMS:
             raise ValueError(f'norm must be one of {", ".join(NORMS)}, not {norm!r}')
-        if frequencies < 1:
-            raise ValueError(f'frequencies must be at least 1, not {frequencies}')
-        if compand is not None and not compand > 0:
+        frequencies = whole(frequencies, 'frequencies', 1)
+        if compand is not None and not 0 < compand < math.inf:
             raise ValueError(f'compand must be positive or None, not {compand}')
         wavelet_packet2(torch.zeros(1, 2, 2), wavelet, 1)  # an unknown name raises here
         counts = [min(frequencies, 2**k) for k in levels]

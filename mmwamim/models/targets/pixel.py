@@ -7,7 +7,7 @@ from torch import Tensor
 from mmwamim.registry import MODELS
 
 from .base import TargetGenerator
-from .normalise import check_norm, check_strides, normalise, statistics
+from .normalise import check_eps, check_norm, check_strides, normalise, statistics
 
 
 @MODELS.register_module()
@@ -46,6 +46,7 @@ class PixelTargetGenerator(TargetGenerator):
                  eps: float = 1e-6) -> None:
         strides = check_strides(grid_strides)
         check_norm(norm, ('token', 'none'))
+        check_eps(eps)
         if samples is not None and (samples < 1 or any(s % samples for s in strides)):
             raise ValueError(f'samples {samples} must divide every cell of grid_strides {strides}')
         # A cell of one value would always be normalised to zero.

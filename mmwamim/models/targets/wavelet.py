@@ -1,4 +1,5 @@
 """Wavelet coefficients of several levels as reconstruction targets."""
+import math
 from typing import List, Optional, Sequence
 
 import pywt
@@ -8,9 +9,12 @@ from torch import Tensor
 
 from mmwamim.registry import MODELS
 from mmwamim.wavelets import Subbands, wavedec2, waverec2
+from mmwamim.wavelets.filters import filters, key
+from mmwamim.wavelets.numbers import whole
 
-from .base import TargetGenerator
+from .base import TargetGenerator, check_levels
 from .coefficients import APPROXIMATION_NORMS, NORMS, CoefficientNorm
+from .normalise import check_eps
 
 APPROXIMATION = ('coarsest', 'all', 'none')
 FINER = ('coefficients', 'energy')
@@ -50,7 +54,7 @@ class WaveletTargetGenerator(TargetGenerator):
 
             - 'token': zero mean and unit (unbiased) variance over the channels of each position,
               as MAE does for the pixels of a patch;
-            - 'subband': the same over the positions of each image and channel;
+            - 'subband': the same over the positions of each image and channel, two at least;
             - 'unit': the root mean square of the details, all subbands together, in the window
               (see ``window``) that holds the position; of cells larger than a window, in the cell;
             - 'neighbourhood': the same in a window around each position;
@@ -102,10 +106,7 @@ class WaveletTargetGenerator(TargetGenerator):
                  window: int = 16,
                  compand: Optional[float] = None,
                  band_weights: Sequence[float] = (1., 1., 1., 1.)) -> None:
-        levels = tuple(levels)
-        if not levels or list(levels) != sorted(levels) or levels[0] < 1 or levels[-1] > 16:
-            raise ValueError('levels must be integers from 1 to 16 (cells of 2 to 65,536 pixels), '
-                             f'finest first, such as (2, 3, 4, 5), not {levels}')
+        levels = check_levels(levels, repeated=True)
         for field, value, known in (('approximation', approximation, APPROXIMATION),
                                     ('norm', norm, NORMS),
                                     ('approximation_norm', approximation_norm,
@@ -120,15 +121,16 @@ class WaveletTargetGenerator(TargetGenerator):
             raise ValueError(f'norm {norm!r} cannot take approximations with '
                              f'approximation_norm={approximation_norm!r}: set another one, such '
                              "as 'colour'")
-        if generations < 1:
-            raise ValueError(f'generations must be at least 1, not {generations}')
+        generations = whole(generations, 'generations', 1)
         if colours == 'opponent' and in_channels != 3:
             raise ValueError(f"colours='opponent' needs in_channels = 3, not {in_channels}")
-        if window < 1 or window & (window - 1):
+        window = whole(window, 'window', 1)
+        if window & (window - 1):
             raise ValueError(f'window must be a power of two of pixels, not {window}')
-        if compand is not None and not compand > 0:
+        if compand is not None and not 0 < compand < math.inf:
             raise ValueError(f'compand must be positive or None, not {compand}')
-        if len(band_weights) != 4 or not all(weight > 0 for weight in band_weights):
+        check_eps(eps)
+        if len(band_weights) != 4 or not all(0 < weight < math.inf for weight in band_weights):
             raise ValueError('band_weights must be four positive numbers, for approximation, '
                              f'horizontal, vertical and diagonal, not {tuple(band_weights)}')
         self._check_wavelet(wavelet, mode)
@@ -166,8 +168,7 @@ class WaveletTargetGenerator(TargetGenerator):
 
     @staticmethod
     def _check_wavelet(wavelet: str, mode: str) -> None:
-        wavedec2(torch.zeros(1, 1, 2, 2), wavelet, level=1)  # an unknown name raises here
-        if pywt.Wavelet(wavelet).dec_len > 2 and mode != 'periodization':
+        if filters(key(wavelet)).length > 2 and mode != 'periodization':
             raise ValueError(f"mode must be 'periodization' for wavelet {wavelet!r}: with "
                              f'{mode!r} the subbands are larger than H / 2^level')
 

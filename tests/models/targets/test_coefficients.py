@@ -256,6 +256,40 @@ def test_hue_is_the_approximation_without_brightness():
     assert target(grey)[0][:, :3].abs().max() < 1e-3
 
 
+def test_hue_is_what_is_left_without_brightness_in_either_colours():
+    """The mean of the three colours is taken away; luma and chroma are a rotation of the rest."""
+    images = photographs()
+    fields = dict(levels=(1, 3), norm='none', approximation='all', approximation_norm='hue')
+    plain = WaveletTargetGenerator(**fields)(images)
+    rotated = WaveletTargetGenerator(colours='opponent', **fields)(images)
+    for ours, turned, raw in zip(plain, rotated, coefficients(images, (1, 3)), strict=True):
+        hue = raw[:, 0] - raw[:, 0].mean(1, keepdims=True)
+        np.testing.assert_allclose(ours[:, :3], hue, atol=1e-5)
+        np.testing.assert_allclose(turned[:, :3], np.einsum('oc,bchw->bohw', LUMA_CHROMA, hue),
+                                   atol=1e-5)
+
+
+@pytest.mark.parametrize('colours', ['rgb', 'opponent'])
+def test_bands_of_hue_are_divided_by_their_own_root_mean_square(colours):
+    """Not by that of brightness, which is several times as large and was taken away."""
+    images = photographs() + 5 * noise(2, 1, 1, 1)
+    fields = dict(levels=(1, 3), approximation='all', approximation_norm='hue', colours=colours)
+    raw = WaveletTargetGenerator(norm='none', **fields)(images)
+    ours = WaveletTargetGenerator(norm='band', eps=1e-12, **fields)(images)
+    for level, plain in zip(ours, raw, strict=True):
+        scale = (plain.square().mean((0, 2, 3), keepdim=True) + 1e-12).sqrt()
+        torch.testing.assert_close(level, plain / scale, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('fields', [dict(norm='subband'),
+                                    dict(norm='none', approximation_norm='image')])
+def test_a_single_position_has_no_deviation(fields):
+    target = WaveletTargetGenerator(levels=(2, 3), **fields)
+    assert all(level.isfinite().all() for level in target(noise(1, 3, 8, 16)))
+    with pytest.raises(ValueError, match='one value: use larger images, finer levels'):
+        target(noise(1, 3, 8, 8))
+
+
 FIELDS = [
     dict(norm='token', approximation_norm='colour'),
     dict(norm='token', approximation_norm='image', approximation='all'),
@@ -310,7 +344,7 @@ def test_colours_that_two_levels_predict_are_averaged():
     (dict(norm='unit'), "norm 'unit' cannot take approximations with approximation_norm='same'"),
     (dict(norm='subband', approximation_norm='hue'), "norm 'subband' cannot take approximations"),
     (dict(approximation_norm='mean'), 'approximation_norm must be one of same, hue, colour, image'),
-    (dict(generations=0), 'generations must be at least 1, not 0'),
+    (dict(generations=0), 'generations must be an integer of at least 1, not 0'),
     (dict(finer='modulus'), 'finer must be one of coefficients, energy'),
     (dict(colours='hsv'), 'colours must be one of rgb, opponent'),
     (dict(colours='opponent', in_channels=1), 'needs in_channels = 3, not 1'),
@@ -318,6 +352,14 @@ def test_colours_that_two_levels_predict_are_averaged():
     (dict(compand=0.), 'compand must be positive'),
     (dict(band_weights=(1, 1, 1)), 'band_weights must be four positive numbers'),
     (dict(band_weights=(1, 0, 1, 1)), 'band_weights must be four positive numbers'),
+    (dict(band_weights=(1, 1, 1, math.inf)), 'band_weights must be four positive numbers'),
+    (dict(generations=1.5), 'generations must be an integer'),
+    (dict(window=8.), 'window must be an integer'),
+    (dict(compand=math.inf), 'compand must be positive'),
+    (dict(levels=(2., 3.)), r'levels must be integers .* not \(2.0, 3.0\)'),
+    (dict(levels=3), 'levels must be integers .* not 3'),
+    (dict(eps=-1e-3), 'eps must be a finite number of at least 0, not -0.001'),
+    (dict(eps=math.nan), 'eps must be a finite number of at least 0, not nan'),
 ])
 def test_bad_fields_are_named(fields, message):
     with pytest.raises(ValueError, match=message):

@@ -37,7 +37,9 @@ def test_values_are_those_of_pywavelets(wavelet, norm, compand):
     (dict(levels=(0, 1)), 'levels must be integers from 1'),
     (dict(levels=(2, 2)), 'levels must be integers from 1'),
     (dict(norm='token'), 'norm must be one of contrast, none'),
-    (dict(frequencies=0), 'frequencies must be at least 1'),
+    (dict(frequencies=0), 'frequencies must be an integer'),
+    (dict(frequencies=1.5), 'frequencies must be an integer'),
+    (dict(levels=(1, 17)), 'from 1 to 16'),
     (dict(compand=-1.), 'compand must be positive'),
     (dict(wavelet='harr'), 'harr'),
 ])
