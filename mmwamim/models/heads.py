@@ -127,5 +127,5 @@ def explained_share(prediction: Tensor, target: Tensor, shares: Tensor,
     mean = (target * shares).sum((0, 2, 3), keepdim=True)
     variance = ((target - mean).square() * shares).sum()
     # A target of one value varies by the rounding of its mean.
-    varies = variance > 1e-10 * (target.square() * shares).sum()
-    return torch.where(varies, 1 - error / variance, torch.zeros_like(variance))
+    rounding = 1e-10 * torch.dot(mean.flatten(), mean.flatten())
+    return torch.where(variance > rounding, 1 - error / variance, torch.zeros_like(variance))
