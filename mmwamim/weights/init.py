@@ -71,7 +71,7 @@ def settle_init(cfg: Config, source: Optional[str]) -> None:
             return
         path = Path(source).expanduser()
         backbone['init_cfg'] = dict(type='mmwamim.PretrainedFrom',
-                                    checkpoint=str(path) if path.exists() else source)
+                                    checkpoint=str(path) if source and path.exists() else source)
     init_cfg = (backbone or {}).get('init_cfg') if isinstance(backbone, dict) else None
     kind = init_cfg.get('type') if isinstance(init_cfg, dict) else None
     if cfg.get('resume') or kind not in ('mmwamim.PretrainedFrom', PretrainedFrom):
