@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .commands.calls import as_a_call
+from .datasets.channels import as_channels
 from .datasets.collate import collate_images
 from .datasets.listing import readable_endings
 from .datasets.paths import PackedPaths
@@ -143,10 +144,13 @@ class Encoder(nn.Module):
 
         Args:
             images: One image or several: PIL images; arrays, uint8 (H, W, 3) or (H, W), RGB;
-                tensors (3, H, W) or (B, 3, H, W), uint8 or floats from 0 to 1.
+                tensors (3, H, W) or (B, 3, H, W), uint8 or floats from 0 to 1. Of an encoder of
+                other ``channels``: arrays (H, W, channels), tensors (channels, H, W), in the order
+                and with the values of the files of its training.
 
         Returns:
-            float32 (B, 3, size, size) on the encoder's device; of one image B is 1.
+            (B, C, size, size) on the encoder's device and of its type, float32 unless it was
+            changed (``encoder.half()``); of one image B is 1.
 
         Raises:
             UserError: An image is none of these.
@@ -192,14 +196,18 @@ class Encoder(nn.Module):
                             f'not {kind}; encoder.preprocess makes them of pictures')
 
     def _sample(self, image: Picture) -> dict:
-        pixels = np.ascontiguousarray(_rgb(image, self._value_range)[..., ::-1])
+        if self._channels is None:
+            pixels = np.ascontiguousarray(_rgb(image, self._value_range)[..., ::-1])
+        else:
+            pixels = _channels_of(image, self._channels, self._value_range)
         return dict(img=pixels, img_shape=pixels.shape[:2], ori_shape=pixels.shape[:2])
 
     def _batch(self, samples: List[dict]) -> Tensor:
         return self._prepare(default_collate(samples))
 
     def _prepare(self, batch: dict) -> Tensor:
-        return self._normalise(dict(batch, inputs=batch['inputs'].cpu()))['inputs'].to(self.device)
+        images = self._normalise(dict(batch, inputs=batch['inputs'].cpu()))['inputs']
+        return images.to(self.backbone.patch_embed.projection.weight)  # in device and type
 
 
 class _Images(torch.utils.data.Dataset):
@@ -217,11 +225,11 @@ class _Images(torch.utils.data.Dataset):
 
 
 def _source(paths: Paths, channels: Optional[int]) -> Source:
-    if isinstance(paths, (str, Path)):
-        source = open_all(str(paths), (*readable_endings(), '.npy') if channels else None)
+    if isinstance(paths, (str, bytes, os.PathLike)):
+        source = open_all(os.fsdecode(paths), (*readable_endings(), '.npy') if channels else None)
     else:
         try:
-            files = [os.fspath(path) for path in paths]
+            files = [os.fsdecode(path) for path in paths]
         except TypeError:
             raise UserError('paths: give a file, a list of files or a folder, not '
                             f'{paths!r:.200}') from None
@@ -229,6 +237,22 @@ def _source(paths: Paths, channels: Optional[int]) -> Source:
     if not len(source):
         raise UserError('there is no image to embed: the list or folder is empty')
     return source
+
+
+def _channels_of(image: Any, channels: int, value_range: Optional[Tuple[float, float]]
+                 ) -> np.ndarray:
+    """(H, W, channels) of a picture, as it is read from a file."""
+    if not isinstance(image, (Image.Image, np.ndarray, Tensor)):
+        raise UserError(f'images: {type(image).__name__} is no image: give arrays '
+                        f'(H, W, {channels}) or tensors ({channels}, H, W); files go to '
+                        'encoder.embed(paths)')
+    if isinstance(image, Tensor):
+        image = image.detach().cpu()
+        image = image.movedim(0, -1) if image.dim() == 3 else image
+    try:
+        return as_channels(np.asarray(image), channels, value_range)
+    except Refused as error:
+        raise UserError(f'images: {error}') from error
 
 
 def _rgb(image: Any, value_range: Optional[Tuple[float, float]]) -> np.ndarray:
@@ -243,7 +267,7 @@ def _rgb(image: Any, value_range: Optional[Tuple[float, float]]) -> np.ndarray:
     if isinstance(image, Tensor):
         image = image.detach().cpu()
         if image.is_floating_point():
-            if image.min() < 0 or image.max() > 1:
+            if not (image.min() >= 0 and image.max() <= 1):  # as of NaN
                 raise UserError(
                     'images: a tensor of floats must lie between 0 and 1, not '
                     f'{float(image.min()):.3g} to {float(image.max()):.3g}; one that is '

@@ -102,7 +102,8 @@ def test_embedding_files_is_preprocessing_and_encoding(checkpoint, tmp_path):
     np.testing.assert_allclose(encoder.embed(paths, batch_size=2), expected, rtol=0, atol=1e-5)
     in_order = encoder.embed(tmp_path)
     np.testing.assert_allclose(in_order, expected[[1, 2, 0]], rtol=0, atol=1e-5)
-    np.testing.assert_allclose(encoder.embed(str(paths[0])), expected[:1], rtol=0, atol=1e-5)
+    for one in (str(paths[0]), bytes(paths[0]), [bytes(paths[0])], (path for path in paths[:1])):
+        np.testing.assert_allclose(encoder.embed(one), expected[:1], rtol=0, atol=1e-5)
     with tarfile.open(tmp_path / 'x.tar', 'w') as shard:
         for path in paths:
             shard.add(path, path.name)
@@ -116,7 +117,11 @@ def test_it_is_a_module_in_eval_mode_that_can_be_trained(checkpoint):
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
     assert encoder.train() is encoder and encoder.backbone.training
     assert encoder.eval() is encoder and not encoder.backbone.training
-    encoder.requires_grad_()
+    exact = encoder(encoder.preprocess(picture()))
+    images = encoder.bfloat16().preprocess(picture())
+    assert images.dtype == torch.bfloat16
+    torch.testing.assert_close(encoder(images), exact, rtol=0, atol=0.1)
+    encoder.float().requires_grad_()
     encoder(noise(1, 3, 64, 64)).sum().backward()
     assert encoder.backbone.patch_embed.projection.weight.grad.abs().sum() > 0
 
@@ -135,6 +140,7 @@ def test_a_masked_autoencoder_of_mmpretrain_is_not_masked(tmp_path):
     (np.zeros((9, 9, 3)), 'float64 is no image'),
     (np.zeros((9, 9, 5), np.uint8), r'not of the shape \(9, 9, 5\)'),
     (torch.full((3, 9, 9), 2.), 'between 0 and 1, not 2 to 2'),
+    (torch.full((3, 9, 9), torch.nan), 'between 0 and 1, not nan to nan'),
     ([], 'the list is empty')])
 def test_what_is_no_image_is_named(checkpoint, wrong, words):
     with pytest.raises(UserError, match=words):
@@ -149,6 +155,14 @@ def test_mistakes_with_files_are_named(checkpoint, tmp_path):
         mmwamim.load_encoder(checkpoint).embed([])
     with pytest.raises(UserError, match='no checkpoint .*nowhere.pth'):
         mmwamim.load_encoder('nowhere.pth')
+    whole = checkpoint.read_bytes()
+    (tmp_path / 'part.pth').write_bytes(whole[:len(whole) // 2])
+    torch.save(torch.nn.Linear(2, 2), tmp_path / 'module.pth')
+    torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / 'foreign.pth')
+    for name, words in (('part', 'or only a part of one$'), ('foreign', 'begin a run, with --init'),
+                        ('module', r'more than data \(GLOBAL torch.nn.modules.linear.Linear\)$')):
+        with pytest.raises(UserError, match=words):
+            mmwamim.load_encoder(tmp_path / f'{name}.pth')
 
 
 def test_importing_the_package_does_not_import_torch():

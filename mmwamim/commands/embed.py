@@ -30,6 +30,7 @@ from mmwamim.engine.export.programs import load_encoder, run_config
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import (
     default_workers,
+    encode,
     evaluation_pipeline,
     image_loader,
     image_side,
@@ -159,7 +160,7 @@ def encode_all(encoder: nn.Module, preprocessor: nn.Module, loader, total: int) 
             print(f'left out {error}', file=sys.stderr)
         if names:
             inputs = preprocessor(batch)['inputs']
-            features.append(pool_with(encoder, encoder(inputs)).cpu().numpy())
+            features.append(pool_with(encoder, encode(encoder, inputs)).cpu().numpy())
             readable += names
         done += len(names) + len(bad)
         told(done)

@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Optional, Sequence, Union
+from typing import Optional, Sequence, Tuple, Union
 
 import torch
 from torch import nn
@@ -23,7 +23,7 @@ from torch import nn
 from mmwamim.engine.checkpoints.writing import write_atomically
 from mmwamim.engine.export.programs import load_encoder, run_config, to_onnx, to_program
 from mmwamim.errors import UserError
-from mmwamim.evaluation.features import image_side
+from mmwamim.evaluation.features import image_size
 from mmwamim.outputs import check_output_file, check_output_folder
 from mmwamim.weights.card import MARK, model_card, preprocessor_of
 from mmwamim.weights.timm import timm_arguments, to_timm
@@ -91,10 +91,10 @@ def export(encoder: Path_, to: str, out: Path_, *, config: Optional[Path_] = Non
             raise UserError(f'{str(encoder)!r} was fine-tuned with a norm after the pooling, for '
                             f'which format {to} has no place: export the encoder that it began '
                             f'with, or to {" or ".join(WHOLE)}')
-        cfg, side = run_config(encoder, config), image_side(network)
-        how = write(network, to, out, side, preprocessor_of(cfg))
+        cfg, size = run_config(encoder, config), image_size(network)
+        how = write(network, to, out, size, preprocessor_of(cfg))
         call = ['mmwamim', 'export', encoder, '--to', to, '--out', out]
-        text = model_card(cfg, network, side, out.name, command or call, license)
+        text = model_card(cfg, network, size, out.name, command or call, license)
         write_atomically(text.encode(), card)
     return Exported(out, card, how)
 
@@ -123,10 +123,11 @@ def check_target(form: str, out: Path) -> None:
             raise UserError(f'format {form} needs {package}: pip install {package}') from None
 
 
-def write(encoder: nn.Module, form: str, out: Path, side: int, preprocessor: dict) -> str:
+def write(encoder: nn.Module, form: str, out: Path, size: Tuple[int, int],
+          preprocessor: dict) -> str:
     """Writes the file or folder; returns how to load it, or ''."""
     if form == 'transformers':
-        write_folder(encoder, side, preprocessor, out)
+        write_folder(encoder, size, preprocessor, out)
         # Nothing here trains the pooler of ViTModel: transformers would draw one, and say so.
         more = ', add_pooling_layer=False' if hasattr(encoder, 'layers') else ''
         return f'transformers.AutoModel.from_pretrained({str(out)!r}{more})'
@@ -139,10 +140,10 @@ def write(encoder: nn.Module, form: str, out: Path, side: int, preprocessor: dic
         _save(encoder.state_dict(), out, type(encoder).__name__)
     elif form == 'torch':
         data = BytesIO()
-        torch.export.save(to_program(encoder, side), data)
+        torch.export.save(to_program(encoder, size), data)
         write_atomically(data.getbuffer(), out)
     else:
-        to_onnx(encoder, side, out)
+        to_onnx(encoder, size, out)
     return ''
 
 

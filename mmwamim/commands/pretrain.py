@@ -98,7 +98,7 @@ def pretrain(data: Path_, *, column: Optional[str] = None, arch: Optional[Path_]
         PosixPath('work_dirs/photos_vit_tiny/encoder.pth')
     """
     fields = flatten(fields)
-    check_counts(epochs=epochs, batch_size=batch_size, workers=workers)
+    check_counts(epochs=epochs, batch_size=batch_size, workers=workers, image_size=image_size)
     with as_a_call(trains=True):
         settle_launcher(launcher)
         options = settle_options(

@@ -53,22 +53,33 @@ def read_channels(path: Union[str, Path], channels: int,
     """
     value_range = check_range(value_range)
     try:
-        values = _channels_last(_read(path if data is None else data), channels)
-        if not values.size:
-            raise Refused(f'{values.shape[1]}x{values.shape[0]} pixels')
-        if values.shape[0] * values.shape[1] > max_pixels:
-            raise Refused(f'{values.shape[1]}x{values.shape[0]} pixels are more than {max_pixels}')
-        if values.dtype != np.uint8 and value_range is not None:
-            values = scale(values, value_range)
-        elif values.dtype != np.uint8:
-            values = values.astype(np.float32)
-            if not np.isfinite(values).all():
-                raise Refused('some values are no finite numbers')
-        return np.ascontiguousarray(values)
+        values = _read(path if data is None else data)
+        return as_channels(values, channels, value_range, max_pixels)
     except Refused as error:
         raise UnreadableImage(f'{path}: {error}') from error
     except Exception as error:  # decoders raise whatever they like
         raise UnreadableImage(f'{path}: {type(error).__name__}: {error}') from error
+
+
+def as_channels(values: np.ndarray, channels: int, value_range: Optional[Sequence[float]] = None,
+                max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The numbers of a picture, (H, W), (H, W, C) or (C, H, W), as of :func:`read_channels`.
+
+    Raises:
+        Refused: They are of another number of channels, or none, too many or no finite numbers.
+    """
+    values = _channels_last(values, channels)
+    if not values.size:
+        raise Refused(f'{values.shape[1]}x{values.shape[0]} pixels')
+    if values.shape[0] * values.shape[1] > max_pixels:
+        raise Refused(f'{values.shape[1]}x{values.shape[0]} pixels are more than {max_pixels}')
+    if values.dtype != np.uint8 and value_range is not None:
+        values = scale(values, value_range)
+    elif values.dtype != np.uint8:
+        values = values.astype(np.float32)
+        if not np.isfinite(values).all():
+            raise Refused('some values are no finite numbers')
+    return np.ascontiguousarray(values)
 
 
 def _read(file: File) -> np.ndarray:

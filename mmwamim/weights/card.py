@@ -1,6 +1,6 @@
 """The model card of an exported encoder."""
 import shlex
-from typing import Sequence
+from typing import Sequence, Tuple
 
 from mmengine.config import Config
 
@@ -24,14 +24,14 @@ deviation {std} (values of 0 to 255).
 """
 
 
-def model_card(cfg: Config, encoder, size: int, name: str, command: Sequence[str],
+def model_card(cfg: Config, encoder, size: Tuple[int, int], name: str, command: Sequence[str],
                license: str = None) -> str:
     """The text of README.md, filled from the config of the run.
 
     Args:
         cfg: Of the run; a top-level ``license`` is taken over.
         encoder: What was exported.
-        size: Side of its images, in pixels.
+        size: Height and width of its images, in pixels.
         name: Of the file or folder.
         command: The command line that wrote it.
         license: Instead of that of the config. Default: 'unknown'.
@@ -45,7 +45,8 @@ def model_card(cfg: Config, encoder, size: int, name: str, command: Sequence[str
                   epochs=epochs, batch_size=loader.get('batch_size'),
                   optimizer=optimizer.get('type'), lr=optimizer.get('lr'))
     return CARD.format(
-        mark=MARK, license=license or cfg.get('license') or 'unknown', name=name, size=size,
+        mark=MARK, license=license or cfg.get('license') or 'unknown', name=name,
+        size='x'.join(map(str, dict.fromkeys(size))),
         how='Fine-tuned with labels' if 'ImageClassifier' in str(cfg.model.get('type'))
         else 'Pre-trained without labels',
         encoder=type(encoder).__name__,

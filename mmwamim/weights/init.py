@@ -71,7 +71,7 @@ def settle_init(cfg: Config, source: Optional[str]) -> None:
             return
         path = Path(source).expanduser()
         backbone['init_cfg'] = dict(type='mmwamim.PretrainedFrom',
-                                    checkpoint=str(path) if path.exists() else source)
+                                    checkpoint=str(path) if source and path.exists() else source)
     init_cfg = (backbone or {}).get('init_cfg') if isinstance(backbone, dict) else None
     kind = init_cfg.get('type') if isinstance(init_cfg, dict) else None
     if cfg.get('resume') or kind not in ('mmwamim.PretrainedFrom', PretrainedFrom):
@@ -98,10 +98,13 @@ def fitted_state(source: Union[str, Path], module: nn.Module, prefix: Optional[s
     """
     found, model = read_source(source, prefix), model or module.state_dict()
     _check_kind(source, found, module, model)
-    state, notes = dict(found.state), []
+    # what follows computes with them, for which half precision is too coarse
+    state = {name: value.float() if value.is_floating_point() else value
+             for name, value in found.state.items()}
+    notes: List[str] = []
     _fit_layer_scale(state, model, notes)
     _fit_biases(state, model, notes)
-    _fit_sizes(state, module, model, notes)
+    _fit_sizes(state, module, model, notes, found.grid)
     extra = [name for name in state if name not in model]
     fresh = [name for name in model if name not in state]
     wrong = [f'{name} {tuple(state[name].shape)} instead of {tuple(model[name].shape)}'
@@ -122,8 +125,8 @@ def fitted_state(source: Union[str, Path], module: nn.Module, prefix: Optional[s
             notes.append(f'{word}: {", ".join(names[:4])}'
                          f'{f", ... ({len(names)} in all)" if len(names) > 4 else ""}')
     state = {name: value.to(model[name].dtype) for name, value in state.items() if name in model}
-    title = f'Encoder from {source} (names of {found.library}): {len(state)} of {len(model)} ' \
-            'tensors taken'
+    title = f'Encoder from {source}{found.place} (names of {found.library}): {len(state)} of ' \
+            f'{len(model)} tensors taken'
     return state, '\n'.join([title, *(f'  {note}' for note in notes)])
 
 
@@ -183,16 +186,19 @@ def _fit_biases(state: Dict[str, Tensor], model: Dict[str, Tensor], notes: List[
 
 
 def _fit_sizes(state: Dict[str, Tensor], module: nn.Module, model: Dict[str, Tensor],
-               notes: List[str]) -> None:
+               notes: List[str], known: Optional[Tuple[int, int]]) -> None:
     resized = []
     for name, value in state.items():
-        if name not in model or model[name].shape == value.shape:
+        positions = name in ('pos_embed', 'absolute_pos_embed')
+        grid = tuple(module.patch_resolution) if positions else None
+        if name not in model or model[name].shape == value.shape and (
+                not positions or known in (None, grid)):
             continue
         here = model[name]
-        if name in ('pos_embed', 'absolute_pos_embed'):
+        if positions:
             try:
-                state[name] = resize_positions(value, tuple(module.patch_resolution),
-                                               getattr(module, 'num_extra_tokens', 0))
+                state[name] = resize_positions(value, grid, getattr(module, 'num_extra_tokens', 0),
+                                               known)
             except ValueError as error:
                 raise UserError(f'{name}: {error}') from error
             resized.append(f'{name} from {value.shape[1]} to {here.shape[1]} tokens')

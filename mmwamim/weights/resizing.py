@@ -1,6 +1,6 @@
 """Parameters of an encoder for another image, patch or window size, or number of channels."""
 import math
-from typing import Tuple
+from typing import Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -12,31 +12,34 @@ def _bicubic(grid: Tensor, size: Tuple[int, int]) -> Tensor:
                          align_corners=False).to(grid.dtype)
 
 
-def resize_positions(positions: Tensor, grid: Tuple[int, int], extra: int) -> Tensor:
-    """Positions (1, there + N, C) of a square grid for another one, bicubic.
+def resize_positions(positions: Tensor, grid: Tuple[int, int], extra: int,
+                     known: Optional[Tuple[int, int]] = None) -> Tensor:
+    """Positions (1, there + N, C) of a grid for another one, bicubic.
 
     Args:
         positions: Learnt or fixed; those of extra tokens ahead.
         grid: Rows and columns that are wanted.
         extra: Tokens ahead that are wanted, 0 or 1; a missing position is zero.
+        known: Rows and columns there. Default: those of a square.
 
     Returns:
         (1, extra + rows * columns, C).
 
     Raises:
-        ValueError: The grid there is not square.
+        ValueError: The grid there is not known, and not square.
     """
     count = positions.shape[1]
-    there = next((ahead for ahead in (extra, 1 - extra)
-                  if math.isqrt(count - ahead)**2 == count - ahead), None)
-    if there is None:
-        if count != grid[0] * grid[1] + extra:
-            raise ValueError(f'{count} positions are no square grid')
-        return positions  # the same oblong one
-    side = math.isqrt(count - there)
+    squares = ((math.isqrt(count - ahead), ) * 2 for ahead in (extra, 1 - extra))
+    # of a file that says nothing the same oblong one, where it has as many
+    candidates = [one for one in (known, *squares, tuple(grid))
+                  if one is not None and count - math.prod(one) in (0, 1)]
+    if not candidates:
+        raise ValueError(f'{count} positions are no square grid')
+    old = tuple(candidates[0])
+    there = count - math.prod(old)
     ahead, patches = positions[:, :there], positions[:, there:]
-    if (side, side) != tuple(grid):
-        patches = patches.unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    if old != tuple(grid):
+        patches = patches.unflatten(1, old).permute(0, 3, 1, 2)
         patches = _bicubic(patches, tuple(grid)).flatten(2).transpose(1, 2)
     if extra > there:
         ahead = torch.zeros_like(positions[:, :1])

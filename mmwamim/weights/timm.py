@@ -98,12 +98,20 @@ def _swin_arguments(encoder: nn.Module) -> Tuple[str, dict]:
     first = encoder.stages[0].blocks[0]
     windows = [stage.blocks[0].attn.window_size for stage in encoder.stages]
     patch = encoder.patch_embed.projection.kernel_size[0]
-    side = min(encoder.img_size) // patch
+    grid = [length // patch for length in encoder.img_size]
+    side = min(grid)
     if encoder.use_abs_pos_embed or windows != [
             min(windows[0], side >> stage) for stage in range(len(windows))]:
         raise UserError('export to timm takes a Swin without absolute positions and with the '
                         f"same windows in all stages that hold one, not {windows} with "
                         f'use_abs_pos_embed={encoder.use_abs_pos_embed}')
+    for stage, (depth, window) in enumerate(zip(encoder.depths, windows)):
+        rows, columns = (length >> stage for length in grid)
+        if depth > 1 and min(rows, columns) <= window < max(rows, columns):
+            raise UserError(f"timm's Swin shifts windows along the long side of a grid that they "
+                            f'span along the other, and this encoder does not: stage {stage} has '
+                            f'windows of {window} in a grid of {rows}x{columns}; export it to '
+                            'transformers, torch or onnx')
     name, arguments = SWIN.get(shape), {}
     heads = tuple(encoder.num_heads)
     if name is None or heads != tuple(shape[0] // 32 << stage for stage in range(len(heads))):

@@ -10,8 +10,10 @@ from mmwamim.errors import UserError
 from .names import SWIN_TRANSFORMERS, VIT_TRANSFORMERS
 from .timm import SWIN_LEFT, VIT_LEFT, check_left
 
+Size = Union[int, Tuple[int, int]]  # of a square, or height and width
 
-def to_transformers(encoder: nn.Module, size: int) -> Tuple[dict, Dict[str, Tensor]]:
+
+def to_transformers(encoder: nn.Module, size: Size) -> Tuple[dict, Dict[str, Tensor]]:
     """transformers' config and state dict of an encoder, both under the names of its files.
 
     ``last_hidden_state`` is the feature map of the encoder, after the final norm; of a ViT the
@@ -20,7 +22,7 @@ def to_transformers(encoder: nn.Module, size: int) -> Tuple[dict, Dict[str, Tens
 
     Args:
         encoder: A ViT or Swin Transformer of ``mmwamim`` or ``mmpretrain``.
-        size: Side of its images, in pixels.
+        size: Side of its images, in pixels, or height and width.
 
     Raises:
         UserError: transformers has no such network.
@@ -32,8 +34,10 @@ def to_transformers(encoder: nn.Module, size: int) -> Tuple[dict, Dict[str, Tens
     is_vit = hasattr(encoder, 'layers')
     config = _vit_config(encoder) if is_vit else _swin_config(encoder)
     projection = encoder.patch_embed.projection
-    config.update(image_size=size, patch_size=projection.kernel_size[0],
-                  num_channels=projection.in_channels, hidden_act='gelu')
+    height, width = _pair(size)
+    config.update(image_size=height if height == width else [height, width],
+                  patch_size=projection.kernel_size[0], num_channels=projection.in_channels,
+                  hidden_act='gelu')
     if is_vit:
         renamed, left = VIT_TRANSFORMERS.to_theirs(encoder.state_dict()), VIT_LEFT
     else:
@@ -41,6 +45,10 @@ def to_transformers(encoder: nn.Module, size: int) -> Tuple[dict, Dict[str, Tens
         left = SWIN_LEFT
     check_left(renamed.unknown, left, 'transformers')
     return config, {name: value.contiguous() for name, value in renamed.state.items()}
+
+
+def _pair(size: Size) -> Tuple[int, int]:
+    return (size, size) if isinstance(size, int) else tuple(size)
 
 
 def _vit_config(encoder: nn.Module) -> dict:
@@ -79,14 +87,17 @@ def _swin_config(encoder: nn.Module) -> dict:
                 use_absolute_embeddings=bool(encoder.use_abs_pos_embed))
 
 
-def image_processor(preprocessor: dict, size: int) -> dict:
-    """preprocessor_config.json: a short side of 8 / 7 of ``size``, bicubic, the centre crop, then
-    mean and deviation of the run's data preprocessor (there of 0 to 1, here of 0 to 255)."""
+def image_processor(preprocessor: dict, size: Size) -> dict:
+    """preprocessor_config.json: a short side of 8 / 7 of ``size``, of its longer side if it is
+    oblong, bicubic, the centre crop, then mean and deviation of the run's data preprocessor (there
+    of 0 to 1, here of 0 to 255)."""
     mean, std = preprocessor.get('mean'), preprocessor.get('std')
+    height, width = _pair(size)
     scaled = mean is not None
     config = dict(image_processor_type='BitImageProcessor', do_resize=True,
-                  size=dict(shortest_edge=round(size * 8 / 7)), resample=3, do_center_crop=True,
-                  crop_size=dict(height=size, width=size), do_rescale=scaled,
+                  size=dict(shortest_edge=round(max(height, width) * 8 / 7)), resample=3,
+                  do_center_crop=True, crop_size=dict(height=height, width=width),
+                  do_rescale=scaled,
                   rescale_factor=1 / 255, do_normalize=scaled,
                   do_convert_rgb=not scaled or len(mean) == 3)
     if scaled:
@@ -95,7 +106,7 @@ def image_processor(preprocessor: dict, size: int) -> dict:
     return config
 
 
-def write_folder(encoder: nn.Module, size: int, preprocessor: dict,
+def write_folder(encoder: nn.Module, size: Size, preprocessor: dict,
                  folder: Union[str, Path]) -> None:
     """Writes config.json, preprocessor_config.json and model.safetensors.
 

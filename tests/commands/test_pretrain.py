@@ -276,6 +276,9 @@ def test_a_run_that_fails_leaves_nothing_behind_either(images, tmp_path, monkeyp
     (dict(arch='swin_b', image_size=64), 'only the ViT recipes'),
     (dict(init='no.pth'), 'no.pth'),
     (dict(epochs=0), '--epochs must be at least 1'),
+    (dict(image_size='32'), "--image-size must be an integer of at least 1, not '32'"),
+    (dict(launcher='openmpi'), "--launcher must be 'none', 'pytorch' or 'slurm', not 'openmpi'"),
+    (dict(init=''), "no file, folder or name is given, but ''"),
     (dict(batch_size=0), '--batch-size must be at least 1')])
 def test_mistakes_are_exceptions_that_name_what_is_wrong(given, message, images, tmp_path):
     with pytest.raises(UserError, match=message):

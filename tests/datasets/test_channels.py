@@ -151,7 +151,7 @@ def test_a_step_of_fine_tuning_and_the_program_of_its_encoder(stacks, capsys):
     assert torch.allclose(data['inputs'], (batch['inputs'] - 1500.) / 900., atol=1e-5)
     model(**data, mode='loss')['loss'].backward()
     model.backbone.eval()
-    program = to_program(model.backbone, 32)
+    program = to_program(model.backbone, (32, 32))
     images = torch.rand(2, channels, 32, 32)
     with torch.no_grad():
         expected = model.backbone(images)[-1]

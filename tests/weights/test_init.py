@@ -1,9 +1,11 @@
 """--init: files with random weights, written by the real libraries, give their features here."""
 import argparse
+import json
 
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 from timm.layers import resample_patch_embed
 from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models._manipulate import adapt_input_conv
@@ -70,14 +72,38 @@ def wrapped(state, how):
         return dict(
             student={f'module.backbone.{k}': torch.zeros_like(v) for k, v in state.items()},
             teacher={**{f'backbone.{k}': v for k, v in state.items()}, 'head.0.weight': v0()})
-    return state
+    return OTHERS[how](state, {name: torch.zeros_like(value) for name, value in state.items()}) \
+        if how in OTHERS else state
+
+
+def under(prefix, state):
+    return {prefix + name: value for name, value in state.items()}
+
+
+# The wanted weights, and zeros in their place, as the tools of others keep them.
+OTHERS = {
+    'timm with EMA': lambda good, bad: dict(state_dict=bad, state_dict_ema=good, epoch=3),
+    'DeiT with EMA': lambda good, bad: dict(model=bad, model_ema=good),
+    'torchvision with EMA': lambda good, bad: dict(model=bad, model_ema=dict(
+        under('module.', good), n_averaged=torch.tensor(9))),
+    'MMEngine with EMA': lambda good, bad: dict(
+        state_dict=under('backbone.', good), ema_state_dict=under('module.backbone.', bad)),
+    'I-JEPA': lambda good, bad: dict(encoder=under('module.', bad), predictor={},
+                                     target_encoder=under('module.', good)),
+    'Lightning': lambda good, bad: {'state_dict': under('model.', good), 'callbacks': {},
+                                    'hyper_parameters': dict(lr=1.)},
+    'compiled and parallel': lambda good, bad: under('module._orig_mod.', good),
+    'compiled by layers, sharded': lambda good, bad: {
+        f'_fsdp_wrapped_module.{name}'.replace(
+            'blocks.0.', 'blocks.0._orig_mod._checkpoint_wrapped_module.'): value
+        for name, value in good.items()}}
 
 
 def v0():
     return torch.ones(2, 2)
 
 
-@pytest.mark.parametrize('how', ['timm', 'MAE', 'DINO'])
+@pytest.mark.parametrize('how', ['timm', 'MAE', 'DINO', *OTHERS])
 def test_vit_files(how, tmp_path):
     theirs, images = timm_vit(), noise(2, 3, 32, 32)
     torch.save(wrapped(theirs.state_dict(), how), tmp_path / 'theirs.pth')
@@ -111,24 +137,110 @@ def test_swin_files(how, tmp_path):
     assert_same(begun(our_swin(), tmp_path / 'theirs.pth'), expected, images)
 
 
-def test_transformers_folders(tmp_path):
+HF = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=8,
+          intermediate_size=64)
+HF_DINO = {name: value for name, value in HF.items() if name != 'intermediate_size'}
+HF_SWIN = dict(embed_dim=8, depths=[1, 2], num_heads=[1, 2], image_size=32, window_size=4)
+HF_MAE = dict(HF, mask_ratio=0., decoder_hidden_size=16, decoder_num_hidden_layers=1,
+              decoder_num_attention_heads=2, decoder_intermediate_size=16)
+
+
+@pytest.mark.parametrize('kind, config, fields, inner', [
+    ('ViTModel', 'ViTConfig', HF, ''),
+    ('ViTModel', 'ViTConfig', dict(HF, qkv_bias=False), ''),
+    ('ViTForImageClassification', 'ViTConfig', HF, 'vit'),
+    ('ViTForMaskedImageModeling', 'ViTConfig', dict(HF, encoder_stride=8), 'vit'),
+    ('ViTMAEForPreTraining', 'ViTMAEConfig', HF_MAE, 'vit'),
+    ('ViTMSNForImageClassification', 'ViTMSNConfig', HF, 'vit'),
+    ('IJepaModel', 'IJepaConfig', HF, ''),
+    ('Dinov2Model', 'Dinov2Config', dict(HF_DINO, mlp_ratio=2), ''),
+    ('Dinov2ForImageClassification', 'Dinov2Config', dict(HF_DINO, mlp_ratio=2), 'dinov2'),
+    ('SwinModel', 'SwinConfig', HF_SWIN, ''),
+    ('SwinForMaskedImageModeling', 'SwinConfig', dict(HF_SWIN, encoder_stride=8), 'swin')])
+def test_transformers_folders(kind, config, fields, inner, tmp_path):
     transformers = pytest.importorskip('transformers')
     torch.manual_seed(0)
-    vit = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=32,
-               patch_size=8)
+    theirs = getattr(transformers, kind)(getattr(transformers, config)(**fields))
+    shake(theirs).eval().save_pretrained(tmp_path)
+    model = our_swin() if 'Swin' in kind else our_vit(with_cls_token='IJepa' not in kind)
+    order = dict(noise=torch.arange(16.).expand(2, -1)) if 'MAE' in kind else {}  # of the patches
     images = noise(2, 3, 32, 32)
-    for theirs, model, extra in (
-            (transformers.ViTModel(transformers.ViTConfig(intermediate_size=64, **vit)),
-             our_vit(), 1),
-            (transformers.Dinov2Model(transformers.Dinov2Config(mlp_ratio=2, **vit)), our_vit(), 1),
-            (transformers.SwinModel(transformers.SwinConfig(
-                embed_dim=8, depths=[1, 2], num_heads=[1, 2], image_size=32, window_size=4)),
-             our_swin(), 0)):
-        folder = tmp_path / type(theirs).__name__
-        shake(theirs).eval().save_pretrained(folder)
-        with torch.no_grad():
-            expected = theirs(images).last_hidden_state[:, extra:]
-        assert_same(begun(model, folder), expected, images)
+    with torch.no_grad():
+        expected = (getattr(theirs, inner) if inner else theirs)(images, **order).last_hidden_state
+    assert_same(begun(model, tmp_path), expected[:, expected.shape[1] % 16:] if len(
+        expected[0]) > 16 else expected, images)
+
+
+def test_folders_with_weights_in_several_files(tmp_path):
+    transformers = pytest.importorskip('transformers')
+    theirs, images = shake(transformers.ViTModel(transformers.ViTConfig(**HF))).eval(), \
+        noise(2, 3, 32, 32)
+    theirs.save_pretrained(tmp_path, max_shard_size='30KB')
+    assert len(list(tmp_path.glob('*.safetensors'))) > 1
+    with torch.no_grad():
+        expected = theirs(images).last_hidden_state[:, 1:]
+    assert_same(begun(our_vit(), tmp_path), expected, images)
+    next(tmp_path.glob('*.safetensors')).unlink()
+    with pytest.raises(UserError, match='lacks 1 of the . files of its weights: model-0000'):
+        read_source(tmp_path)
+
+
+@pytest.mark.parametrize('kind, words', [
+    ('deit', 'a distillation token'), ('dinov2_with_registers', 'register tokens'),
+    ('beit', 'relative position biases'), ('swinv2', 'cosine attention'),
+    ('bert', "'bert'; there are vit")])
+def test_kinds_of_transformers_that_have_no_place_here(kind, words, tmp_path):
+    (tmp_path / 'config.json').write_text(json.dumps(dict(model_type=kind)))
+    with pytest.raises(UserError, match=words):
+        read_source(tmp_path)
+
+
+def test_folders_of_timm(tmp_path):
+    """As its models lie on the Hugging Face hub."""
+    theirs, images = timm_vit(), noise(2, 3, 32, 32)
+    save_file(theirs.state_dict(), tmp_path / 'model.safetensors')
+    (tmp_path / 'config.json').write_text(json.dumps(dict(
+        architecture='vit_base_patch16_224', num_features=32, pretrained_cfg=dict(tag='mae'))))
+    with torch.no_grad():
+        expected = theirs.forward_features(images)[:, 1:]
+    assert_same(begun(our_vit(), tmp_path), expected, images)
+
+
+def test_half_precision_is_left_before_weights_are_computed_with(tmp_path):
+    theirs, images = timm_vit(init_values=0.3).bfloat16(), noise(2, 3, 32, 32)
+    torch.save(theirs.state_dict(), tmp_path / 'theirs.pth')
+    with torch.no_grad():
+        expected = theirs.float().forward_features(images)[:, 1:]
+    assert_same(begun(our_vit(), tmp_path / 'theirs.pth'), expected, images)
+
+
+@pytest.mark.parametrize('there, here', [
+    ((2, 8), (2, 8)),  # as many as a square has
+    ((2, 8), (4, 4)), ((4, 4), (2, 8)), ((2, 6), (3, 5))])
+def test_positions_of_oblong_grids(there, here, tmp_path):
+    """Where a file says its grid: a folder of transformers, and our own."""
+    transformers = pytest.importorskip('transformers')
+    size, ours = [8 * length for length in there], our_vit(img_size=[8 * one for one in here])
+    theirs = shake(transformers.ViTModel(transformers.ViTConfig(**{**HF, 'image_size': size})))
+    theirs.save_pretrained(tmp_path / 'theirs')
+    mine = our_vit(img_size=size)
+    mine.load_state_dict(fitted_state(tmp_path / 'theirs', mine)[0], strict=False)
+    config = f"model = dict(backbone=dict(type='mmwamim.MaskedViT', img_size={size}, patch_size=8))"
+    torch.save(dict(meta=dict(config=config), state_dict=under('backbone.', mine.state_dict())),
+               tmp_path / 'mine.pth')
+    positions = theirs.embeddings.position_embeddings.detach()
+    expected = resample_abs_pos_embed(positions, list(here), list(there))
+    for source in ('theirs', 'mine.pth'):
+        state, _ = fitted_state(tmp_path / source, ours)
+        torch.testing.assert_close(state['pos_embed'], expected, rtol=0, atol=1e-5)
+
+
+def test_our_own_files_know_their_heads(tmp_path):
+    config = f"model = dict(backbone=dict(type='mmwamim.MaskedViT', arch={ARCH}))"
+    torch.save(dict(meta=dict(config=config),
+                    state_dict=under('backbone.', our_vit().state_dict())), tmp_path / 'own.pth')
+    with pytest.raises(UserError, match='has 2 attention heads and this encoder 4'):
+        fitted_state(tmp_path / 'own.pth', our_vit(arch=dict(ARCH, num_heads=4)))
 
 
 def test_own_and_mmpretrain_files(tmp_path):
@@ -207,7 +319,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
     ({'x/config.json': b'{'}, 'x/config.json. is no JSON'),
     ({'x/config.json': b'[1]'}, 'is no config of transformers, but a list'),
     ({'x/config.json': b'{"model_type": "vit"}', 'x/model.safetensors.index.json': b'{}'},
-     'has its weights in several files')])
+     'index.json. has no weight_map')])
 def test_what_is_something_else_is_called_what_it_is(files, words, tmp_path):
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -1,4 +1,5 @@
 """Reads checkpoints without running anything that is in them."""
+import errno
 import os
 import re
 import zipfile
@@ -71,7 +72,8 @@ def read_checkpoint(path: Union[str, Path]) -> dict:
     state = checkpoint.get('state_dict') if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict) or state and not any(
             isinstance(value, torch.Tensor) for value in state.values()):
-        raise UserError(f'{str(path)!r} has no state_dict: give epoch_N.pth or encoder.pth')
+        raise UserError(f'{str(path)!r} has no state_dict: give epoch_N.pth or encoder.pth '
+                        '(weights of other libraries begin a run, with --init)')
     check_finite_weights(state, path)
     return checkpoint
 
@@ -128,12 +130,14 @@ def _load(path: Union[str, Path], **options):
 
 def _reason(path: Union[str, Path], error: Exception) -> str:
     """Why torch could not load a file, without its advice to run what is in it."""
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.errno != errno.EINVAL:  # as of a part of a zip file
         return describe(error)
     foreign = foreign_kind(path)
     if foreign is not None:
         return foreign
-    found = re.search(r'Unsupported (?:global|class|operand).*?(?=\n|$)|refused: .*', str(error))
+    # torch goes on with how to allow what it names
+    found = re.search(r'GLOBAL \S+', str(error)) or re.search(
+        r'Unsupported (?:global|class|operand).*?(?=\n|$)|refused: .*', str(error))
     if found:
         return f'{MORE} ({found[0].strip()[:200]})'
     if not zipfile.is_zipfile(path):

@@ -26,9 +26,11 @@ def settle_launcher(launcher: str) -> None:
     machine do not get in each other's way.
 
     Raises:
-        UserError: ``--launcher slurm`` outside of srun, or ``--launcher pytorch`` outside of
-            torchrun.
+        UserError: There is no such launcher; ``--launcher slurm`` outside of srun, or ``--launcher
+            pytorch`` outside of torchrun.
     """
+    if launcher not in ('none', 'pytorch', 'slurm'):
+        raise UserError(f"--launcher must be 'none', 'pytorch' or 'slurm', not {launcher!r}")
     variable = dict(slurm='SLURM_PROCID', pytorch='RANK').get(launcher)
     if variable and variable not in os.environ:
         starter = dict(slurm='srun (tools/slurm_train.sh)',

@@ -1,7 +1,7 @@
 """The pre-trained encoder for other ecosystems: torch.export and ONNX programs."""
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Optional, Union
+from typing import Optional, Tuple, Union
 from unittest import mock
 
 import torch
@@ -12,6 +12,7 @@ from mmpretrain.models.utils import ShiftWindowMSA
 from torch import Tensor, nn
 
 from mmwamim.errors import UserError
+from mmwamim.evaluation.features import encode
 from mmwamim.weights.timm import to_timm  # noqa: F401
 
 from ..checkpoints import read_checkpoint
@@ -64,6 +65,9 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None) -> 
             pooled = settings.get('out_type') == 'avg_featmap'
             settings.update(out_type='avg_featmap' if pooled else 'featmap', out_indices=-1)
         encoder = MODELS.build(settings)
+        if not hasattr(encoder, 'patch_embed'):
+            raise UserError(f'the encoder of {str(checkpoint)!r} is a {type(encoder).__name__}: '
+                            'here are Vision and Swin Transformers alone')
         if isinstance(encoder, VisionTransformer):
             encoder.out_type = 'featmap'  # also of one that was built with ln2
     check_encoder(checkpoint, encoder)
@@ -81,7 +85,7 @@ class LastMap(nn.Module):
         self.encoder = encoder
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.encoder(images)[-1]
+        return encode(self.encoder, images)[-1]
 
 
 @contextmanager
@@ -96,18 +100,18 @@ def traceable():
         yield
 
 
-def to_program(encoder: nn.Module, size: int) -> 'torch.export.ExportedProgram':
-    """A ``torch.export`` program from images (B, C, size, size), any B, to the last map."""
+def to_program(encoder: nn.Module, size: Tuple[int, int]) -> 'torch.export.ExportedProgram':
+    """A ``torch.export`` program from images (B, C, *size), any B, to the last map."""
     channels = encoder.patch_embed.projection.in_channels
-    example = torch.zeros(2, channels, size, size)
+    example = torch.zeros(2, channels, *size)
     batch = torch.export.Dim('batch', min=1, max=4096)
     with traceable():
         return torch.export.export(LastMap(encoder).eval(), (example, ),
                                    dynamic_shapes=({0: batch}, ))
 
 
-def to_onnx(encoder: nn.Module, size: int, path: Union[str, Path]) -> None:
-    """An ONNX file from 'images' (B, C, size, size) to 'features', the last map."""
+def to_onnx(encoder: nn.Module, size: Tuple[int, int], path: Union[str, Path]) -> None:
+    """An ONNX file from 'images' (B, C, *size) to 'features', the last map."""
     program = torch.onnx.export(to_program(encoder, size), input_names=['images'],
                                 output_names=['features'], dynamo=True, verbose=False)
     write_atomically(program.model_proto.SerializeToString(), path)
