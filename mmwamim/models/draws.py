@@ -11,7 +11,7 @@ from typing import NamedTuple, Optional, Tuple
 import torch
 from torch import Tensor
 
-from .masking import MaskPlan, repeat_units, rescale_mask
+from .masking import MaskPlan, is_share, repeat_units, rescale_mask
 
 # Noise is drawn as whole numbers below this one: a float32 in [0, 1) of torch's has 24 bits.
 NOISE_BELOW = 2**24
@@ -44,9 +44,9 @@ def count_drawn(masked: int, share: float, tokens: int = 1) -> int:
     Raises:
         ValueError: ``share`` is not above 0 and below 1.
     """
-    if not 0 < share < 1:
+    if not is_share(share):
         raise ValueError('decode_ratio is a share of the masked cells, above 0 and below 1 (leave '
-                         f'it out to decode all), not {share}')
+                         f'it out to decode all), not {share!r}')
     return max(1, round(share * masked / tokens))
 
 

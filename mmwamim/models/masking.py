@@ -6,11 +6,17 @@ that follows from them is computed on the device, with shapes that are known bef
 ever waits to read something back.
 """
 import math
+from numbers import Real
 from typing import Any, NamedTuple, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
+
+
+def is_share(value: Any) -> bool:
+    """Whether it is a number between 0 and 1, both excluded."""
+    return isinstance(value, Real) and 0 < value < 1
 
 
 def count_visible(units: int, ratio: float) -> int:
@@ -19,8 +25,8 @@ def count_visible(units: int, ratio: float) -> int:
     Raises:
         ValueError: ``ratio`` lies outside (0, 1), or leaves nothing visible.
     """
-    if not 0 < ratio < 1:
-        raise ValueError(f'mask_ratio must lie between 0 and 1, both excluded, not {ratio}')
+    if not is_share(ratio):
+        raise ValueError(f'mask_ratio must lie between 0 and 1, both excluded, not {ratio!r}')
     # 10 * (1 - 0.9) is 0.9999999999999998 in floating point, and 1 in truth.
     visible = math.floor(units * (1 - ratio) + 1e-9)
     if visible == 0:
@@ -58,9 +64,9 @@ def count_predicted(units: int, visible: int, mask_ratio: float, predict_ratio: 
     Raises:
         ValueError: ``predict_ratio`` is not above 0 and at most ``mask_ratio``.
     """
-    if not 0 < predict_ratio <= mask_ratio:
+    if not (is_share(predict_ratio) and predict_ratio <= mask_ratio):
         raise ValueError(f'predict_ratio is a share of all units, above 0 and at most mask_ratio = '
-                         f'{mask_ratio}, not {predict_ratio}')
+                         f'{mask_ratio}, not {predict_ratio!r}')
     return units - visible - math.floor(units * (mask_ratio - predict_ratio) + 1e-9)
 
 

@@ -86,9 +86,9 @@ class WaMIM(BaseSelfSupervisor):
                                  'one of them')
         backbone = _build(backbone)
         target_generator = _build(target_generator)
-        mask_unit = mask_unit or backbone.mask_unit
-        if mask_unit % backbone.mask_unit:
-            raise ValueError(f'mask_unit {mask_unit} must be a multiple of the '
+        mask_unit = backbone.mask_unit if mask_unit is None else mask_unit
+        if not isinstance(mask_unit, int) or mask_unit < 1 or mask_unit % backbone.mask_unit:
+            raise ValueError(f'mask_unit {mask_unit!r} must be a multiple of the '
                              f'{backbone.mask_unit} px that {type(backbone).__name__} masks')
         if getattr(backbone, 'needs_shared_mask', False) and not shared_mask:
             raise ValueError(f'{type(backbone).__name__} needs one mask for the whole batch: set '
