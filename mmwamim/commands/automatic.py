@@ -106,11 +106,10 @@ def resize(cfg: Config, side: int) -> dict:
         return {}
     crops = [number for number, step in enumerate(cfg.train_dataloader.dataset.pipeline)
              if type_name(step) == 'RandomCropToTensor']
-    grows = (cfg.get('default_hooks') or {}).get('resolution')  # its sizes belong together
-    if type_name(backbone) != 'MaskedViT' or not crops or grows or type_name(
+    if type_name(backbone) != 'MaskedViT' or not crops or type_name(
             cfg.model.get('target_generator') or {}) != 'WaveletTargetGenerator':
-        raise UserError(f'image_size {side}: only the ViT recipes of configs/wamim (not the fast '
-                        'ones) change their size by one number, and this encoder is for '
+        raise UserError(f'image_size {side}: only the ViT recipes of configs/wamim change their '
+                        'size by one number, and this encoder is for '
                         f'{backbone.get("img_size")} pixels; set model.backbone.img_size and the '
                         'crop of the pipeline')
     found = next((row for row in GEOMETRY if side >= row[0]), None)
@@ -122,8 +121,12 @@ def resize(cfg: Config, side: int) -> dict:
         raise UserError(f'image_size must be {LARGEST_SIDE} at most, not {side}: every pixel is '
                         'held in memory')
     _, patch, levels = found
+    growing = ((cfg.get('default_hooks') or {}).get('resolution') or {}).get('sizes')
+    sizes = {} if not growing else {'default_hooks.resolution.sizes': tuple(
+        # in proportion, up to whole cells of the coarsest level
+        -(-size * side // (growing[-1] << levels[-1])) << levels[-1] for size in growing)}
     return {'model.backbone.img_size': side, 'model.backbone.patch_size': patch,
-            'model.mask_unit': patch, 'model.target_generator.levels': levels,
+            'model.mask_unit': patch, 'model.target_generator.levels': levels, **sizes,
             **{f'train_dataloader.dataset.pipeline.{number}.size': side for number in crops}}
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
-from mmengine.registry import MODELS
+from mmengine.registry import HOOKS, MODELS
 from PIL import Image
 
 from mmwamim.commands import automatic
@@ -125,9 +125,20 @@ def test_the_image_size_by_the_images(sizes, side, tmp_path, recipe):
 
 def test_recipes_of_other_kinds_keep_their_size(tmp_path):
     Image.new('RGB', (64, 64)).save(tmp_path / 'x.png')
-    for name in ('swin_b', 'mae_vit_b_1600e', 'vit_s_fast'):
+    for name in ('swin_b', 'mae_vit_b_1600e', 'swin_b_fast'):
         cfg = Config.fromfile(find_config(name))
         assert automatic.choose_size(cfg, open_source(str(tmp_path))) is None
+
+
+@pytest.mark.parametrize('side, sizes', [
+    (448, (256, 320, 384, 448)), (96, (64, 80, 96, 96)), (64, (48, 48, 64, 64)),
+    (32, (32, 32, 32, 32))])
+def test_images_that_grow_do_so_in_proportion(side, sizes):
+    cfg = Config.fromfile(find_config('vit_s_fast'))
+    cfg.merge_from_dict(automatic.resize(cfg, side))
+    hook = HOOKS.build(cfg.default_hooks.resolution)
+    assert hook.sizes == sizes
+    hook._check(MODELS.build(cfg.model), side)  # they fit the model
 
 
 def test_workers_by_the_cores(recipe, monkeypatch):

@@ -42,7 +42,8 @@ def test_every_config_builds_and_steps(path):
     assert all(torch.isfinite(loss) for loss in losses.values())
 
 
-@pytest.mark.parametrize('name', ['vit_s_fast', 'vit_b_fast', 'swin_b_fast', 'vit_b_growing'])
+@pytest.mark.parametrize('name', [
+    'vit_tiny_fast', 'vit_s_fast', 'vit_b_fast', 'swin_b_fast', 'vit_b_growing'])
 def test_fast_recipes_step_at_every_size(name):
     """With no more images than it takes; the last size is stepped at above."""
     cfg = Config.fromfile(ROOT / f'configs/wamim/{name}.py')
@@ -58,7 +59,8 @@ def test_fast_recipes_step_at_every_size(name):
 @pytest.mark.parametrize('name, epochs, warmup, width', [
     ('vit_s_100e', 100, 10, 384), ('vit_s_300e', 300, 30, 384), ('vit_b_100e', 100, 10, 768),
     ('vit_b_400e', 400, 40, 768), ('swin_b_100e', 100, 10, 128), ('swin_b_400e', 400, 40, 128),
-    ('vit_s_fast', 100, 10, 384), ('vit_b_fast', 100, 10, 768), ('swin_b_fast', 100, 10, 128)])
+    ('vit_tiny_fast', 100, 10, 192), ('vit_s_fast', 100, 10, 384), ('vit_b_fast', 100, 10, 768),
+    ('swin_b_fast', 100, 10, 128)])
 def test_recipes(name, epochs, warmup, width):
     cfg = Config.fromfile(ROOT / f'configs/wamim/{name}.py')
     optimizer = cfg.optim_wrapper.optimizer
