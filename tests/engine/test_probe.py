@@ -1,5 +1,4 @@
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from mmwamim.engine import FeatureProbeHook
 from mmwamim.engine.export.programs import load_encoder
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import LabelledImages, effective_rank, extract_features
-from tests.support.commands import QUICK, ROOT, run
+from tests.support.commands import QUICK, ROOT, run, run_here
 from tests.support.runs import PRETRAIN, prepare
 
 
@@ -51,17 +50,17 @@ def test_a_probed_run_learns_what_an_unprobed_one_learns(folder, tmp_path):
                 for path in (tmp_path / 'probed').rglob('vis_image/*.png')}
     assert set(pictures) == {'reconstruction_2.png', 'pyramid_2.png'}
     assert min(side for size in pictures.values() for side in size) > 400
-    code, log = run(sys.executable, 'tools/analysis/plot_log.py', tmp_path / 'plain',
-                    tmp_path / 'probed', '--out', tmp_path / 'curves.png')
+    code, log = run_here('tools/analysis/plot_log.py', tmp_path / 'plain', tmp_path / 'probed',
+                         '--out', tmp_path / 'curves.png')
     assert code == 0 and Image.open(tmp_path / 'curves.png').size[0] > 2000, log
     for name, value in states['plain'].items():
         assert torch.equal(states['probed'][name], value), name
 
-    code, log = run(sys.executable, 'tools/knn.py', QUICK, tmp_path / 'plain/encoder.pth', '--data',
-                    folder, '--k', 3, '--out', tmp_path / 'knn.json')
+    code, log = run_here('tools/knn.py', QUICK, tmp_path / 'plain/encoder.pth', '--data', folder,
+                         '--k', 3, '--out', tmp_path / 'knn.json')
     assert code == 0 and '"knn_top1_k3": 100.0' in log, log
-    code, log = run(sys.executable, 'tools/knn.py', QUICK, tmp_path / 'plain/encoder.pth', '--data',
-                    folder / 'train' / 'nowhere')
+    code, log = run_here('tools/knn.py', QUICK, tmp_path / 'plain/encoder.pth', '--data',
+                         folder / 'train' / 'nowhere')
     assert code != 0 and "nowhere' is not a folder" in log
 
 

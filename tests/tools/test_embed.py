@@ -1,4 +1,3 @@
-import sys
 
 import numpy as np
 import torch
@@ -6,7 +5,7 @@ from mmpretrain.models import SelfSupDataPreprocessor
 from PIL import Image
 
 from mmwamim.engine.export.programs import load_encoder
-from tests.support.commands import QUICK, run, run_here
+from tests.support.commands import QUICK, run_here
 from tests.support.models import save_encoder
 
 
@@ -21,8 +20,8 @@ def test_features_of_a_folder(tmp_path):
         Image.fromarray(pixels[name]).save(folder / name)
     (folder / 'broken.jpg').write_bytes(b'no image')
     out = tmp_path / 'features.npz'
-    code, log = run(sys.executable, 'tools/embed.py', tmp_path / 'encoder.pth', folder, '--out',
-                    out, '--batch-size', 2)
+    code, log = run_here('tools/embed.py', tmp_path / 'encoder.pth', folder, '--out', out,
+                         '--batch-size', 2)
     assert code == 0 and '1 left out' in log and 'broken.jpg' in log, log
     written = np.load(out)
     assert sorted(written['paths'].tolist()) == sorted(pixels)

@@ -1,13 +1,12 @@
 """transformers and timm load what is exported, of any shape, and compute the same features."""
 import re
-import sys
 
 import pytest
 import timm
 import torch
 
 from mmwamim.engine.export.programs import load_encoder
-from tests.support.commands import run, run_here
+from tests.support.commands import run_here
 from tests.support.models import noise, save_encoder
 
 TINY_SWIN = dict(arch=dict(embed_dims=32, depths=[2, 2, 2, 2], num_heads=[1, 2, 4, 8]))
@@ -55,9 +54,7 @@ def test_transformers_gives_the_same_features(config, changes, size, extra, tmp_
 
 def test_timm_takes_the_encoder_of_the_quick_start(tmp_path):
     save_encoder(tmp_path / 'encoder.pth', 'configs/quickstart/vit_tiny_pretrain.py')
-    code, log = run(sys.executable, 'tools/export.py', tmp_path / 'encoder.pth', '--to', 'timm',
-                    '--out', tmp_path / 'timm.pth')
-    assert code == 0, log
+    log = export(tmp_path / 'encoder.pth', 'timm', tmp_path / 'timm.pth')
     call = re.search(r'timm\.create_model\(.*\)', log)[0]  # as a user pastes it
     images = noise(2, 3, 64, 64)
     with torch.no_grad():

@@ -11,7 +11,7 @@ from mmpretrain.models import SwinTransformer, VisionTransformer
 from PIL import Image
 
 from mmwamim.registry import MODELS
-from tests.support.commands import QUICK, ROOT, run
+from tests.support.commands import QUICK, ROOT, run, run_here
 
 CONFIGS = sorted(str(p.relative_to(ROOT)) for p in (ROOT / 'configs').glob('[!_]*/*.py')
                  if Config.fromfile(p).model.type == 'mmwamim.WaMIM')
@@ -96,13 +96,13 @@ def test_dist_train_resume_pictures_and_the_encoder(photographs, tmp_path):
                     '--batch-size', 3, '--work-dir', work, '--resume')
     assert code == 0 and 'resumed epoch: 2' in log and (work / 'epoch_3.pth').exists(), log
 
-    code, log = run(sys.executable, 'tools/analysis/plot_log.py', work)
+    code, log = run_here('tools/analysis/plot_log.py', work)
     assert code == 0 and Image.open(work / 'loss_curve.png').size[0] > 1000, log
     out = tmp_path / 'reconstruction.png'
-    command = (sys.executable, 'tools/analysis/show_reconstruction.py', QUICK)
-    code, log = run(*command, work / 'epoch_3.pth', photographs, '--out', out, '--most', 3)
+    command = ('tools/analysis/show_reconstruction.py', QUICK)
+    code, log = run_here(*command, work / 'epoch_3.pth', photographs, '--out', out, '--most', 3)
     assert code == 0 and Image.open(out).size[1] > 400, log
-    code, log = run(*command, work / 'encoder.pth', photographs, '--out', out)
+    code, log = run_here(*command, work / 'encoder.pth', photographs, '--out', out)
     assert code != 0 and 'weights missing' in log
 
 
