@@ -1,8 +1,8 @@
 """mmpretrain without mmdet, until mmdet itself is imported.
 
 One part of mmpretrain, a shared head of ResNet detectors, imports the whole of mmdet where that is
-installed. That is half of the time and a fifth of the memory that a process takes to start, in
-each of the ranks of a run that detects nothing.
+installed. That is a third of the time and a fifth of the memory that a process takes to start, in
+each of the ranks of a run that detects nothing (docs/benchmarks.md).
 """
 import sys
 from importlib import import_module
