@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
+from mmengine.utils import to_2tuple
 from torch import Tensor
 
 from mmwamim.errors import MissingFile, UserError, describe
@@ -160,11 +161,11 @@ def _known_of(found: dict, path: Path) -> Tuple[Optional[int], Optional[Size]]:
 
 def _grid(image: Union[int, Sequence[int], None], patch: Union[int, Sequence[int], None]
           ) -> Optional[Size]:
-    if image is None or patch is None:
+    try:
+        (height, width), (rows, columns) = to_2tuple(image), to_2tuple(patch)
+        return height // rows, width // columns
+    except (TypeError, ValueError, ZeroDivisionError):  # not said, or in a way unknown here
         return None
-    (height, width), (rows, columns) = ((one, one) if isinstance(one, int) else tuple(one)
-                                        for one in (image, patch))
-    return height // rows, width // columns
 
 
 def _read_folder(folder: Path) -> _Found:

@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 from typing import Dict, Tuple, Union
 
+from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 
 from mmwamim.errors import UserError
@@ -34,7 +35,7 @@ def to_transformers(encoder: nn.Module, size: Size) -> Tuple[dict, Dict[str, Ten
     is_vit = hasattr(encoder, 'layers')
     config = _vit_config(encoder) if is_vit else _swin_config(encoder)
     projection = encoder.patch_embed.projection
-    height, width = _pair(size)
+    height, width = to_2tuple(size)
     config.update(image_size=height if height == width else [height, width],
                   patch_size=projection.kernel_size[0], num_channels=projection.in_channels,
                   hidden_act='gelu')
@@ -45,10 +46,6 @@ def to_transformers(encoder: nn.Module, size: Size) -> Tuple[dict, Dict[str, Ten
         left = SWIN_LEFT
     check_left(renamed.unknown, left, 'transformers')
     return config, {name: value.contiguous() for name, value in renamed.state.items()}
-
-
-def _pair(size: Size) -> Tuple[int, int]:
-    return (size, size) if isinstance(size, int) else tuple(size)
 
 
 def _vit_config(encoder: nn.Module) -> dict:
@@ -92,7 +89,7 @@ def image_processor(preprocessor: dict, size: Size) -> dict:
     oblong, bicubic, the centre crop, then mean and deviation of the run's data preprocessor (there
     of 0 to 1, here of 0 to 255)."""
     mean, std = preprocessor.get('mean'), preprocessor.get('std')
-    height, width = _pair(size)
+    height, width = to_2tuple(size)
     scaled = mean is not None
     config = dict(image_processor_type='BitImageProcessor', do_resize=True,
                   size=dict(shortest_edge=round(max(height, width) * 8 / 7)), resample=3,
