@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -75,6 +76,28 @@ def test_every_image_once_exact_resume_and_few_copies(shards, capsys):
     assert sum(loader, []) == epochs[1][7:]
     UnlabelledImages(f'stream:2:{shards}', pipeline=LOAD)
     assert 'reading' not in capsys.readouterr().err  # the index is found again
+
+
+def test_there_is_room_before_a_copy_is_there(shards, monkeypatch):
+    source = open_source(f'stream:1:{shards}')  # four copies at a time
+    there = []
+    replace = os.replace
+    monkeypatch.setattr(copies.os, 'replace', lambda *paths: (replace(*paths), there.append(
+        len(kept_copies())), time.sleep(.01)))
+    with ThreadPoolExecutor(6) as pool:  # as workers and their threads do
+        list(pool.map(source._fetch, range(12)))
+    assert len(there) >= 8 and max(there) == 4 == len(kept_copies())
+
+
+def test_what_an_ended_process_was_writing_goes(shards):
+    source = open_source(f'stream:1:{shards}')
+    abandoned, written = (copies.copies_folder() / f'{"ab" * 16}.{pid}' for pid in (11, 12))
+    for path in (abandoned, written):
+        path.write_bytes(b'half')
+    os.utime(abandoned, (time.time() - 2 * copies.ABANDONED, ) * 2)
+    for shard in range(12):
+        source._fetch(shard)
+    assert not abandoned.exists() and written.exists()
 
 
 def test_ranks_take_different_images_of_the_same_shards(shards, monkeypatch):

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import sys
+import time
 import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,13 +21,14 @@ from typing import IO, Iterator, Optional, Sequence, Tuple
 
 from mmwamim.errors import UserError
 
-from ..kept import cache_folder, forget
+from ..kept import cache_folder, forget, locked
 from ..listing import NoImages, printable
 from .labels import library
 
 COMPRESSED = ('.tar.gz', '.tgz', '.tar.bz2', '.tar.xz', '.tar.zst')
 PACKED = GZIP, BZIP2, XZ, ZSTD = b'\x1f\x8b', b'BZh', b'\xfd7zXZ\0', b'\x28\xb5\x2f\xfd'
 BLOCK = 1 << 20
+ABANDONED = 3600.  # seconds after which nothing was written to a file
 DAMAGE = (EOFError, zlib.error, lzma.LZMAError, OSError)
 
 
@@ -116,9 +118,15 @@ class _Copy:
             raise _not_kept(error) from error
 
 
-def copy_shard(name: str) -> Tuple[str, str]:
+def copy_shard(name: str, among: Sequence[str] = (), most: Optional[int] = None) -> Tuple[str, str]:
     """The plain copy of a shard, and what is wrong with it, or ''. What comes before a damage is
     kept.
+
+    Args:
+        name: The shard.
+        among, most: Copies of which ``most`` are kept at a time, this one with them. Processes and
+            threads that fetch others of them meanwhile are waited for, and none can end between
+            the two steps and leave one too many. Default: as many as there are.
 
     Raises:
         NoImages: A program or server does not give it.
@@ -136,7 +144,9 @@ def copy_shard(name: str) -> Tuple[str, str]:
         target = _Copy(waiting)
         with target.file:
             note = _copy(name, target)
-        os.replace(waiting, copy)
+        with locked(copies_folder() / 'room'):
+            trim([other for other in among if other != str(copy)], most and most - 1)
+            os.replace(waiting, copy)
     finally:
         with suppress(OSError):
             waiting.unlink()
@@ -174,15 +184,24 @@ def _copy(name: str, file: _Copy) -> str:
 def trim(copies: Sequence[str], most: Optional[int]) -> None:
     """Removes all but the ``most`` copies that were used last; None: no one. A process that reads
     one of the others goes on with it."""
-    if not most:
+    if most is None:
         return
+    _forget_abandoned()
     times = []
     for copy in tuple(copies):
         with suppress(OSError):  # not there now
             times.append((os.stat(copy).st_mtime_ns, copy))
-    for _, copy in sorted(times)[:-most]:
+    for _, copy in sorted(times)[:max(0, len(times) - most)]:
         with suppress(OSError):
             os.unlink(copies_folder() / os.path.basename(copy))  # never a shard itself
+
+
+def _forget_abandoned() -> None:
+    """Removes what processes were writing when they ended."""
+    for path in copies_folder().glob('*.[0-9]*'):
+        with suppress(OSError):  # gone already
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink()
 
 
 def refresh(index: dict) -> bool:

@@ -12,7 +12,7 @@ from mmwamim.errors import UserError
 from ..kept import cache_folder, locked
 from ..listing import printable
 from ..sampling import shard_order
-from .copies import copy_shard, is_remote, needs_copy, trim
+from .copies import copy_shard, is_remote, needs_copy
 from .shards import ShardSource
 
 BUFFER = 16  # shards
@@ -106,23 +106,20 @@ class StreamSource(ShardSource):
             if os.path.isfile(path) and os.path.getsize(path) == self.sizes[shard]:
                 os.utime(path)  # it is in use
                 return
-            copy = _copied(name, waits)
+            copy = self._copied(name, waits)
             if copy != path or os.path.getsize(copy) != self.sizes[shard]:
                 os.unlink(copy)
                 raise UserError(f'{printable(name)!r} is not what it was when the index of its '
                                 'images was made: ' + (
                                     f'remove {cache_folder()}, and start again' if is_remote(name)
                                     else 'start the run again'))
-            trim(self.copies, self.most)
 
-
-def _copied(name: str, waits: Sequence[float]) -> str:
-    for seconds in waits:
-        try:
-            return copy_shard(name)[0]
-        except OSError:
-            time.sleep(seconds)
-    try:
-        return copy_shard(name)[0]
-    except OSError as error:  # not handed on: the image is not what is wrong
-        raise UserError(f'{printable(name)!r} cannot be copied any more: {error}') from error
+    def _copied(self, name: str, waits: Sequence[float]) -> str:
+        for seconds in (*waits, None):
+            try:
+                return copy_shard(name, self.copies, self.most)[0]
+            except OSError as error:
+                if seconds is None:  # not handed on: the image is not what is wrong
+                    raise UserError(f'{printable(name)!r} cannot be copied any more: '
+                                    f'{error}') from error
+                time.sleep(seconds)
