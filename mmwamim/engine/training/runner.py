@@ -1,8 +1,9 @@
 """The runner of tools/train.py."""
 import secrets
 from pathlib import Path
-from typing import Optional, Union
+from typing import Dict, Optional, Union
 
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
@@ -21,6 +22,31 @@ from .terminal import shorten
 FROM_FILES = ('Pretrained', 'PretrainedInit', 'PretrainedFrom')
 
 
+class FormattedOnce(Config):
+    """A config whose text is formatted once as long as nothing in it changes.
+
+    MMEngine formats it anew for the log, each writer, its file and every checkpoint, which takes
+    seconds each time for the class names of a data set.
+    """
+    _texts: Dict[str, str] = {}
+
+    @classmethod
+    def of(cls, cfg: Config) -> 'FormattedOnce':
+        """A view of the same fields."""
+        view = cls.__new__(cls)
+        view.__setstate__(cfg.__getstate__())
+        return view
+
+    @property
+    def pretty_text(self) -> str:
+        key = repr((self._format_python_code, self.to_dict()))
+        if key not in self._texts:
+            while len(self._texts) >= 4:  # of few runs at a time
+                del self._texts[next(iter(self._texts))]
+            self._texts[key] = super().pretty_text
+        return self._texts[key]
+
+
 class TrainingRunner(Runner):
     """MMEngine's Runner, whose learning rates follow the images of an update.
 
@@ -33,6 +59,8 @@ class TrainingRunner(Runner):
         if experiment_name is None:
             file = getattr(fields.get('cfg'), 'filename', None)
             experiment_name = f'{Path(file).stem if file else "run"}_{secrets.token_hex(3)}'
+        if isinstance(fields.get('cfg'), Config):
+            fields['cfg'] = FormattedOnce.of(fields['cfg'])
         super().__init__(*args, experiment_name=experiment_name, **fields)
 
     def build_logger(self, *args, **fields) -> MMLogger:
