@@ -1,4 +1,3 @@
-import sys
 
 import numpy as np
 import pytest
@@ -7,7 +6,8 @@ from PIL import Image
 from mmwamim.datasets import LoadImage, UnlabelledImages, loading
 from mmwamim.datasets.loading import UnreadableImage, read_rgb
 from tests.faults.damaged_images import DAMAGED, encode
-from tests.support.commands import QUICK, run
+from tests.support.commands import QUICK, run_here
+from tests.support.processes import train_in_ranks
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 
@@ -102,22 +102,21 @@ def test_too_many_unreadable_images_stop_the_run(tmp_path):
 def test_a_run_and_the_checking_tool(tmp_path):
     folder = make(tmp_path / 'x', 30, 12)
     report = tmp_path / 'report.jsonl'
-    command = (sys.executable, 'tools/data/check.py', folder, '--workers', 1, '--report', report)
-    code, log = run(*command)
+    command = ('tools/data/check.py', folder, '--workers', 1, '--report', report)
+    code, log = run_here(*command)
     assert code == 1 and '42 images, 42 looked at now, 12 unreadable' in log, log
     report.write_text(report.read_text()[:-200])  # interrupted
-    code, log = run(*command)
+    code, log = run_here(*command)
     assert code == 1 and '42 images, 2 looked at now, 12 unreadable' in log.replace(
         '1 looked', '2 looked'), log
 
-    common = (sys.executable, 'tools/train.py', QUICK, '--data', folder, '--epochs', 2,
-              '--batch-size', 7, '--work-dir')
-    code, log = run(*common, tmp_path / 'w', '--cfg-options',
-                    'train_dataloader.dataset.max_unreadable=0.5')
+    common = (QUICK, '--data', folder, '--epochs', 2, '--batch-size', 7, '--work-dir')
+    code, log = train_in_ranks(*common, tmp_path / 'w', '--cfg-options',
+                               'train_dataloader.dataset.max_unreadable=0.5', ranks=1)
     assert code == 0, log[-2000:]
     skipped = [line for line in log.splitlines() if 'unreadable image, skipped' in line]
     assert len(skipped) == 12 and all('bad_' in line for line in skipped)
-    code, log = run(*common, tmp_path / 'v')
+    code, log = train_in_ranks(*common, tmp_path / 'v', ranks=1)
     assert code != 0 and 'cannot be read, more than max_unreadable = 0.01' in log
 
 

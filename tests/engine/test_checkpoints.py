@@ -43,9 +43,8 @@ def test_missing_and_foreign_files_are_named(tmp_path):
 
 
 def test_a_run_refuses_to_resume_from_what_runs_code(tmp_path):
-    import sys
-
-    from tests.support.commands import QUICK, run
+    from tests.support.commands import QUICK
+    from tests.support.processes import train_in_ranks
 
     class Malicious:
 
@@ -59,8 +58,8 @@ def test_a_run_refuses_to_resume_from_what_runs_code(tmp_path):
         Image.new('RGB', (80, 80)).save(folder / f'{number}.png')
     torch.save(dict(state_dict={}, meta=Malicious()), tmp_path / 'bad.pth')
     (tmp_path / 'executed').unlink(missing_ok=True)
-    code, log = run(sys.executable, 'tools/train.py', QUICK, '--data', folder, '--work-dir',
-                    tmp_path / 'w', '--resume', tmp_path / 'bad.pth')
+    code, log = train_in_ranks(QUICK, '--data', folder, '--work-dir', tmp_path / 'w', '--resume',
+                               tmp_path / 'bad.pth', ranks=1)
     assert code != 0 and '--trust-checkpoint' in log.splitlines()[-1], log
     assert not (tmp_path / 'executed').exists()
 

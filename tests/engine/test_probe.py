@@ -9,7 +9,8 @@ from mmwamim.engine import FeatureProbeHook
 from mmwamim.engine.export.programs import load_encoder
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import LabelledImages, effective_rank, extract_features
-from tests.support.commands import QUICK, ROOT, run, run_here
+from tests.support.commands import QUICK, ROOT, run_here
+from tests.support.processes import train_in_ranks
 from tests.support.runs import PRETRAIN, prepare
 
 
@@ -40,8 +41,8 @@ def test_a_probed_run_learns_what_an_unprobed_one_learns(folder, tmp_path):
     states = {}
     for path in (plain, config):
         work = tmp_path / path.stem
-        code, log = run('tools/dist_train.sh', path, 2, '--data', folder, '--epochs', 2,
-                        '--batch-size', 3, '--work-dir', work, PORT='29613')
+        code, log = train_in_ranks(path, '--data', folder, '--epochs', 2, '--batch-size', 3,
+                                   '--work-dir', work)
         assert code == 0, log[-3000:]
         states[path.stem] = torch.load(work / 'encoder.pth', weights_only=True)['state_dict']
     assert log.count('Probe after epoch') == 2

@@ -16,6 +16,7 @@ from mmwamim.engine.checkpoints import AtomicBackend, damage, latest_checkpoint
 from mmwamim.errors import PREEMPTED
 from tests.faults.kill_and_resume import CONFIG, last_step, losses, same
 from tests.support.commands import ROOT, run
+from tests.support.processes import train_in_ranks
 
 
 @pytest.fixture(scope='module')
@@ -172,6 +173,5 @@ def test_slurm_asks_again_for_a_run_that_was_stopped(tmp_path):
 
 
 def test_what_cannot_be_resumed_is_named(folder, tmp_path):
-    code, log = run(sys.executable, 'tools/train.py', CONFIG, '--data', folder, '--resume',
-                    tmp_path / 'x.pth')
+    code, log = train_in_ranks(CONFIG, '--data', folder, '--resume', tmp_path / 'x.pth', ranks=1)
     assert code != 0 and 'x.pth: there is no such file' in log.splitlines()[-1]

@@ -1,6 +1,5 @@
-"""``--fsdp``, as users start it, with two processes: it learns what DDP learns, in its files."""
+"""``--fsdp`` with two processes: it learns what DDP learns, in its files."""
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,8 @@ from PIL import Image
 
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.distributed.sharding import map_tensors
-from tests.support.commands import QUICK, free_port, run
+from tests.support.commands import QUICK
+from tests.support.processes import train_in_ranks
 
 SWIN = 'configs/wamim/swin_b_100e.py'
 
@@ -30,12 +30,12 @@ def photographs(tmp_path_factory):
 
 
 def train(config, data, work, *options, fsdp=True, resume=None):
-    command = ['tools/dist_train.sh', config, 2, '--data', data, '--epochs', 2, '--batch-size', 3,
+    command = [config, '--data', data, '--epochs', 2, '--batch-size', 3,
                '--work-dir', work, *['--fsdp'] * fsdp, *['--resume', resume] * bool(resume),
                '--cfg-options', 'default_hooks.logger.interval=1',
                'default_hooks.checkpoint.interval=1', 'default_hooks.checkpoint.max_keep_ckpts=3',
                'train_dataloader.num_workers=0', *options]
-    code, log = run(*command, PORT=free_port())
+    code, log = train_in_ranks(*command)
     assert code == 0, log
     return log
 
@@ -123,8 +123,8 @@ train_dataloader = dict(persistent_workers=False)
 
 
 def test_one_process_has_nobody_to_share_with(photographs, tmp_path):
-    code, log = run(sys.executable, 'tools/train.py', QUICK, '--data', photographs, '--fsdp',
-                    '--work-dir', tmp_path)
+    code, log = train_in_ranks(QUICK, '--data', photographs, '--fsdp', '--work-dir', tmp_path,
+                               ranks=1)
     assert code != 0 and 'start several with tools/dist_train.sh' in log.splitlines()[-1]
 
 

@@ -4,7 +4,8 @@ import torch
 from PIL import Image
 
 from mmwamim.models.finite import NonFiniteLoss, check_finite
-from tests.support.commands import QUICK, ROOT, run
+from tests.support.commands import QUICK, ROOT
+from tests.support.processes import train_in_ranks
 
 
 def test_the_bad_levels_are_named():
@@ -50,10 +51,9 @@ def test_a_bad_step_stops_all_processes_or_is_skipped(tmp_path, allowed):
             tmp_path / f'images/{number:02d}.png')
     (tmp_path / 'spoilt_target.py').write_text(TARGET)
     (tmp_path / 'spoilt.py').write_text(SPOILT.format(base=ROOT / QUICK))
-    code, log = run('tools/dist_train.sh', tmp_path / 'spoilt.py', 2, '--data',
-                    tmp_path / 'images', '--epochs', 2, '--batch-size', 4, '--work-dir',
-                    tmp_path / 'w', '--cfg-options', f'train_cfg.max_bad_steps={allowed}',
-                    PORT=str(29670 + allowed), PYTHONPATH=f'{tmp_path}:{ROOT}')
+    code, log = train_in_ranks(tmp_path / 'spoilt.py', '--data', tmp_path / 'images', '--epochs', 2,
+                               '--batch-size', 4, '--work-dir', tmp_path / 'w', '--cfg-options',
+                               f'train_cfg.max_bad_steps={allowed}', PYTHONPATH=tmp_path)
     if allowed < 2:
         step, epoch = (3, 1) if allowed == 0 else (5, 2)
         assert code != 0

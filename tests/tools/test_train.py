@@ -12,6 +12,7 @@ from PIL import Image
 
 from mmwamim.registry import MODELS
 from tests.support.commands import QUICK, ROOT, run, run_here
+from tests.support.processes import train_in_ranks
 
 CONFIGS = sorted(str(p.relative_to(ROOT)) for p in (ROOT / 'configs').glob('[!_]*/*.py')
                  if Config.fromfile(p).model.type == 'mmwamim.WaMIM')
@@ -92,8 +93,8 @@ def test_dist_train_resume_pictures_and_the_encoder(photographs, tmp_path):
     stock = VisionTransformer(arch=backbone.arch, img_size=64, patch_size=8, out_type='raw')
     stock.load_state_dict({n.removeprefix('backbone.'): v for n, v in state.items()}, strict=True)
 
-    code, log = run(sys.executable, 'tools/train.py', QUICK, '--data', photographs, '--epochs', 3,
-                    '--batch-size', 3, '--work-dir', work, '--resume')
+    code, log = train_in_ranks(QUICK, '--data', photographs, '--epochs', 3, '--batch-size', 3,
+                               '--work-dir', work, '--resume', ranks=1)
     assert code == 0 and 'resumed epoch: 2' in log and (work / 'epoch_3.pth').exists(), log
 
     code, log = run_here('tools/analysis/plot_log.py', work)
@@ -107,10 +108,10 @@ def test_dist_train_resume_pictures_and_the_encoder(photographs, tmp_path):
 
 
 def test_swin_with_two_processes(photographs, tmp_path):
-    code, log = run('tools/dist_train.sh', 'configs/wamim/swin_b_100e.py', 2, '--data',
-                    photographs, '--epochs', 1, '--batch-size', 2, '--work-dir', tmp_path / 'run',
-                    '--cfg-options', 'model.backbone.arch=tiny', 'train_dataloader.num_workers=0',
-                    'train_dataloader.persistent_workers=False', PORT='29612')
+    code, log = train_in_ranks('configs/wamim/swin_b_100e.py', '--data', photographs, '--epochs', 1,
+                               '--batch-size', 2, '--work-dir', tmp_path / 'run', '--cfg-options',
+                               'model.backbone.arch=tiny', 'train_dataloader.num_workers=0',
+                               'train_dataloader.persistent_workers=False')
     assert code == 0, log
     state = torch.load(tmp_path / 'run/encoder.pth', weights_only=True)['state_dict']
     stock = SwinTransformer(arch='tiny', out_indices=(0, 1, 2, 3))
@@ -127,7 +128,7 @@ def test_swin_with_two_processes(photographs, tmp_path):
 def test_mistakes_end_in_one_clear_line(arguments, message, photographs, tmp_path):
     (tmp_path / 'empty').mkdir()
     arguments = [a.format(images=photographs, empty=tmp_path / 'empty') for a in arguments]
-    code, log = run(sys.executable, 'tools/train.py', *arguments, '--work-dir', tmp_path / 'w')
+    code, log = train_in_ranks(*arguments, '--work-dir', tmp_path / 'w', ranks=1)
     assert code != 0 and message in log.splitlines()[-1], log
 
 

@@ -1,20 +1,18 @@
 """A run of one process goes on with two, in the middle of an epoch."""
 import json
 import os
-import socket
 
-import torch.multiprocessing
+import torch.distributed
 
+from tests.support.processes import call_in_ranks
 from tests.support.runs import PRETRAIN, record
 from tests.support.small_data import make_images
 
 OPTIONS = ['--epochs', 2, '--batch-size', 2]
 
 
-def go_on(rank, port, images, work, checkpoint):
-    torch.set_num_threads(1)
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', LOCAL_WORLD_SIZE='2',
-                      MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+def go_on(images, work, checkpoint):
+    rank = os.environ['RANK']
     seen = record(PRETRAIN, images, work, *OPTIONS, '--resume', checkpoint, '--launcher', 'pytorch')
     (work / f'{rank}.json').write_text(json.dumps(dict(
         steps=seen.steps, files=seen.files, rates=seen.rates,
@@ -27,12 +25,10 @@ def test_one_process_then_two(tmp_path):
     """8 images: 2 were seen in the first epoch, and the other 6 come once each, 4 a step."""
     images = make_images(tmp_path / 'images', 8, 80)
     first = record(PRETRAIN, images, tmp_path / 'one', *OPTIONS, stop_after=1)
-    with socket.socket() as found:
-        found.bind(('127.0.0.1', 0))
-        port = found.getsockname()[1]
     (tmp_path / 'two').mkdir()
-    torch.multiprocessing.spawn(go_on, (port, images, tmp_path / 'two',
-                                        tmp_path / 'one/preempted.pth'), nprocs=2)
+    code, log = call_in_ranks(lambda: go_on(images, tmp_path / 'two',
+                                            tmp_path / 'one/preempted.pth'))
+    assert code == 0, log
     ours, theirs = (json.loads((tmp_path / f'two/{rank}.json').read_text()) for rank in (0, 1))
     # 2 of 8 images are half of a step of 4: the epoch goes on at step 1 of 2, behind 2 images.
     assert ours['steps'] == theirs['steps'] == [[0, 1, 1], [1, 0, 2], [1, 1, 3]]
