@@ -1,7 +1,6 @@
 """``--fsdp`` for what comes after pre-training: fine-tuning, Mask R-CNN and UperNet learn from a
 checkpoint on two processes what they learn without, and save it."""
 import json
-import sys
 
 import pytest
 import torch
@@ -12,8 +11,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 
 from mmwamim.engine.checkpoints import read_checkpoint
-from tests.support.commands import ROOT, SERIAL, SEVERAL, free_port, run
-from tests.support.processes import in_two_processes
+from tests.support.commands import ROOT, SERIAL
+from tests.support.processes import in_two_processes, train_in_ranks
 from tests.support.small_data import make_ade, make_coco, make_imagenet
 
 SWIN = ['model.backbone.arch.embed_dims=24', 'model.backbone.arch.depths=[1,1,1,1]',
@@ -47,13 +46,6 @@ TASKS = {
 }
 
 
-# One process group for all commands, where each would start and end its own.
-ONE_GROUP = """
-import torch.distributed
-torch.distributed.init_process_group('gloo')
-torch.distributed.init_process_group = torch.distributed.destroy_process_group = lambda *_: None
-"""
-
 
 def write_encoder(config, options, path):
     """The backbone of a config after random initialisation, as a pre-training checkpoint."""
@@ -78,20 +70,15 @@ def data(tmp_path_factory):
 
 
 def test_every_task_learns_under_fsdp_what_it_learns_without(data, tmp_path):
-    commands = []
+    log = ''
     for task, (config, folder, options) in TASKS.items():
         encoder = write_encoder(config, options, tmp_path / f'{task}.pth')
         for sharded in (False, True):
-            commands.append([str(part) for part in (
-                config, '--launcher', 'pytorch', '--data', data[folder], '--work-dir',
-                tmp_path / f'{task}{sharded}', '--pretrained', encoder, *['--fsdp'] * sharded,
-                *options)])
-    script = tmp_path / 'script.py'
-    script.write_text(ONE_GROUP + SEVERAL)
-    code, log = run(sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run',
-                    '--nproc_per_node', 2, '--master_port', free_port(), script,
-                    json.dumps(commands))
-    assert code == 0, log[-6000:]
+            code, more = train_in_ranks(
+                config, '--data', data[folder], '--work-dir', tmp_path / f'{task}{sharded}',
+                '--pretrained', encoder, *['--fsdp'] * sharded, *options)
+            assert code == 0, more[-6000:]
+            log += more
     assert log.count('are shared out among 2 processes') == 3
     assert log.count('Encoder weights loaded from') == 6
     for task in TASKS:

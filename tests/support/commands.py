@@ -15,13 +15,6 @@ ROOT = Path(__file__).resolve().parents[2]
 QUICK = 'configs/quickstart/vit_tiny_pretrain.py'
 SERIAL = [f'{name}_dataloader.{field}' for name in ('train', 'val')
           for field in ('num_workers=0', 'persistent_workers=False')]
-# Several commands of tools/train.py in one process, which saves importing torch each time.
-SEVERAL = '''
-import json, runpy, sys
-for arguments in json.loads(sys.argv[1]):
-    sys.argv = ['tools/train.py', *arguments]
-    runpy.run_path('tools/train.py', run_name='__main__')
-'''
 
 
 def run(*command, cwd=ROOT, **environment):
