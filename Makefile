@@ -34,8 +34,10 @@ $(VENV)/pretrain.stamp: requirements/constraints.txt setup.py pyproject.toml
 	$(INSTALL) --editable '.[onedl,quickstart]'
 	@touch $@
 
-$(VENV)/tests.stamp: $(VENV)/pretrain.stamp requirements/mmcv_ops.sh
+$(VENV)/tests.stamp: $(VENV)/pretrain.stamp requirements/mmcv_ops.sh requirements/transformers.txt
 	$(INSTALL) --editable '.[tests]'
+	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target $(VENV)/transformers \
+		-r requirements/transformers.txt
 	requirements/mmcv_ops.sh $(BIN)/python
 	@touch $@
 

@@ -1,9 +1,14 @@
 import ctypes
 import gc
+import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
+
+# Before mmwamim looks for it; processes that tests start do not see it.
+sys.path.append(str(Path(sys.prefix, 'transformers')))
 
 import mmwamim  # noqa: F401  (before mmpretrain, which transformers 5 would break)
 from mmwamim.engine.training import cpu
