@@ -1,9 +1,13 @@
 """What a few labels are enough for, from a pre-trained encoder and from scratch: a linear probe of
 the frozen encoder, and fine-tuning of the stock mmpretrain VisionTransformer, with the same
 labelled pictures, steps and seeds."""
+import multiprocessing
 import statistics
+import sys
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
+from mmwamim.cores import granted_cores
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.errors import UserError
 
@@ -107,36 +112,60 @@ def compare_few_labels(cfg: Config, encoder: Path, splits: Dict[str, Tuple[Tenso
                   'writers', labels_per_class=per_class, steps=steps, chance=10.,
                   metric='top-1 %, a number for each seed: of labelled pictures, new layers and '
                   'augmentation', runs={})
-    for start in ('checkpoint', 'scratch'):
-        runs = _score(cfg, encoder if start == 'checkpoint' else None, splits, per_class, steps,
-                      seeds)
-        result['runs'][start] = runs
-        for way, scores in runs.items():
-            print(f'  from {start:<10} {way}: {scores}', flush=True)
-        probed, *tuned = runs.values()
-        result[start] = {'linear probe': summary(probed),
-                         'fine-tuning': summary(max(tuned, key=statistics.mean))}
+    score = partial(_score, cfg, splits, per_class, steps)
+    with _cores(score, 2 * seeds) as pool:
+        waiting = {start: [pool.submit(_scored, weights, seed) for seed in range(seeds)]
+                   for start, weights in (('checkpoint', encoder), ('scratch', None))}
+        for start, found in waiting.items():
+            scores = [one.result() for one in found]
+            runs: Dict[str, List[float]] = {way: [one[way] for one in scores] for way in WAYS}
+            result['runs'][start] = runs
+            for way, accuracies in runs.items():
+                print(f'  from {start:<10} {way}: {accuracies}', flush=True)
+            probed, *tuned = runs.values()
+            result[start] = {'linear probe': summary(probed),
+                             'fine-tuning': summary(max(tuned, key=statistics.mean))}
     return result
 
 
-def _score(cfg: Config, encoder: Optional[Path], splits: dict, per_class: int, steps: int,
-           seeds: int) -> Dict[str, List[float]]:
-    """Accuracies of each way, one a seed."""
+def _cores(score: Callable, most: int) -> Executor:
+    """A process of one thread a core: matrices as small as these gain nothing from two threads.
+
+    Args:
+        score: What :func:`_scored` calls there; the pictures in it are shared, not sent.
+        most: Processes.
+    """
+    if sys.platform != 'linux':  # elsewhere a fork breaks the system's matrix product
+        return ThreadPoolExecutor(1, initializer=_begin, initargs=(score, torch.get_num_threads()))
+    return ProcessPoolExecutor(min(granted_cores(), most), multiprocessing.get_context('fork'),
+                               _begin, (score, 1))
+
+
+def _begin(score: Callable, threads: int) -> None:
+    torch.set_num_threads(threads)
+    _scored.by = score
+
+
+def _scored(encoder: Optional[Path], seed: int) -> Dict[str, float]:
+    return _scored.by(encoder, seed)
+
+
+def _score(cfg: Config, splits: dict, per_class: int, steps: int, encoder: Optional[Path],
+           seed: int) -> Dict[str, float]:
+    """The accuracy of each way."""
     (images, labels), test = splits['train'], splits['test']
-    runs: Dict[str, List[float]] = {way: [] for way in WAYS}
-    for seed in range(seeds):
-        chosen = choose(labels, per_class, seed)
-        train = images[chosen], labels[chosen]
-        for way, rate in WAYS.items():
-            torch.manual_seed(seed)
-            model = build_classifier(cfg, encoder)
-            if rate:
-                found = fine_tune(model, train, test, steps, rate, seed)
-            else:
-                found = linear_accuracy(pooled(model.backbone, train[0]), train[1],
-                                        pooled(model.backbone, test[0]), test[1])
-            runs[way].append(round(found, 1))
-    return runs
+    chosen = choose(labels, per_class, seed)
+    train, scores = (images[chosen], labels[chosen]), {}
+    for way, rate in WAYS.items():
+        torch.manual_seed(seed)
+        model = build_classifier(cfg, encoder)
+        if rate:
+            found = fine_tune(model, train, test, steps, rate, seed)
+        else:
+            found = linear_accuracy(pooled(model.backbone, train[0]), train[1],
+                                    pooled(model.backbone, test[0]), test[1])
+        scores[way] = round(found, 1)
+    return scores
 
 
 def summary(scores: List[float]) -> dict:

@@ -1,10 +1,13 @@
 """What the quick start compares: pictures, the labelled ones among them, and their jitter."""
 import numpy as np
 import torch
+from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from mmwamim.commands.quickstart import own_command, write_digits
+from mmwamim.commands.quickstart import config_path, own_command, write_digits
+from mmwamim.engine.config.reading import read_config
+from mmwamim.evaluation import few_labels
 from mmwamim.evaluation.few_labels import choose, jitter
 
 
@@ -52,3 +55,25 @@ def test_the_next_command_is_that_of_the_environment_which_lies_here(tmp_path, m
     assert own_command() == '.venv/bin/mmwamim'  # as `make quickstart` has it
     monkeypatch.chdir('/')
     assert own_command() == f'{str(folder)[1:]}/mmwamim'
+
+
+def test_scores_of_forked_processes_are_those_of_this_one(tmp_path, capsys):
+    splits = write_digits(tmp_path)
+    splits['test'] = tuple(part[:40] for part in splits['test'])
+    cfg = read_config(config_path())
+    cfg.model.backbone.arch = dict(embed_dims=32, num_layers=2, num_heads=2,
+                                   feedforward_channels=64)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        encoder = MODELS.build({**cfg.model.backbone, 'out_indices': (0, 1)})
+        preprocessor = MODELS.build(cfg.data_preprocessor)
+    path = tmp_path / 'encoder.pth'
+    torch.save(dict(state_dict={f'backbone.{n}': v for n, v in encoder.state_dict().items()}), path)
+    result = few_labels.compare_few_labels(cfg, path, splits, per_class=2, steps=3, seeds=2)
+    ready = {name: (preprocessor(dict(inputs=pictures, data_samples=None))['inputs'], labels)
+             for name, (pictures, labels) in splits.items()}
+    for start, weights in (('checkpoint', path), ('scratch', None)):
+        scores = [few_labels._score(cfg, ready, 2, 3, weights, seed) for seed in range(2)]
+        for way, accuracies in result['runs'][start].items():
+            assert accuracies == [one[way] for one in scores]
+    assert capsys.readouterr().out.count('from checkpoint') == 3
+    assert result['checkpoint']['linear probe']['mean'] > 10

@@ -1,17 +1,21 @@
 """mmwamim sweep: what is run, in which processes, and the table that comes out."""
 import csv
 import json
+import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mmwamim.commands import sweep as command
+from mmwamim.commands.main import main
 from mmwamim.commands.sweep_curves import probe_checkpoints, seconds_by_epoch
 from mmwamim.errors import PREEMPTED, Preempted, UserError
 from tests.support.commands import ROOT, run_here
+from tests.support.processes import call_in_ranks
 
 FEW = ['train_dataloader.dataset.indices=16', 'train_dataloader.batch_size=8',
        'train_dataloader.num_workers=0']
@@ -32,9 +36,24 @@ def pictures(tmp_path_factory):
     return root
 
 
-def test_table_of_all_runs_and_nothing_is_done_twice(pictures, tmp_path, monkeypatch):
+@pytest.fixture
+def forked(monkeypatch):
+    """The processes that are started are forks of this one."""
+    def run(words, env, stdout, stderr):
+        assert words[:5] == [sys.executable, '-W', 'ignore', '-m', 'mmwamim']
+        here = Path.cwd()
+
+        def called():
+            os.chdir(here)
+            main(words[5:])
+        code, printed = call_in_ranks(called, ranks=1)
+        stdout.write(printed)
+        return SimpleNamespace(returncode=code)
+    monkeypatch.setattr(command, 'subprocess', SimpleNamespace(run=run, STDOUT=None))
+
+
+def test_table_of_all_runs_and_nothing_is_done_twice(pictures, tmp_path, monkeypatch, forked):
     monkeypatch.chdir(tmp_path)  # a config by its path in the repository is found from anywhere
-    monkeypatch.setenv('PYTHONPATH', str(ROOT))
     given = dict(data=pictures, out=Path('out'), frozen=True, seeds=[0, 1], epochs=1,
                  cfg_options=FEW)
     swept = command.sweep('configs/evidence/wamim.py', **given)
@@ -59,8 +78,8 @@ def test_table_of_all_runs_and_nothing_is_done_twice(pictures, tmp_path, monkeyp
     assert again.runs == json.loads(Path('out/runs.json').read_text()) == runs
 
 
-def test_curves_have_the_time_and_accuracy_of_each_checkpoint(pictures, tmp_path, monkeypatch):
-    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+def test_curves_have_the_time_and_accuracy_of_each_checkpoint(pictures, tmp_path, monkeypatch,
+                                                                 forked):
     given = dict(data=pictures, out=tmp_path, curve=2, epochs=5, cfg_options=FEW)
     run, = command.sweep('configs/evidence/wamim.py', **given).runs['wamim']
     assert [point['epoch'] for point in run['curve']] == [2, 4]
