@@ -26,7 +26,7 @@ from .evaluation.features import (
     encode,
     evaluation_pipeline,
     image_loader,
-    image_side,
+    image_size,
     pool_with,
 )
 from .weights.card import preprocessor_of
@@ -86,7 +86,8 @@ class Encoder(nn.Module):
         channels: Of files, where they are no colours, as of ``mmwamim.LoadChannels``.
 
     Attributes:
-        size (int): Side of the images in pixels, that of the training.
+        size (int or tuple): Side of the images in pixels, that of the training; height and width
+            of oblong ones.
 
     Raises:
         UserError: From a call: images are no batch of normalised floats.
@@ -105,7 +106,8 @@ class Encoder(nn.Module):
                  channels: Optional[int] = None) -> None:
         super().__init__()
         self.backbone = backbone
-        self.size = image_side(backbone)
+        height, width = image_size(backbone)
+        self.size = height if height == width else (height, width)
         self._value_range, self._channels = value_range, channels
         self._normalise = preprocessor.forward  # no part of the module: stays on the CPU
         with DefaultScope.overwrite_default_scope('mmpretrain'):
@@ -139,7 +141,7 @@ class Encoder(nn.Module):
         return [maps] if isinstance(maps, Tensor) else list(maps)
 
     def preprocess(self, images: Union[Picture, Sequence[Picture]]) -> Tensor:
-        """What :meth:`forward` takes: the short side resized to 8 / 7 of ``size``, the centre
+        """What :meth:`forward` takes: resized so that it just covers 8 / 7 of ``size``, the centre
         crop, mean and deviation of the training.
 
         Args:
@@ -149,7 +151,7 @@ class Encoder(nn.Module):
                 and with the values of the files of its training.
 
         Returns:
-            (B, C, size, size) on the encoder's device and of its type, float32 unless it was
+            (B, C, height, width) on the encoder's device and of its type, float32 unless it was
             changed (``encoder.half()``); of one image B is 1.
 
         Raises:

@@ -33,7 +33,7 @@ from mmwamim.evaluation.features import (
     encode,
     evaluation_pipeline,
     image_loader,
-    image_side,
+    image_size,
     pool_with,
 )
 from mmwamim.outputs import check_output_file
@@ -100,7 +100,7 @@ def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
         images = open_all(str(data), endings, column)
         preprocessor = MODELS.build(dict(preprocessor_of(cfg))).to(device)
         print(images.description, file=sys.stderr)
-        pipeline = Compose(evaluation_pipeline(image_side(network), cfg.get('value_range'),
+        pipeline = Compose(evaluation_pipeline(image_size(network), cfg.get('value_range'),
                                                channels))
         loader = image_loader(Attempts(images, pipeline), batch_size,
                               default_workers() if workers is None else workers, device, sort_out)

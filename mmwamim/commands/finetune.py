@@ -32,7 +32,7 @@ from mmwamim.engine.distributed.processes import settle_launcher
 from mmwamim.engine.export.programs import load_encoder, run_config
 from mmwamim.engine.run import train
 from mmwamim.engine.training.preemption import StopRequest
-from mmwamim.evaluation.features import image_side
+from mmwamim.evaluation.features import image_size
 
 from . import automatic
 from .architectures import find_config
@@ -206,8 +206,7 @@ def _memory(cfg: Config, encoder: nn.Module) -> tuple:
     """As :func:`automatic.pretraining_memory`, of the classifier's backbone."""
     with torch.random.fork_rng(devices=[]), DefaultScope.overwrite_default_scope('mmpretrain'):
         backbone = MODELS.build({**cfg.model.backbone, 'init_cfg': None}).to(automatic.place())
-        side = image_side(encoder)
-        images = torch.zeros(2, encoder.patch_embed.projection.in_channels, side, side,
+        images = torch.zeros(2, encoder.patch_embed.projection.in_channels, *image_size(encoder),
                              device=automatic.place())
         return automatic.memory_of(lambda: backbone(images)[-1].sum(), backbone, 2)
 

@@ -24,7 +24,7 @@ from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.checkpoints.finding import latest_checkpoint
 from mmwamim.engine.export.programs import run_config
 from mmwamim.errors import MissingFile, UserError
-from mmwamim.evaluation.features import evaluation_pipeline, image_side
+from mmwamim.evaluation.features import evaluation_pipeline, image_size
 from mmwamim.outputs import check_output_file, check_output_folder
 from mmwamim.visualization import draw_losses, draw_reconstructions, save, wavelet_figure
 
@@ -114,9 +114,9 @@ def reconstruct(checkpoint: Path_, cfg: Config, images: Optional[Path_], most: i
     source = _images_of(cfg, images, column)
     if not hasattr(getattr(model, 'target_generator', None), 'reconstruct'):
         raise UserError(f'the target of {checkpoint} has no inverse transform to draw')
-    size = (image_side(model.backbone), ) * 2
-    draw_reconstructions(model, read_images(source, size, most, cfg.get('value_range'),
-                                            cfg.get('channels')), out, seed)
+    size, value_range = image_size(model.backbone), cfg.get('value_range')
+    draw_reconstructions(model, read_images(source, size, most, value_range, cfg.get('channels')),
+                         out, seed)
     return out
 
 
@@ -162,11 +162,8 @@ def read_images(source: Source, size: Sequence[int], most: int,
     Raises:
         NoImages: None of them can be read.
     """
-    resize = dict(type='mmwamim.ResizeEdge') if channels else \
-        dict(type='mmpretrain.ResizeEdge', backend='pillow')
-    crop = Compose([evaluation_pipeline(max(size), value_range, channels)[0],
-                    dict(resize, scale=max(size), edge='short'),
-                    dict(type='mmpretrain.CenterCrop', crop_size=(size[1], size[0]))])
+    load, resize, crop, _ = evaluation_pipeline(size, value_range, channels)
+    crop = Compose([load, dict(resize, scale=size), crop])
     print(source.description)
     pictures = []
     for place in source.spread(most):
