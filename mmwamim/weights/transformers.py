@@ -10,7 +10,7 @@ from mmwamim.errors import UserError
 from mmwamim.evaluation.features import size_before_crop
 
 from .names import SWIN_TRANSFORMERS, VIT_TRANSFORMERS
-from .timm import SWIN_LEFT, VIT_LEFT, check_left
+from .timm import SWIN_LEFT, check_left
 
 Size = Union[int, Tuple[int, int]]  # of a square, or height and width
 
@@ -41,7 +41,7 @@ def to_transformers(encoder: nn.Module, size: Size) -> Tuple[dict, Dict[str, Ten
                   patch_size=projection.kernel_size[0], num_channels=projection.in_channels,
                   hidden_act='gelu')
     if is_vit:
-        renamed, left = VIT_TRANSFORMERS.to_theirs(encoder.state_dict()), VIT_LEFT
+        renamed, left = VIT_TRANSFORMERS.to_theirs(encoder.state_dict()), ''
     else:
         renamed = SWIN_TRANSFORMERS.to_theirs(encoder.state_dict(), len(encoder.stages))
         left = SWIN_LEFT
