@@ -1,12 +1,18 @@
 """Places for results and devices that cannot be used are named before any work is done."""
 import errno
 import os
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
+from PIL import Image
 
 import mmwamim
+from mmwamim.commands.calls import Run
+from mmwamim.commands.check import check as find_unreadable
 from mmwamim.commands.fields import parse_fields
 from mmwamim.commands.show import show
 from mmwamim.commands.test import evaluate
@@ -14,7 +20,34 @@ from mmwamim.devices import check_device
 from mmwamim.engine.checkpoints.writing import write_atomically
 from mmwamim.errors import UserError, told_in_one_line
 from mmwamim.outputs import check_output_file, check_output_folder
-from tests.support.models import save_encoder
+from tests.support.commands import QUICK
+from tests.support.models import noise, save_encoder
+
+
+def test_paths_that_calls_give_back_last(tmp_path, monkeypatch):
+    """However a place was named, and wherever the caller goes after the call."""
+    monkeypatch.chdir(tmp_path)
+    save_encoder('encoder.pth', QUICK)
+    (tmp_path / 'images').mkdir()
+    Image.fromarray(noise(70, 70, 3).byte().numpy()).save('images/a.png')
+    exported = mmwamim.export('encoder.pth', 'timm', 'x.pth')
+    paths = [exported.path, exported.card,
+             mmwamim.embed('encoder.pth', 'images', out='f.npz', workers=0).file,
+             mmwamim.resize('images', 'smaller', short=32, workers=1).folder,
+             mmwamim.statistics('images', report='s.json', workers=1).report,
+             find_unreadable('images', report='c.jsonl', workers=1).report,
+             *show('images/a.png', out='a.png')]
+    (tmp_path / 'elsewhere').mkdir()
+    monkeypatch.chdir(tmp_path / 'elsewhere')
+    assert len(paths) == 7 and all(path.exists() for path in paths)
+    assert eval(exported.how_to_load, dict(timm=timm)).num_classes == 0
+    pretrain = import_module('mmwamim.commands.pretrain')
+    monkeypatch.setattr(pretrain, 'train', lambda options: None)
+    monkeypatch.setattr(pretrain, 'result_of', lambda runner, draw: Run(
+        Path('a'), None, Path('b'), Path('c'), pictures=(Path('d'), ), metrics=dict(loss=1.)))
+    kept = mmwamim.pretrain(tmp_path / 'images', epochs=1, batch_size=1, workers=0)
+    assert kept.pictures == (Path.cwd() / 'd', ) and kept.checkpoint is None
+    assert kept.folder == Path.cwd() / 'a' and kept.metrics == dict(loss=1.)
 
 
 def test_places_that_cannot_be_written(tmp_path):

@@ -20,6 +20,7 @@ from typing import Optional, Sequence, Tuple, Union
 import torch
 from torch import nn
 
+from mmwamim.command_line import short_path
 from mmwamim.engine.checkpoints.writing import write_atomically
 from mmwamim.engine.export.programs import (
     load_classifier,
@@ -30,7 +31,7 @@ from mmwamim.engine.export.programs import (
 )
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import image_size
-from mmwamim.outputs import check_output_file, check_output_folder
+from mmwamim.outputs import check_output_file, check_output_folder, lasting_paths
 from mmwamim.weights.card import MARK, model_card, preprocessor_of
 from mmwamim.weights.timm import Classifier, timm_arguments, to_timm
 from mmwamim.weights.transformers import write_folder
@@ -58,6 +59,7 @@ class Exported:
     """A line of Python, or '' where any reader of the format will do."""
 
 
+@lasting_paths
 def export(encoder: Path_, to: str, out: Path_, *, config: Optional[Path_] = None,
            license: Optional[str] = None, command: Sequence[str] = ()) -> Exported:
     """Writes a pre-trained encoder for other ecosystems, with a model card beside it.
@@ -138,7 +140,7 @@ def write(encoder: nn.Module, form: str, out: Path, size: Tuple[int, int],
         write_folder(encoder, size, preprocessor, out)
         # Nothing here trains the pooler of ViTModel: transformers would draw one, and say so.
         more = ', add_pooling_layer=False' if hasattr(encoder, 'layers') else ''
-        return f'transformers.AutoModel.from_pretrained({str(out)!r}{more})'
+        return f'transformers.AutoModel.from_pretrained({str(out.absolute())!r}{more})'
     if form == 'timm':
         name, state = to_timm(encoder, classifier)
         _save(state, out, name)
@@ -146,7 +148,7 @@ def write(encoder: nn.Module, form: str, out: Path, size: Tuple[int, int],
         more = ''.join(f', {key}={value!r}'
                        for key, value in timm_arguments(encoder, classifier)[1].items())
         return (f"timm.create_model('{name}', num_classes={classes}{more}, "
-                f'checkpoint_path={str(out)!r})')
+                f'checkpoint_path={str(out.absolute())!r})')
     if form in ('mmpretrain', 'safetensors'):
         _save(encoder.state_dict(), out, type(encoder).__name__)
     elif form == 'torch':
@@ -184,5 +186,7 @@ def run(args: argparse.Namespace) -> None:
     done = export(**vars(args), command=[*start, *sys.argv[1:]])
     files = done.path.iterdir() if done.path.is_dir() else [done.path]
     size = sum(file.stat().st_size for file in files)
-    how = f'; load it with {done.how_to_load}' if done.how_to_load else ''
-    print(f'wrote {done.path}, {size / 2**20:.1f} MiB, and {done.card}{how}')
+    path, card = short_path(done.path), short_path(done.card)
+    how = done.how_to_load.replace(repr(str(done.path)), repr(str(path)))
+    how = f'; load it with {how}' if how else ''
+    print(f'wrote {path}, {size / 2**20:.1f} MiB, and {card}{how}')

@@ -17,6 +17,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import MODELS, DefaultScope
 
+from mmwamim.command_line import short_path
 from mmwamim.datasets.listing import NoImages, printable, readable_endings
 from mmwamim.datasets.loading import UnreadableImage, read_rgb
 from mmwamim.datasets.sources import Source, open_all, open_source
@@ -25,7 +26,7 @@ from mmwamim.engine.checkpoints.finding import latest_checkpoint
 from mmwamim.engine.export.programs import run_config
 from mmwamim.errors import MissingFile, UserError
 from mmwamim.evaluation.features import evaluation_pipeline, image_size
-from mmwamim.outputs import check_output_file, check_output_folder
+from mmwamim.outputs import check_output_file, check_output_folder, lasting_paths
 from mmwamim.visualization import draw_losses, draw_reconstructions, save, wavelet_figure
 
 from .calls import as_a_call
@@ -34,6 +35,7 @@ from .fields import add_columns, check_counts
 Path_ = Union[str, Path]
 
 
+@lasting_paths
 def show(what: Union[Path_, Sequence[Path_]], *, images: Optional[Path_] = None,
          column: Optional[str] = None, most: int = 6, seed: int = 0,
          wavelet: str = 'haar', level: int = 5, out: Optional[Path_] = None) -> List[Path]:
@@ -59,7 +61,7 @@ def show(what: Union[Path_, Sequence[Path_]], *, images: Optional[Path_] = None,
 
     Examples:
         >>> mmwamim.commands.show.show('work_dirs/photos_vit_tiny')[0]  # doctest: +SKIP
-        PosixPath('work_dirs/photos_vit_tiny/loss_curve.png')
+        PosixPath('/home/me/work_dirs/photos_vit_tiny/loss_curve.png')
     """
     check_counts(most=most, level=level)
     things = [Path(one) for one in ([what] if isinstance(what, (str, Path)) else what)]
@@ -211,4 +213,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     for path in show(**vars(args)):
-        print(f'wrote {path}')
+        print(f'wrote {short_path(path)}')
