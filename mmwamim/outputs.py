@@ -58,15 +58,29 @@ def check_output_file(path: Union[str, Path], name: str = 'out',
         raise UserError(f'{name}: cannot write to the file {str(path)!r}: give another one')
 
 
-def lasting_paths(function: Call) -> Call:
-    """Makes the paths that a call gives back absolute: they are valid in whatever folder the caller
-    is later on."""
+def settles_places(function: Call) -> Call:
+    """Takes ``~`` for the home folder in the paths that a call is given, and makes those that it
+    gives back absolute: they are valid in whatever folder the caller is later on."""
 
     @functools.wraps(function)
     def call(*arguments: Any, **keywords: Any) -> Any:
-        return _absolute(function(*arguments, **keywords))
+        return _absolute(function(*map(at_home, arguments), **{
+            name: at_home(value) for name, value in keywords.items()}))
 
     return call
+
+
+def at_home(given: Any) -> Any:
+    """A path with the home folder for ``~``, as a shell hands it over, or a list of them; what is
+    no path stays as it is.
+
+    Examples:
+        >>> at_home('photos'), at_home(3), at_home(['~/a'])[0].endswith('/a')
+        ('photos', 3, True)
+    """
+    if isinstance(given, (str, Path)):
+        return type(given)(os.path.expanduser(given))
+    return type(given)(map(at_home, given)) if type(given) in (list, tuple) else given
 
 
 def _absolute(found: Any) -> Any:

@@ -25,7 +25,7 @@ from mmwamim.datasets.listing import printable, readable_endings
 from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.datasets.pixels import check_range
 from mmwamim.datasets.sources import Source, open_all
-from mmwamim.outputs import lasting_paths
+from mmwamim.outputs import settles_places
 from mmwamim.progress import Progress
 
 from .fields import add_columns
@@ -98,7 +98,7 @@ class Checked:
     report: Path
 
 
-@lasting_paths
+@settles_places
 def check(data: Union[str, Path], *, report: Union[str, Path] = 'image_check.jsonl',
           workers: Optional[int] = None, value_range: Optional[Sequence[float]] = None,
           channels: Optional[int] = None, column: Optional[str] = None) -> Checked:

@@ -31,7 +31,7 @@ from mmwamim.datasets.sources.file_names import file_names, parted
 from mmwamim.datasets.splits import pretraining_folder, settle_split
 from mmwamim.errors import UserError
 from mmwamim.evaluation.robustness import CORRUPTIONS, SEVERITIES
-from mmwamim.outputs import lasting_paths
+from mmwamim.outputs import settles_places
 
 from .fields import add_columns
 
@@ -51,7 +51,7 @@ class Corrupted:
     """What is wrong, one for each image."""
 
 
-@lasting_paths
+@settles_places
 def corruptions(images: Union[str, Path], out: Union[str, Path], *,
                 per_class: Optional[int] = None, size: int = 224, seed: int = 0,
                 value_range: Optional[Sequence[float]] = None, column: Optional[str] = None,

@@ -37,7 +37,7 @@ from mmwamim.evaluation.features import (
     image_size,
     pool_with,
 )
-from mmwamim.outputs import check_output_file, lasting_paths
+from mmwamim.outputs import check_output_file, settles_places
 from mmwamim.progress import Progress
 from mmwamim.weights.card import preprocessor_of
 
@@ -60,7 +60,7 @@ class Embedded:
     file: Optional[Path] = None
 
 
-@lasting_paths
+@settles_places
 def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
           config: Optional[Path_] = None, column: Optional[str] = None, batch_size: int = 64,
           workers: Optional[int] = None, device: Optional[str] = None) -> Embedded:

@@ -33,7 +33,7 @@ from mmwamim.engine.export.programs import load_encoder, run_config
 from mmwamim.engine.run import train
 from mmwamim.engine.training.preemption import StopRequest
 from mmwamim.evaluation.features import image_size
-from mmwamim.outputs import lasting_paths
+from mmwamim.outputs import settles_places
 
 from . import automatic
 from .architectures import find_config
@@ -59,7 +59,7 @@ STEPS = dict(cuda=5_000, cpu=300)  # at least, as in automatic.STEPS
 
 
 @takes_gpus
-@lasting_paths
+@settles_places
 def finetune(encoder: Path_, data: Path_, *, column: Optional[str] = None,
              label_column: Optional[str] = None, arch: Optional[Path_] = None,
              epochs: Optional[int] = None, out: Optional[Path_] = None,

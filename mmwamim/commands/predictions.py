@@ -21,7 +21,7 @@ from mmwamim.engine.config.data import settle_data
 from mmwamim.engine.config.reading import read_config
 from mmwamim.engine.distributed.processes import settle_processes
 from mmwamim.errors import UserError
-from mmwamim.outputs import lasting_paths
+from mmwamim.outputs import settles_places
 from mmwamim.progress import Progress
 
 from .architectures import find_config
@@ -30,7 +30,7 @@ from .calls import as_a_call
 Path_ = Union[str, Path]
 
 
-@lasting_paths
+@settles_places
 def predictions(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = None,
                 out: Path_ = 'predictions', most: int = 6, score: float = 0.5) -> List[Path]:
     """Draws what a detector or segmenter predicts beside the labels.

@@ -26,7 +26,7 @@ from mmwamim.engine.distributed.processes import settle_launcher
 from mmwamim.engine.run import train
 from mmwamim.engine.training.preemption import StopRequest
 from mmwamim.errors import UserError
-from mmwamim.outputs import lasting_paths
+from mmwamim.outputs import settles_places
 
 from . import automatic
 from .architectures import find_config
@@ -50,7 +50,7 @@ OPTIONS = ('data', 'column', 'arch', 'epochs', 'out', 'init', 'image_size', 'bat
 
 
 @takes_gpus
-@lasting_paths
+@settles_places
 def pretrain(data: Path_, *, column: Optional[str] = None, arch: Optional[Path_] = None,
              epochs: Optional[int] = None, out: Optional[Path_] = None,
              init: Optional[Path_] = None, image_size: Optional[int] = None,

@@ -36,7 +36,7 @@ from mmwamim.evaluation.features import (
     knn_accuracy,
     linear_accuracy,
 )
-from mmwamim.outputs import check_output_file
+from mmwamim.outputs import check_output_file, settles_places
 from mmwamim.weights.card import preprocessor_of
 
 from .automatic import device as best_device
@@ -48,6 +48,7 @@ Path_ = Union[str, Path]
 
 
 @takes_gpus
+@settles_places
 def probe(encoder: Path_, data: Path_, *, train: str = 'train', val: str = 'val',
           k: Sequence[int] = (10, 20), linear: bool = True, every_level: bool = False,
           most: Optional[int] = None, config: Optional[Path_] = None,

@@ -35,7 +35,7 @@ from mmwamim.cores import granted_cores
 from mmwamim.engine.config.reading import read_config
 from mmwamim.errors import UserError
 from mmwamim.evaluation.few_labels import compare_few_labels
-from mmwamim.outputs import lasting_paths
+from mmwamim.outputs import settles_places
 from mmwamim.visualization import draw_losses
 
 from .architectures import configs_folder
@@ -63,7 +63,7 @@ class Quickstart:
     seconds: float
 
 
-@lasting_paths
+@settles_places
 def quickstart(out: Union[str, Path] = 'quickstart', *, epochs: int = 40, labels: int = 2,
                steps: int = 50, seeds: int = 5, processes: Optional[int] = None) -> Quickstart:
     """Pre-trains a tiny ViT on scikit-learn's digits and looks at it.

@@ -35,7 +35,7 @@ from mmwamim.datasets.pixels import File, Range, check_range, opened, orientatio
 from mmwamim.datasets.sources import ListedSource, Source, is_images_folder, open_part, parts_of
 from mmwamim.datasets.sources.file_names import clean, file_names
 from mmwamim.errors import UserError
-from mmwamim.outputs import lasting_paths
+from mmwamim.outputs import settles_places
 from mmwamim.progress import Progress
 
 from .fields import add_columns
@@ -56,7 +56,7 @@ class Resized:
     """What is wrong, one for each image."""
 
 
-@lasting_paths
+@settles_places
 def resize(source: Union[str, Path], target: Union[str, Path], *, short: int = 256,
            quality: int = 85, workers: Optional[int] = None,
            value_range: Optional[Sequence[float]] = None, column: Optional[str] = None,

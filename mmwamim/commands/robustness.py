@@ -47,7 +47,7 @@ from mmwamim.evaluation.robustness_sets import (
     load_classifier,
     read_classes,
 )
-from mmwamim.outputs import lasting_paths
+from mmwamim.outputs import settles_places
 
 from .architectures import find_config
 from .automatic import device as best_device
@@ -68,7 +68,7 @@ class Robustness:
     file: Path
 
 
-@lasting_paths
+@settles_places
 def robustness(config: Path_, checkpoint: Path_, *, out: Path_, imagenet_a: Optional[Path_] = None,
                imagenet_r: Optional[Path_] = None, imagenet_sketch: Optional[Path_] = None,
                imagenet_c: Optional[Path_] = None, partial: bool = False,

@@ -26,7 +26,7 @@ from mmwamim.engine.checkpoints.finding import latest_checkpoint
 from mmwamim.engine.export.programs import run_config
 from mmwamim.errors import MissingFile, UserError
 from mmwamim.evaluation.features import evaluation_pipeline, image_size
-from mmwamim.outputs import check_output_file, check_output_folder, lasting_paths
+from mmwamim.outputs import check_output_file, check_output_folder, settles_places
 from mmwamim.visualization import draw_losses, draw_reconstructions, save, wavelet_figure
 
 from .calls import as_a_call
@@ -35,7 +35,7 @@ from .fields import add_columns, check_counts
 Path_ = Union[str, Path]
 
 
-@lasting_paths
+@settles_places
 def show(what: Union[Path_, Sequence[Path_]], *, images: Optional[Path_] = None,
          column: Optional[str] = None, most: int = 6, seed: int = 0,
          wavelet: str = 'haar', level: int = 5, out: Optional[Path_] = None) -> List[Path]:
