@@ -20,7 +20,14 @@ def check_device(device: Union[str, torch.device]) -> torch.device:
         found = torch.device(device)
     except (RuntimeError, TypeError):
         raise UserError(f'there is no device {device!r}: give cpu, cuda, cuda:1, ...') from None
+    if found.type == 'meta':
+        raise UserError("device 'meta' has no values: give cpu, cuda, cuda:1, ...")
     if found.type == 'cuda' and (found.index or 0) >= torch.cuda.device_count():
         raise UserError(f'device {device!r}: this machine has {torch.cuda.device_count()} GPUs '
                         'that torch can use; "mmwamim doctor" says more')
+    try:
+        torch.empty(0, device=found)
+    except (RuntimeError, NotImplementedError, AssertionError):  # torch was built without it
+        raise UserError(f'device {device!r}: torch has no such device here: give cpu, cuda, '
+                        'cuda:1, ...') from None
     return found

@@ -1,7 +1,7 @@
 """A pre-trained encoder as a plain module: ``encoder = mmwamim.load_encoder('encoder.pth')``."""
 import os
 from pathlib import Path
-from typing import Any, List, Optional, Sequence, Tuple, Union
+from typing import Any, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -26,9 +26,10 @@ from .evaluation.features import (
     encode,
     evaluation_pipeline,
     image_loader,
-    image_side,
+    image_size,
     pool_with,
 )
+from .outputs import at_home
 from .weights.card import preprocessor_of
 
 Picture = Union[Image.Image, np.ndarray, Tensor]
@@ -59,7 +60,7 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None,
         >>> encoder.embed(['cat.jpg', 'dog.jpg']).shape  # doctest: +SKIP
         (2, 768)
     """
-    device = check_device(device)
+    device, checkpoint, config = check_device(device), at_home(checkpoint), at_home(config)
     with as_a_call():  # a run that is beginning in another thread would draw other weights
         cfg = programs.run_config(checkpoint, config)
         backbone = programs.load_encoder(checkpoint, config)
@@ -86,7 +87,8 @@ class Encoder(nn.Module):
         channels: Of files, where they are no colours, as of ``mmwamim.LoadChannels``.
 
     Attributes:
-        size (int): Side of the images in pixels, that of the training.
+        size (int or tuple): Side of the images in pixels, that of the training; height and width
+            of oblong ones.
 
     Raises:
         UserError: From a call: images are no batch of normalised floats.
@@ -105,7 +107,8 @@ class Encoder(nn.Module):
                  channels: Optional[int] = None) -> None:
         super().__init__()
         self.backbone = backbone
-        self.size = image_side(backbone)
+        height, width = image_size(backbone)
+        self.size = height if height == width else (height, width)
         self._value_range, self._channels = value_range, channels
         self._normalise = preprocessor.forward  # no part of the module: stays on the CPU
         with DefaultScope.overwrite_default_scope('mmpretrain'):
@@ -139,25 +142,24 @@ class Encoder(nn.Module):
         return [maps] if isinstance(maps, Tensor) else list(maps)
 
     def preprocess(self, images: Union[Picture, Sequence[Picture]]) -> Tensor:
-        """What :meth:`forward` takes: the short side resized to 8 / 7 of ``size``, the centre
+        """What :meth:`forward` takes: resized so that it just covers 8 / 7 of ``size``, the centre
         crop, mean and deviation of the training.
 
         Args:
             images: One image or several: PIL images; arrays, uint8 (H, W, 3) or (H, W), RGB;
-                tensors (3, H, W) or (B, 3, H, W), uint8 or floats from 0 to 1. Of an encoder of
-                other ``channels``: arrays (H, W, channels), tensors (channels, H, W), in the order
-                and with the values of the files of its training.
+                tensors (3, H, W), uint8 or floats from 0 to 1; or a batch (B, ...) of either. Of an
+                encoder of other ``channels``: arrays (H, W, channels), tensors (channels, H, W), in
+                the order and with the values of the files of its training.
 
         Returns:
-            (B, C, size, size) on the encoder's device and of its type, float32 unless it was
+            (B, C, height, width) on the encoder's device and of its type, float32 unless it was
             changed (``encoder.half()``); of one image B is 1.
 
         Raises:
             UserError: An image is none of these.
         """
-        if isinstance(images, Tensor) and images.dim() == 4:
-            images = list(images)
-        images = list(images) if isinstance(images, (list, tuple)) else [images]
+        batch = getattr(images, 'ndim', 0) == 4 or isinstance(images, (list, tuple, Iterator))
+        images = list(images) if batch else [images]
         if not images:
             raise UserError('there is no image to preprocess: the list is empty')
         return self._batch([self._crop(self._sample(image)) for image in images])
@@ -194,6 +196,12 @@ class Encoder(nn.Module):
                 else type(images).__name__
             raise UserError(f'images: the encoder takes normalised floats (B, {channels}, H, W), '
                             f'not {kind}; encoder.preprocess makes them of pictures')
+        weight = self.backbone.patch_embed.projection.weight
+        cast = torch.is_autocast_enabled(weight.device.type) and images.dtype != torch.float64
+        if images.device != weight.device or images.dtype != weight.dtype and not cast:
+            raise UserError(f'images: {images.dtype} on {images.device} does not go into an '
+                            f'encoder of {weight.dtype} on {weight.device}: images.to('
+                            f'encoder.device, {weight.dtype}); encoder.preprocess gives such')
 
     def _sample(self, image: Picture) -> dict:
         if self._channels is None:
@@ -229,10 +237,12 @@ def _source(paths: Paths, channels: Optional[int]) -> Source:
         source = open_all(os.fsdecode(paths), (*readable_endings(), '.npy') if channels else None)
     else:
         try:
-            files = [os.fsdecode(path) for path in paths]
+            files = [at_home(os.fsdecode(path)) for path in paths]
         except TypeError:
-            raise UserError('paths: give a file, a list of files or a folder, not '
-                            f'{paths!r:.200}') from None
+            given = type(next(iter(paths), None) if isinstance(paths, (list, tuple)) else paths)
+            raise UserError(
+                f'paths: give a file, a list of files or a folder, not {given.__name__}; pictures '
+                'go to encoder(encoder.preprocess(pictures))') from None
         source = ListedSource(PackedPaths.from_strings(files), '')
     if not len(source):
         raise UserError('there is no image to embed: the list or folder is empty')
@@ -262,6 +272,9 @@ def _rgb(image: Any, value_range: Optional[Tuple[float, float]]) -> np.ndarray:
             return to_rgb(image, value_range)
         except Refused as error:
             raise UserError(f'images: {error}') from error
+        except Exception as error:  # decoders raise whatever they like of a file that is damaged
+            raise UserError(f'images: {getattr(image, "filename", "")} cannot be read: '
+                            f'{type(error).__name__}: {error}') from error
     if isinstance(image, (Tensor, np.ndarray)) and 0 in image.shape:
         raise UserError(f'images: there is no pixel in an image of the shape {tuple(image.shape)}')
     if isinstance(image, Tensor):

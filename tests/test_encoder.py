@@ -147,10 +147,33 @@ def test_what_is_no_image_is_named(checkpoint, wrong, words):
         mmwamim.load_encoder(checkpoint).preprocess(wrong)
 
 
+def test_batches_and_generators_are_preprocessed_as_lists(checkpoint):
+    encoder, images = mmwamim.load_encoder(checkpoint), [picture(seed=s) for s in range(2)]
+    expected = encoder.preprocess(images)
+    for several in (np.stack(images), iter(images), tuple(images)):
+        torch.testing.assert_close(encoder.preprocess(several), expected, rtol=0, atol=0)
+
+
+def test_images_of_another_precision_are_named(checkpoint):
+    encoder = mmwamim.load_encoder(checkpoint)
+    for images in (noise(1, 3, 64, 64).double(), noise(1, 3, 64, 64).half()):
+        with pytest.raises(UserError, match=r'does not go .* of torch.float32 .* images.to\('):
+            encoder(images)
+    with torch.autocast('cpu', torch.bfloat16):  # which casts
+        assert encoder(noise(1, 3, 64, 64).half()).isfinite().all()
+
+
 def test_mistakes_with_files_are_named(checkpoint, tmp_path):
     (tmp_path / 'broken.jpg').write_bytes(b'no image')
     with pytest.raises(UserError, match='broken.jpg'):
         mmwamim.load_encoder(checkpoint).embed(tmp_path)
+    picture().save(tmp_path / 'whole.png')
+    (tmp_path / 'part.png').write_bytes((tmp_path / 'whole.png').read_bytes()[:2000])
+    with pytest.raises(UserError, match='images: .*part.png cannot be read: .*truncated'):
+        mmwamim.load_encoder(checkpoint).preprocess(Image.open(tmp_path / 'part.png'))
+    for wrong in (picture(), [picture()], np.asarray(picture()), noise(3, 9, 9), 3, None):
+        with pytest.raises(UserError, match=r'^paths: .*, not \w+; pictures go to encoder\(enc'):
+            mmwamim.load_encoder(checkpoint).embed(wrong)
     with pytest.raises(UserError, match='the list or folder is empty'):
         mmwamim.load_encoder(checkpoint).embed([])
     with pytest.raises(UserError, match='no checkpoint .*nowhere.pth'):

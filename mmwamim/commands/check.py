@@ -19,11 +19,13 @@ from functools import partial
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple, Union
 
+from mmwamim.command_line import short_path
 from mmwamim.cores import granted_cores
 from mmwamim.datasets.listing import printable, readable_endings
 from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.datasets.pixels import check_range
 from mmwamim.datasets.sources import Source, open_all
+from mmwamim.outputs import settles_places
 from mmwamim.progress import Progress
 
 from .fields import add_columns
@@ -96,6 +98,7 @@ class Checked:
     report: Path
 
 
+@settles_places
 def check(data: Union[str, Path], *, report: Union[str, Path] = 'image_check.jsonl',
           workers: Optional[int] = None, value_range: Optional[Sequence[float]] = None,
           channels: Optional[int] = None, column: Optional[str] = None) -> Checked:
@@ -168,5 +171,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     found = check(**vars(args))
     print(f'\n{found.images} images, {found.looked_at} looked at now, {len(found.unreadable)} '
-          f'unreadable, {len(found.of_one_colour)} nearly of one colour; report in {found.report}')
+          f'unreadable, {len(found.of_one_colour)} nearly of one colour; report in '
+          f'{short_path(found.report)}')
     return int(bool(found.unreadable))

@@ -22,6 +22,7 @@ from typing import Dict, List, Optional, Sequence, Tuple, Union
 import numpy as np
 from PIL import Image
 
+from mmwamim.command_line import short_path
 from mmwamim.datasets.listing import list_images, printable
 from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.datasets.pixels import Range, check_range
@@ -30,6 +31,7 @@ from mmwamim.datasets.sources.file_names import file_names, parted
 from mmwamim.datasets.splits import pretraining_folder, settle_split
 from mmwamim.errors import UserError
 from mmwamim.evaluation.robustness import CORRUPTIONS, SEVERITIES
+from mmwamim.outputs import settles_places
 
 from .fields import add_columns
 
@@ -49,6 +51,7 @@ class Corrupted:
     """What is wrong, one for each image."""
 
 
+@settles_places
 def corruptions(images: Union[str, Path], out: Union[str, Path], *,
                 per_class: Optional[int] = None, size: int = 224, seed: int = 0,
                 value_range: Optional[Sequence[float]] = None, column: Optional[str] = None,
@@ -228,6 +231,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     made = corruptions(**vars(args))
-    print(f'{made.written} files written to {made.folder}, {made.images} images in each folder, '
-          f'{len(made.unreadable)} unreadable')
+    print(f'{made.written} files written to {short_path(made.folder)}, {made.images} images in '
+          f'each folder, {len(made.unreadable)} unreadable')
     return int(bool(made.unreadable))

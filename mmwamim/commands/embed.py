@@ -20,6 +20,7 @@ from mmengine.registry import MODELS
 from torch import nn
 from torch.utils.data import Dataset
 
+from mmwamim.command_line import short_path
 from mmwamim.datasets.collate import collate_images
 from mmwamim.datasets.listing import printable, readable_endings
 from mmwamim.datasets.loading import UnreadableImage
@@ -33,10 +34,10 @@ from mmwamim.evaluation.features import (
     encode,
     evaluation_pipeline,
     image_loader,
-    image_side,
+    image_size,
     pool_with,
 )
-from mmwamim.outputs import check_output_file
+from mmwamim.outputs import check_output_file, settles_places
 from mmwamim.progress import Progress
 from mmwamim.weights.card import preprocessor_of
 
@@ -59,6 +60,7 @@ class Embedded:
     file: Optional[Path] = None
 
 
+@settles_places
 def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
           config: Optional[Path_] = None, column: Optional[str] = None, batch_size: int = 64,
           workers: Optional[int] = None, device: Optional[str] = None) -> Embedded:
@@ -100,7 +102,7 @@ def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
         images = open_all(str(data), endings, column)
         preprocessor = MODELS.build(dict(preprocessor_of(cfg))).to(device)
         print(images.description, file=sys.stderr)
-        pipeline = Compose(evaluation_pipeline(image_side(network), cfg.get('value_range'),
+        pipeline = Compose(evaluation_pipeline(image_size(network), cfg.get('value_range'),
                                                channels))
         loader = image_loader(Attempts(images, pipeline), batch_size,
                               default_workers() if workers is None else workers, device, sort_out)
@@ -181,5 +183,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     found = embed(**vars(args))
-    print(f'wrote {found.file}: {len(found.paths)} images, {found.features.shape[1]} features '
-          f'each, {len(found.unreadable)} left out')
+    print(f'wrote {short_path(found.file)}: {len(found.paths)} images, '
+          f'{found.features.shape[1]} features each, {len(found.unreadable)} left out')

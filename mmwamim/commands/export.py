@@ -20,13 +20,20 @@ from typing import Optional, Sequence, Tuple, Union
 import torch
 from torch import nn
 
+from mmwamim.command_line import short_path
 from mmwamim.engine.checkpoints.writing import write_atomically
-from mmwamim.engine.export.programs import load_encoder, run_config, to_onnx, to_program
+from mmwamim.engine.export.programs import (
+    load_classifier,
+    load_encoder,
+    run_config,
+    to_onnx,
+    to_program,
+)
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import image_size
-from mmwamim.outputs import check_output_file, check_output_folder
+from mmwamim.outputs import check_output_file, check_output_folder, settles_places
 from mmwamim.weights.card import MARK, model_card, preprocessor_of
-from mmwamim.weights.timm import timm_arguments, to_timm
+from mmwamim.weights.timm import Classifier, timm_arguments, to_timm
 from mmwamim.weights.transformers import write_folder
 
 from .calls import as_a_call
@@ -34,7 +41,7 @@ from .calls import as_a_call
 Path_ = Union[str, Path]
 NEEDS = dict(transformers=['safetensors'], timm=[], mmpretrain=[], safetensors=['safetensors'],
              torch=[], onnx=['onnx', 'onnxscript'])
-WHOLE = ('mmpretrain', 'safetensors')  # have every parameter
+WHOLE = ('timm', 'mmpretrain', 'safetensors')  # have every parameter
 SUFFIXES = dict(transformers=('', ), timm=('.safetensors', '.pth'),
                 mmpretrain=('.safetensors', '.pth'), safetensors=('.safetensors', ),
                 torch=('.pt2', ), onnx=('.onnx', ))
@@ -52,13 +59,15 @@ class Exported:
     """A line of Python, or '' where any reader of the format will do."""
 
 
+@settles_places
 def export(encoder: Path_, to: str, out: Path_, *, config: Optional[Path_] = None,
            license: Optional[str] = None, command: Sequence[str] = ()) -> Exported:
     """Writes a pre-trained encoder for other ecosystems, with a model card beside it.
 
     Args:
-        encoder: encoder.pth, or a full checkpoint of pre-training; of fine-tuning for mmpretrain's
-            names alone.
+        encoder: encoder.pth, or a full checkpoint of pre-training or fine-tuning. The norm after
+            the pooling of a fine-tuned ViT has a place in timm and mmpretrain alone. timm gets the
+            classifier, too.
         to: ``'transformers'``, ``'timm'``, ``'mmpretrain'``, ``'safetensors'``, ``'torch'`` or
             ``'onnx'``.
         out: The file, or the folder for transformers.
@@ -90,9 +99,10 @@ def export(encoder: Path_, to: str, out: Path_, *, config: Optional[Path_] = Non
         if hasattr(network, 'ln2') and to not in WHOLE:
             raise UserError(f'{str(encoder)!r} was fine-tuned with a norm after the pooling, for '
                             f'which format {to} has no place: export the encoder that it began '
-                            f'with, or to {" or ".join(WHOLE)}')
+                            f'with, or to {", ".join(WHOLE[:-1])} or {WHOLE[-1]}')
         cfg, size = run_config(encoder, config), image_size(network)
-        how = write(network, to, out, size, preprocessor_of(cfg))
+        classifier = load_classifier(encoder, cfg) if to == 'timm' else None
+        how = write(network, to, out, size, preprocessor_of(cfg), classifier)
         call = ['mmwamim', 'export', encoder, '--to', to, '--out', out]
         text = model_card(cfg, network, size, out.name, command or call, license)
         write_atomically(text.encode(), card)
@@ -124,18 +134,21 @@ def check_target(form: str, out: Path) -> None:
 
 
 def write(encoder: nn.Module, form: str, out: Path, size: Tuple[int, int],
-          preprocessor: dict) -> str:
+          preprocessor: dict, classifier: Optional[Classifier] = None) -> str:
     """Writes the file or folder; returns how to load it, or ''."""
     if form == 'transformers':
         write_folder(encoder, size, preprocessor, out)
         # Nothing here trains the pooler of ViTModel: transformers would draw one, and say so.
         more = ', add_pooling_layer=False' if hasattr(encoder, 'layers') else ''
-        return f'transformers.AutoModel.from_pretrained({str(out)!r}{more})'
+        return f'transformers.AutoModel.from_pretrained({str(out.absolute())!r}{more})'
     if form == 'timm':
-        name, state = to_timm(encoder)
+        name, state = to_timm(encoder, classifier)
         _save(state, out, name)
-        more = ''.join(f', {key}={value!r}' for key, value in timm_arguments(encoder)[1].items())
-        return f"timm.create_model('{name}', num_classes=0{more}, checkpoint_path={str(out)!r})"
+        classes = 0 if classifier is None else len(classifier.bias)
+        more = ''.join(f', {key}={value!r}'
+                       for key, value in timm_arguments(encoder, classifier)[1].items())
+        return (f"timm.create_model('{name}', num_classes={classes}{more}, "
+                f'checkpoint_path={str(out.absolute())!r})')
     if form in ('mmpretrain', 'safetensors'):
         _save(encoder.state_dict(), out, type(encoder).__name__)
     elif form == 'torch':
@@ -173,5 +186,7 @@ def run(args: argparse.Namespace) -> None:
     done = export(**vars(args), command=[*start, *sys.argv[1:]])
     files = done.path.iterdir() if done.path.is_dir() else [done.path]
     size = sum(file.stat().st_size for file in files)
-    how = f'; load it with {done.how_to_load}' if done.how_to_load else ''
-    print(f'wrote {done.path}, {size / 2**20:.1f} MiB, and {done.card}{how}')
+    path, card = short_path(done.path), short_path(done.card)
+    how = done.how_to_load.replace(repr(str(done.path)), repr(str(path)))
+    how = f'; load it with {how}' if how else ''
+    print(f'wrote {path}, {size / 2**20:.1f} MiB, and {card}{how}')

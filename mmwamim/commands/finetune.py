@@ -20,7 +20,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from mmwamim.command_line import command_line
+from mmwamim.command_line import command_line, short_path
 from mmwamim.datasets.held_out import PARTS, SHARE, describe, rows_of, without_validation
 from mmwamim.datasets.listing import NoImages, printable, readable_endings
 from mmwamim.datasets.sources import name_of_place, open_source
@@ -32,7 +32,8 @@ from mmwamim.engine.distributed.processes import settle_launcher
 from mmwamim.engine.export.programs import load_encoder, run_config
 from mmwamim.engine.run import train
 from mmwamim.engine.training.preemption import StopRequest
-from mmwamim.evaluation.features import image_side
+from mmwamim.evaluation.features import image_size
+from mmwamim.outputs import settles_places
 
 from . import automatic
 from .architectures import find_config
@@ -58,6 +59,7 @@ STEPS = dict(cuda=5_000, cpu=300)  # at least, as in automatic.STEPS
 
 
 @takes_gpus
+@settles_places
 def finetune(encoder: Path_, data: Path_, *, column: Optional[str] = None,
              label_column: Optional[str] = None, arch: Optional[Path_] = None,
              epochs: Optional[int] = None, out: Optional[Path_] = None,
@@ -206,8 +208,7 @@ def _memory(cfg: Config, encoder: nn.Module) -> tuple:
     """As :func:`automatic.pretraining_memory`, of the classifier's backbone."""
     with torch.random.fork_rng(devices=[]), DefaultScope.overwrite_default_scope('mmpretrain'):
         backbone = MODELS.build({**cfg.model.backbone, 'init_cfg': None}).to(automatic.place())
-        side = image_side(encoder)
-        images = torch.zeros(2, encoder.patch_embed.projection.in_channels, side, side,
+        images = torch.zeros(2, encoder.patch_embed.projection.in_channels, *image_size(encoder),
                              device=automatic.place())
         return automatic.memory_of(lambda: backbone(images)[-1].sum(), backbone, 2)
 
@@ -243,5 +244,6 @@ def run(args: argparse.Namespace) -> None:
                 print(f'{name}: {value:.2f} %')
         print('\n'.join(written_files(written)))
         if written.checkpoint:
-            print(f'Next:\n  {command_line("test", written.config, written.checkpoint)}')
+            files = map(short_path, (written.config, written.checkpoint))
+            print(f'Next:\n  {command_line("test", *files)}')
     StopRequest.leave()

@@ -21,6 +21,7 @@ from mmwamim.engine.config.data import settle_data
 from mmwamim.engine.config.reading import read_config
 from mmwamim.engine.distributed.processes import settle_processes
 from mmwamim.errors import UserError
+from mmwamim.outputs import settles_places
 from mmwamim.progress import Progress
 
 from .architectures import find_config
@@ -29,6 +30,7 @@ from .calls import as_a_call
 Path_ = Union[str, Path]
 
 
+@settles_places
 def predictions(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = None,
                 out: Path_ = 'predictions', most: int = 6, score: float = 0.5) -> List[Path]:
     """Draws what a detector or segmenter predicts beside the labels.
@@ -51,7 +53,7 @@ def predictions(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = Non
     Examples:
         >>> mmwamim.predictions(  # doctest: +SKIP
         ...     'configs/trials/upernet_swin_small_coco100.py', 'epoch_1.pth', most=1)
-        [PosixPath('predictions/000000000139.png')]
+        [PosixPath('/home/me/predictions/000000000139.png')]
     """
     cfg = read_config(find_config(config))
     scope = cfg.get('default_scope')

@@ -26,6 +26,7 @@ from mmwamim.engine.distributed.processes import settle_launcher
 from mmwamim.engine.run import train
 from mmwamim.engine.training.preemption import StopRequest
 from mmwamim.errors import UserError
+from mmwamim.outputs import settles_places
 
 from . import automatic
 from .architectures import find_config
@@ -49,6 +50,7 @@ OPTIONS = ('data', 'column', 'arch', 'epochs', 'out', 'init', 'image_size', 'bat
 
 
 @takes_gpus
+@settles_places
 def pretrain(data: Path_, *, column: Optional[str] = None, arch: Optional[Path_] = None,
              epochs: Optional[int] = None, out: Optional[Path_] = None,
              init: Optional[Path_] = None, image_size: Optional[int] = None,
@@ -95,7 +97,7 @@ def pretrain(data: Path_, *, column: Optional[str] = None, arch: Optional[Path_]
     Examples:
         >>> run = mmwamim.pretrain('photos', arch='vit_tiny', epochs=100)  # doctest: +SKIP
         >>> run.encoder  # doctest: +SKIP
-        PosixPath('work_dirs/photos_vit_tiny/encoder.pth')
+        PosixPath('/home/me/work_dirs/photos_vit_tiny/encoder.pth')
     """
     fields = flatten(fields)
     check_counts(epochs=epochs, batch_size=batch_size, workers=workers, image_size=image_size)

@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Optional, Sequence, Union
+from typing import Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -32,11 +32,11 @@ from mmwamim.evaluation.features import (
     default_workers,
     effective_rank,
     extract_levels,
-    image_side,
+    image_size,
     knn_accuracy,
     linear_accuracy,
 )
-from mmwamim.outputs import check_output_file
+from mmwamim.outputs import check_output_file, settles_places
 from mmwamim.weights.card import preprocessor_of
 
 from .automatic import device as best_device
@@ -48,6 +48,7 @@ Path_ = Union[str, Path]
 
 
 @takes_gpus
+@settles_places
 def probe(encoder: Path_, data: Path_, *, train: str = 'train', val: str = 'val',
           k: Sequence[int] = (10, 20), linear: bool = True, every_level: bool = False,
           most: Optional[int] = None, config: Optional[Path_] = None,
@@ -114,7 +115,7 @@ def _probe(checkpoint: Path_, cfg: Config, data: Path_, splits: Sequence[str],
         backbone = MODELS.build({**cfg.model.backbone, 'init_cfg': None})
         preprocessor = MODELS.build(dict(preprocessor_of(cfg))).to(device)
     check_encoder(checkpoint, backbone)
-    train, val, share = _read_splits(data, splits, columns, image_side(backbone), most, cfg)
+    train, val, share = _read_splits(data, splits, columns, image_size(backbone), most, cfg)
     backbone.load_state_dict(read_encoder(checkpoint), strict=False)
     backbone.to(device)
     (known, labels), (queries, truth) = [
@@ -146,7 +147,7 @@ def _probe(checkpoint: Path_, cfg: Config, data: Path_, splits: Sequence[str],
     return result
 
 
-def _read_splits(data: Path_, splits: Sequence[str], columns: dict, size: int,
+def _read_splits(data: Path_, splits: Sequence[str], columns: dict, size: Tuple[int, int],
                  most: Optional[int], cfg: Config) -> tuple:
     """The two splits, with the classes of the first, and the share that was held out for the
     second where the data set has none."""

@@ -35,6 +35,7 @@ from mmwamim.cores import granted_cores
 from mmwamim.engine.config.reading import read_config
 from mmwamim.errors import UserError
 from mmwamim.evaluation.few_labels import compare_few_labels
+from mmwamim.outputs import settles_places
 from mmwamim.visualization import draw_losses
 
 from .architectures import configs_folder
@@ -62,6 +63,7 @@ class Quickstart:
     seconds: float
 
 
+@settles_places
 def quickstart(out: Union[str, Path] = 'quickstart', *, epochs: int = 40, labels: int = 2,
                steps: int = 50, seeds: int = 5, processes: Optional[int] = None) -> Quickstart:
     """Pre-trains a tiny ViT on scikit-learn's digits and looks at it.
@@ -197,9 +199,9 @@ Done in {made.seconds:.0f} s.
         print(f'  {way:<13} from the checkpoint {ours["mean"]} % (spread {ours["spread"]}), from '
               f'scratch {scratch["mean"]} % ({scratch["spread"]}): pre-training bought '
               f'{ours["mean"] - scratch["mean"]:+.1f} points')
-    print(f'''  loss curve       {made.loss_curve}
-  reconstructions  {made.reconstruction}
-  these figures    {made.few_labels}
-  encoder          {made.encoder}
+    print(f'''  loss curve       {short_path(made.loss_curve)}
+  reconstructions  {short_path(made.reconstruction)}
+  these figures    {short_path(made.few_labels)}
+  encoder          {short_path(made.encoder)}
 The same on your own images (any folder, nested or not):
   {own_command()} pretrain FOLDER''')

@@ -1,5 +1,5 @@
 """Which recipe of classification an encoder is fine-tuned by, and what of it is the encoder's."""
-from typing import Any, Dict
+from typing import Any, Dict, Tuple
 
 from mmengine.config import Config
 from torch import nn
@@ -7,7 +7,7 @@ from torch import nn
 from mmwamim.engine.config.loaders import LOADERS
 from mmwamim.engine.config.reading import type_name
 from mmwamim.errors import UserError
-from mmwamim.evaluation.features import image_side
+from mmwamim.evaluation.features import image_size, size_before_crop
 from mmwamim.weights.card import preprocessor_of
 
 # What a classifier's backbone takes over from the encoder of pre-training.
@@ -47,7 +47,7 @@ def encoder_fields(cfg: Config, encoder: nn.Module, source: Config) -> Dict[str,
         encoder: As it was pre-trained.
         source: The config of its run.
     """
-    kind, side = _kind(source), image_side(encoder)
+    kind, size = _kind(source), image_size(encoder)
     settings = source.model.backbone
     fields = {f'model.backbone.{name}': settings[name] for name in SHARED[kind]
               if name in settings}
@@ -65,11 +65,20 @@ def encoder_fields(cfg: Config, encoder: nn.Module, source: Config) -> Dict[str,
         fields['value_range'] = source.value_range
     if source.get('channels') is not None:
         fields['channels'] = source.channels
-    sizes = dict(RandomResizedCrop=('scale', side), CenterCrop=('crop_size', side),
-                 ResizeEdge=('scale', round(side * 8 / 7)))
     for loader in LOADERS:
         for number, step in enumerate(cfg[loader].dataset.pipeline):
-            if type_name(step) in sizes:
-                name, value = sizes[type_name(step)]
-                fields[f'{loader}.dataset.pipeline.{number}.{name}'] = value
+            fields.update((f'{loader}.dataset.pipeline.{number}.{name}', value)
+                          for name, value in _step_fields(type_name(step), size).items())
     return fields
+
+
+def _step_fields(kind: str, size: Tuple[int, int]) -> Dict[str, Any]:
+    """What makes a step of a pipeline one for images of a size: (H, W), or (W, H) of the crop."""
+    before, square = size_before_crop(size), size[0] == size[1]
+    if kind == 'RandomResizedCrop':
+        return dict(scale=size[0] if square else size)
+    if kind == 'CenterCrop':
+        return dict(crop_size=size[0] if square else size[::-1])
+    if kind == 'ResizeEdge':  # mmpretrain's knows no oblong sizes
+        return dict(scale=before[0]) if square else dict(type='mmwamim.ResizeEdge', scale=before)
+    return {}

@@ -26,6 +26,7 @@ from typing import List, Optional, Sequence, Tuple, Union
 
 from PIL import Image
 
+from mmwamim.command_line import short_path
 from mmwamim.cores import granted_cores
 from mmwamim.datasets.listing import NoImages, list_images, printable
 from mmwamim.datasets.loading import UnreadableImage, read_rgb
@@ -34,6 +35,7 @@ from mmwamim.datasets.pixels import File, Range, check_range, opened, orientatio
 from mmwamim.datasets.sources import ListedSource, Source, is_images_folder, open_part, parts_of
 from mmwamim.datasets.sources.file_names import clean, file_names
 from mmwamim.errors import UserError
+from mmwamim.outputs import settles_places
 from mmwamim.progress import Progress
 
 from .fields import add_columns
@@ -54,6 +56,7 @@ class Resized:
     """What is wrong, one for each image."""
 
 
+@settles_places
 def resize(source: Union[str, Path], target: Union[str, Path], *, short: int = 256,
            quality: int = 85, workers: Optional[int] = None,
            value_range: Optional[Sequence[float]] = None, column: Optional[str] = None,
@@ -235,5 +238,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     made = resize(**vars(args))
     wrong = len(made.unreadable)
-    print(f'\n{made.images - wrong} of {made.images} images in {made.folder}, {wrong} unreadable')
+    print(f'\n{made.images - wrong} of {made.images} images in {short_path(made.folder)}, {wrong} '
+          'unreadable')
     return int(bool(wrong))

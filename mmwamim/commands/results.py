@@ -60,23 +60,24 @@ def written_files(run: Run) -> List[str]:
     rows: List[Tuple[str, object]] = [
         ('encoder', run.encoder), ('checkpoint', run.checkpoint), ('config', run.config),
         ('log', run.log), *(('picture', path) for path in run.pictures)]
-    return ['Written:', *(f'  {name:<12}{path}' for name, path in rows if path)]
+    return ['Written:', *(f'  {name:<12}{short_path(path)}' for name, path in rows if path)]
 
 
 def what_next(run: Run) -> str:
     """The files of a pre-training run, the code that loads its encoder, and the next commands."""
     lines = written_files(run)
     if run.encoder:
+        encoder = short_path(run.encoder)
         lines += ['In Python:', '  import mmwamim',
-                  f'  encoder = mmwamim.load_encoder({str(run.encoder)!r})',
+                  f'  encoder = mmwamim.load_encoder({str(encoder)!r})',
                   'As the backbone of any mmpretrain, mmdet or mmseg config:',
-                  f"  init_cfg=dict(type='Pretrained', checkpoint={str(run.encoder)!r}, "
+                  f"  init_cfg=dict(type='Pretrained', checkpoint={str(encoder)!r}, "
                   "prefix='backbone.')",
                   'Next:',
-                  f'  {command_line("show", run.folder, "--images")} IMAGES',
-                  f'  {command_line("embed", run.encoder)} IMAGES --out features.npz',
-                  f'  {command_line("probe", run.encoder)} LABELLED_FOLDER',
-                  f'  {command_line("finetune", run.encoder)} LABELLED_FOLDER',
+                  f'  {command_line("show", short_path(run.folder), "--images")} IMAGES',
+                  f'  {command_line("embed", encoder)} IMAGES --out features.npz',
+                  f'  {command_line("probe", encoder)} LABELLED_FOLDER',
+                  f'  {command_line("finetune", encoder)} LABELLED_FOLDER',
                   f'  {command_line("export", run.encoder, "--to", "timm", "--out")} '
                   'encoder.safetensors']
     return '\n'.join(lines)

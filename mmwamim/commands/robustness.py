@@ -22,6 +22,7 @@ from mmengine.dataset import pseudo_collate
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmwamim.command_line import short_path
 from mmwamim.datasets.listing import NoImages
 from mmwamim.datasets.sources import kind_of_place
 from mmwamim.engine.checkpoints import read_checkpoint
@@ -46,6 +47,7 @@ from mmwamim.evaluation.robustness_sets import (
     load_classifier,
     read_classes,
 )
+from mmwamim.outputs import settles_places
 
 from .architectures import find_config
 from .automatic import device as best_device
@@ -66,6 +68,7 @@ class Robustness:
     file: Path
 
 
+@settles_places
 def robustness(config: Path_, checkpoint: Path_, *, out: Path_, imagenet_a: Optional[Path_] = None,
                imagenet_r: Optional[Path_] = None, imagenet_sketch: Optional[Path_] = None,
                imagenet_c: Optional[Path_] = None, partial: bool = False,
@@ -264,4 +267,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     found = robustness(**vars(args))
     print(format_table(found.parts))
-    print(f'wrote {found.file}')
+    print(f'wrote {short_path(found.file)}')

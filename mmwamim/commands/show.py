@@ -17,6 +17,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import MODELS, DefaultScope
 
+from mmwamim.command_line import short_path
 from mmwamim.datasets.listing import NoImages, printable, readable_endings
 from mmwamim.datasets.loading import UnreadableImage, read_rgb
 from mmwamim.datasets.sources import Source, open_all, open_source
@@ -24,8 +25,8 @@ from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.checkpoints.finding import latest_checkpoint
 from mmwamim.engine.export.programs import run_config
 from mmwamim.errors import MissingFile, UserError
-from mmwamim.evaluation.features import evaluation_pipeline, image_side
-from mmwamim.outputs import check_output_file, check_output_folder
+from mmwamim.evaluation.features import evaluation_pipeline, image_size
+from mmwamim.outputs import check_output_file, check_output_folder, settles_places
 from mmwamim.visualization import draw_losses, draw_reconstructions, save, wavelet_figure
 
 from .calls import as_a_call
@@ -34,6 +35,7 @@ from .fields import add_columns, check_counts
 Path_ = Union[str, Path]
 
 
+@settles_places
 def show(what: Union[Path_, Sequence[Path_]], *, images: Optional[Path_] = None,
          column: Optional[str] = None, most: int = 6, seed: int = 0,
          wavelet: str = 'haar', level: int = 5, out: Optional[Path_] = None) -> List[Path]:
@@ -59,7 +61,7 @@ def show(what: Union[Path_, Sequence[Path_]], *, images: Optional[Path_] = None,
 
     Examples:
         >>> mmwamim.commands.show.show('work_dirs/photos_vit_tiny')[0]  # doctest: +SKIP
-        PosixPath('work_dirs/photos_vit_tiny/loss_curve.png')
+        PosixPath('/home/me/work_dirs/photos_vit_tiny/loss_curve.png')
     """
     check_counts(most=most, level=level)
     things = [Path(one) for one in ([what] if isinstance(what, (str, Path)) else what)]
@@ -114,9 +116,9 @@ def reconstruct(checkpoint: Path_, cfg: Config, images: Optional[Path_], most: i
     source = _images_of(cfg, images, column)
     if not hasattr(getattr(model, 'target_generator', None), 'reconstruct'):
         raise UserError(f'the target of {checkpoint} has no inverse transform to draw')
-    size = (image_side(model.backbone), ) * 2
-    draw_reconstructions(model, read_images(source, size, most, cfg.get('value_range'),
-                                            cfg.get('channels')), out, seed)
+    size, value_range = image_size(model.backbone), cfg.get('value_range')
+    draw_reconstructions(model, read_images(source, size, most, value_range, cfg.get('channels')),
+                         out, seed)
     return out
 
 
@@ -162,11 +164,8 @@ def read_images(source: Source, size: Sequence[int], most: int,
     Raises:
         NoImages: None of them can be read.
     """
-    resize = dict(type='mmwamim.ResizeEdge') if channels else \
-        dict(type='mmpretrain.ResizeEdge', backend='pillow')
-    crop = Compose([evaluation_pipeline(max(size), value_range, channels)[0],
-                    dict(resize, scale=max(size), edge='short'),
-                    dict(type='mmpretrain.CenterCrop', crop_size=(size[1], size[0]))])
+    load, resize, crop, _ = evaluation_pipeline(size, value_range, channels)
+    crop = Compose([load, dict(resize, scale=size), crop])
     print(source.description)
     pictures = []
     for place in source.spread(most):
@@ -214,4 +213,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     for path in show(**vars(args)):
-        print(f'wrote {path}')
+        print(f'wrote {short_path(path)}')

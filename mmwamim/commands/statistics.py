@@ -27,6 +27,7 @@ from mmwamim.datasets.loading import UnreadableImage, read_rgb
 from mmwamim.datasets.pixels import check_range
 from mmwamim.datasets.sources import Source, open_source
 from mmwamim.errors import UserError
+from mmwamim.outputs import settles_places
 from mmwamim.progress import Progress
 
 BLOCK = 32  # images
@@ -56,6 +57,7 @@ class Statistics:
                 f'to_rgb={self.channels is None})')
 
 
+@settles_places
 def statistics(data: Union[str, Path], *, channels: Optional[int] = None,
                value_range: Optional[Sequence[float]] = None, column: Optional[str] = None,
                images: Optional[int] = None, workers: Optional[int] = None,

@@ -28,6 +28,7 @@ from typing import Dict, List, Optional, Sequence, Union
 from mmwamim.datasets.splits import settle_split
 from mmwamim.engine.config.reading import read_config
 from mmwamim.errors import PREEMPTED, Preempted, UserError
+from mmwamim.outputs import settles_places
 from mmwamim.visualization import read_accuracies, read_scalars
 
 from .architectures import configs_folder, find_config
@@ -77,6 +78,7 @@ class Swept:
     """Markdown; beside it are table.csv, table.png and runs.json. None if every run failed."""
 
 
+@settles_places
 def sweep(configs: Union[Path_, Sequence[Path_]], data: Path_, *, out: Path_ = 'work_dirs/sweep',
           seeds: Sequence[int] = (0, ), epochs: Optional[int] = None, frozen: bool = False,
           curve: Optional[int] = None, most: Optional[int] = None, finetune: Optional[Path_] = None,
@@ -108,7 +110,7 @@ def sweep(configs: Union[Path_, Sequence[Path_]], data: Path_, *, out: Path_ = '
     Examples:
         >>> mmwamim.sweep(['vit_s_100e', 'mae_vit_s_300e'], 'imagenet',  # doctest: +SKIP
         ...               epochs=10, frozen=True).table
-        PosixPath('work_dirs/sweep/table.md')
+        PosixPath('/home/me/work_dirs/sweep/table.md')
     """
     settle_split(data, 'train')
     if frozen or finetune:

@@ -19,7 +19,7 @@ from mmwamim.engine.config.step import settle_precision
 from mmwamim.engine.distributed.processes import part_processes, settle_processes
 from mmwamim.engine.training.runner import TrainingRunner
 from mmwamim.errors import UserError
-from mmwamim.outputs import check_output_file
+from mmwamim.outputs import check_output_file, settles_places
 
 from .architectures import find_config
 from .fields import add_columns
@@ -30,6 +30,7 @@ ENDINGS = dict(pred=('.pkl', '.pickle'), metrics=('.json', '.yaml', '.yml', '.pk
 
 
 @takes_gpus
+@settles_places
 def evaluate(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = None,
              column: Optional[str] = None, label_column: Optional[str] = None,
              work_dir: Optional[Path_] = None, out: Optional[Path_] = None, out_item: str = 'pred',

@@ -1,15 +1,19 @@
 """Crops that are fast enough to feed a GPU, resized by torch: of any number of channels."""
 import math
 import random
-from typing import List, Sequence, Tuple
+from typing import List, Sequence, Tuple, Union
 
+import mmcv
 import numpy as np
 import torch
 import torch.nn.functional as F
 from mmcv.transforms import BaseTransform
+from mmengine.utils import to_2tuple
 from mmpretrain.structures import DataSample
 
 from mmwamim.registry import TRANSFORMS
+
+Size = Union[int, Sequence[int]]  # a side, or height and width
 
 
 def resize(image: np.ndarray, size: Tuple[int, int], interpolation: str) -> torch.Tensor:
@@ -36,7 +40,7 @@ def to_array(pixels: torch.Tensor) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class RandomCropToTensor(BaseTransform):
-    """``img`` -> ``inputs``, uint8 (3, size, size), and ``data_samples`` with the image's path.
+    """``img`` -> ``inputs``, uint8 (3, *size), and ``data_samples`` with the image's path.
 
     A random part of the image is resized and perhaps flipped: mmpretrain's ``RandomResizedCrop``,
     ``RandomFlip`` and ``PackInputs``, with the same distributions, without a copy between them.
@@ -44,7 +48,7 @@ class RandomCropToTensor(BaseTransform):
     to within rounding.
 
     Args:
-        size: Side of the result in pixels.
+        size: Side of the result in pixels, or height and width.
         scale: Least and most area of the crop, as a share of the image's.
         ratio: Least and most width by height of the crop.
         flip: Probability of a horizontal flip.
@@ -60,13 +64,12 @@ class RandomCropToTensor(BaseTransform):
     """
 
     def __init__(self,
-                 size: int,
+                 size: Size,
                  scale: Sequence[float] = (0.2, 1.),
                  ratio: Sequence[float] = (3 / 4, 4 / 3),
                  flip: float = 0.5,
                  interpolation: str = 'bicubic') -> None:
-        if size < 1:
-            raise ValueError(f'size must be at least 1, not {size}')
+        _check_size('size', size)
         if not 0 < scale[0] <= scale[1] <= 1:
             raise ValueError(f'scale must be two rising shares of the area, not {tuple(scale)}')
         if not 0 < ratio[0] <= ratio[1]:
@@ -97,8 +100,8 @@ class RandomCropToTensor(BaseTransform):
         """Whose images come next; data sets call it in the worker that reads them."""
         self.epoch = epoch
 
-    def size_now(self) -> int:
-        """The side of results in the epoch that was set."""
+    def size_now(self) -> Size:
+        """The size of results in the epoch that was set."""
         begun = [size for first, size in self.phases
                  if self.epoch is not None and first <= self.epoch]
         return begun[-1] if begun else self.size
@@ -120,10 +123,10 @@ class RandomCropToTensor(BaseTransform):
         return (height - h) // 2, (width - w) // 2, h, w
 
     def crop(self, image: np.ndarray) -> torch.Tensor:
-        """(H, W, C) -> (C, size, size), of the same type."""
+        """(H, W, C) -> (C, *size), of the same type."""
         top, left, height, width = self.draw_crop(*image.shape[:2])
         part = image[top:top + height, left:left + width]
-        pixels = resize(part, (self.size_now(), ) * 2, self.interpolation)
+        pixels = resize(part, to_2tuple(self.size_now()), self.interpolation)
         return pixels.flip(2) if random.random() < self.flip else pixels
 
     def transform(self, results: dict) -> dict:
@@ -135,11 +138,11 @@ class RandomCropToTensor(BaseTransform):
 
 @TRANSFORMS.register_module()
 class RandomResizedCrop(RandomCropToTensor):
-    """``img`` -> ``img`` (scale, scale, C): mmpretrain's, with the same distributions, twice as
+    """``img`` -> ``img`` (*scale, C): mmpretrain's, with the same distributions, twice as
     fast.
 
     Args:
-        scale: Side of the result in pixels.
+        scale: Side of the result in pixels, or height and width.
         crop_ratio_range: Least and most area of the crop, as a share of the image's.
         aspect_ratio_range: Least and most width by height of the crop.
         interpolation: 'bicubic' or 'bilinear'.
@@ -149,7 +152,7 @@ class RandomResizedCrop(RandomCropToTensor):
         (32, 32, 3)
     """
 
-    def __init__(self, scale: int, crop_ratio_range: Sequence[float] = (0.08, 1.),
+    def __init__(self, scale: Size, crop_ratio_range: Sequence[float] = (0.08, 1.),
                  aspect_ratio_range: Sequence[float] = (3 / 4, 4 / 3),
                  interpolation: str = 'bicubic') -> None:
         super().__init__(scale, crop_ratio_range, aspect_ratio_range, 0., interpolation)
@@ -163,34 +166,58 @@ class RandomResizedCrop(RandomCropToTensor):
 @TRANSFORMS.register_module()
 class ResizeEdge(BaseTransform):
     """``img`` -> ``img`` (H, W, C): mmpretrain's for the short or long side, for any number of
-    channels; a picture that has the size already is left alone.
+    channels, and for oblong sizes; a picture that has the size already is left alone.
 
     Args:
-        scale: The side in pixels.
+        scale: The side in pixels; or height and width, which the picture just covers with the short
+            edge, and just fits into with the long one. Its aspect ratio stays.
         edge: 'short' or 'long'.
         interpolation: 'bicubic' or 'bilinear'.
+        backend: 'torch', or 'pillow' for its values to the last digit: for uint8 colours alone.
 
     Raises:
-        ValueError: ``edge`` is neither.
+        ValueError: A field has no such value.
 
     Examples:
         >>> ResizeEdge(20)(dict(img=np.zeros((40, 60, 3), np.uint8)))['img'].shape
         (20, 30, 3)
+        >>> ResizeEdge((20, 40))(dict(img=np.zeros((40, 60, 3), np.uint8)))['img'].shape
+        (26, 40, 3)
     """
 
-    def __init__(self, scale: int, edge: str = 'short', interpolation: str = 'bicubic') -> None:
-        if edge not in ('short', 'long'):
-            raise ValueError(f"edge must be 'short' or 'long', not {edge!r}")
-        self.scale, self.edge, self.interpolation = scale, edge, interpolation
+    def __init__(self, scale: Size, edge: str = 'short', interpolation: str = 'bicubic',
+                 backend: str = 'torch') -> None:
+        for name, value, known in (('edge', edge, ('short', 'long')),
+                                   ('backend', backend, ('torch', 'pillow'))):
+            if value not in known:
+                raise ValueError(f'{name} must be {known[0]!r} or {known[1]!r}, not {value!r}')
+        _check_size('scale', scale)
+        self.scale, self.edge = to_2tuple(scale), edge
+        self.interpolation, self.backend = interpolation, backend
 
     def transform(self, results: dict) -> dict:
         image = results['img']
         height, width = image.shape[:2]
-        if (width < height) == (self.edge == 'short'):
-            size = int(self.scale * height / width), self.scale
+        rows, columns = self.scale
+        if (width * rows < height * columns) == (self.edge == 'short'):
+            size = max(int(columns * height / width), 1), columns
         else:
-            size = self.scale, int(self.scale * width / height)
+            size = rows, max(int(rows * width / height), 1)
         if size != (height, width):
-            results['img'] = to_array(resize(image, size, self.interpolation))
+            results['img'] = self._resize(image, size)
         results['img_shape'] = results['img'].shape[:2]
         return results
+
+    def _resize(self, image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+        if self.backend == 'pillow':
+            return mmcv.imresize(image, size[::-1], interpolation=self.interpolation,
+                                 backend='pillow')
+        return to_array(resize(image, size, self.interpolation))
+
+
+def _check_size(name: str, size: Size) -> None:
+    sides = [size] if isinstance(size, int) else size
+    if not (isinstance(sides, Sequence) and len(sides) in (1, 2)
+            and all(isinstance(side, int) and side >= 1 for side in sides)):
+        raise ValueError(f'{name} must be at least 1, or a height and a width that are, not '
+                         f'{size!r}')

@@ -4,6 +4,7 @@ from typing import Callable, List, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
@@ -14,6 +15,8 @@ from mmwamim.progress import Progress
 
 # Read from here by everything that judges features.
 from .judges import effective_rank, knn_accuracy, linear_accuracy  # noqa: F401
+
+Size = Union[int, Tuple[int, int]]  # of a square, or height and width
 
 
 def pool_features(outputs: Union[Tensor, Sequence[Tensor]], num_extra_tokens: int = 0) -> Tensor:
@@ -67,12 +70,13 @@ def encode(backbone: nn.Module, inputs: Tensor) -> Union[Tensor, Sequence[Tensor
     return backbone(inputs)
 
 
-def evaluation_pipeline(size: int, value_range: Optional[Sequence[float]] = None,
+def evaluation_pipeline(size: Size, value_range: Optional[Sequence[float]] = None,
                         channels: Optional[int] = None) -> list:
-    """Transforms from a path to a centre crop of ``size`` px, of a short side of 8 / 7 of it.
+    """Transforms from a path to a centre crop of ``size``, of a picture that just covers
+    :func:`size_before_crop`.
 
     Args:
-        size: Side in pixels.
+        size: Side in pixels, or height and width.
         value_range: Of data deeper than 8 bits, as in ``mmwamim.LoadImage``.
         channels: As of ``mmwamim.LoadChannels``; None: colours.
     """
@@ -80,14 +84,19 @@ def evaluation_pipeline(size: int, value_range: Optional[Sequence[float]] = None
         dict(type='mmwamim.LoadChannels', channels=channels)
     # Colours as Pillow resizes them, so that features are comparable to the last digit; Pillow
     # takes no other numbers of channels.
-    resize = dict(type='mmpretrain.ResizeEdge', backend='pillow') if channels is None else \
-        dict(type='mmwamim.ResizeEdge')
     return [
         dict(load, value_range=value_range),
-        dict(resize, scale=round(size * 8 / 7), edge='short', interpolation='bicubic'),
-        dict(type='mmpretrain.CenterCrop', crop_size=size),
+        dict(type='mmwamim.ResizeEdge', scale=size_before_crop(size), edge='short',
+             interpolation='bicubic', backend='pillow' if channels is None else 'torch'),
+        dict(type='mmpretrain.CenterCrop', crop_size=to_2tuple(size)[::-1]),
         dict(type='mmpretrain.PackInputs'),
     ]
+
+
+def size_before_crop(size: Size) -> Tuple[int, int]:
+    """Height and width that a picture covers before a centre crop of ``size``."""
+    height, width = to_2tuple(size)
+    return round(height * 8 / 7), round(width * 8 / 7)
 
 
 def image_size(backbone) -> Tuple[int, int]:
@@ -99,18 +108,13 @@ def image_size(backbone) -> Tuple[int, int]:
     return (size, size) if isinstance(size, int) else tuple(size)
 
 
-def image_side(backbone) -> int:
-    """The shorter side of the images that an encoder was built for."""
-    return min(image_size(backbone))
-
-
 class LabelledImages:
     """Images of one split with labels, as tensors for an encoder.
 
     Args:
         folder: Holds <class>/* for labels, or images alone; or a table, shards or a data base
             (:func:`mmwamim.datasets.sources.open_source`).
-        size: Side of the centre crop, in pixels; the short side is 8 / 7 of it before.
+        size: Of the centre crop, as of :func:`evaluation_pipeline`.
         most: At most as many images, spread evenly over the folder.
         with_label: Whether folders are classes.
         classes: The list of classes, which fixes the labels: that of the training split. Default:
@@ -128,7 +132,7 @@ class LabelledImages:
         UserError: A folder belongs to no class of the list.
     """
 
-    def __init__(self, folder: str, size: int, most: Optional[int] = None,
+    def __init__(self, folder: str, size: Size, most: Optional[int] = None,
                  with_label: bool = True, classes: Optional[Sequence[str]] = None,
                  value_range: Optional[Sequence[float]] = None, split: str = '',
                  channels: Optional[int] = None, column: Optional[str] = None,

@@ -1,6 +1,6 @@
 """Pictures of what a run predicts, while it goes on."""
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.dist import is_main_process
@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from mmwamim.datasets import UnlabelledImages
 from mmwamim.datasets.listing import readable_endings
 from mmwamim.engine.training.running_state import evaluated_model
-from mmwamim.evaluation.features import LabelledImages, image_side
+from mmwamim.evaluation.features import LabelledImages, image_size
 from mmwamim.registry import HOOKS
 
 from .figures import to_array
@@ -30,7 +30,8 @@ class ReconstructionHook(Hook):
             drawn ones are spread over it.
         interval: Epochs from one picture to the next; the last epoch is always drawn.
         most: Number of images.
-        size: Side of the images, in pixels. Default: what the encoder was built for.
+        size: Side of the images in pixels, or height and width. Default: what the
+            encoder was built for.
         column: The column of paths or images, where ``data_root`` has columns.
 
     Raises:
@@ -44,7 +45,8 @@ class ReconstructionHook(Hook):
     priority = 'LOW'
 
     def __init__(self, data_root: str, interval: int = 10, most: int = 4,
-                 size: Optional[int] = None, column: Optional[str] = None) -> None:
+                 size: Union[int, Tuple[int, int], None] = None,
+                 column: Optional[str] = None) -> None:
         if interval < 1:
             raise ValueError(f'ReconstructionHook: interval must be at least 1, not {interval}')
         # Raises now rather than after the first epoch.
@@ -58,7 +60,7 @@ class ReconstructionHook(Hook):
         if not (self.every_n_epochs(runner, self.interval) or last):
             return
         model = evaluated_model(runner)
-        images = self._read(self.size or image_side(model.backbone),
+        images = self._read(self.size or image_size(model.backbone),
                             runner.cfg.get('value_range'), runner.cfg.get('channels'))
         # All processes predict, since weights may be shared out among them; one keeps the pictures.
         figures = dict(reconstruction=reconstruction_figure(model, images),
@@ -70,7 +72,7 @@ class ReconstructionHook(Hook):
         runner.logger.info(f'Pictures after epoch {runner.epoch + 1} are in '
                            f'{Path(runner.log_dir) / "vis_data/vis_image"}')
 
-    def _read(self, size: int, value_range: Optional[Sequence[float]],
+    def _read(self, size: Union[int, Tuple[int, int]], value_range: Optional[Sequence[float]],
               channels: Optional[int]) -> torch.Tensor:
         images = LabelledImages(self.root, size, self.most, with_label=False,
                                 value_range=value_range, channels=channels, column=self.column)

@@ -4,6 +4,8 @@ from typing import Sequence, Tuple
 
 from mmengine.config import Config
 
+from mmwamim.evaluation.features import size_before_crop
+
 MARK = 'tags: [masked-image-modeling, image-feature-extraction, mmwamim]'  # of a card from here
 CARD = """---
 license: {license}
@@ -19,8 +21,8 @@ license: {license}
 | Written by | `{command}` |
 | Licence | {license} |
 
-{how} by mmwamim. Images are normalised with mean {mean} and standard
-deviation {std} (values of 0 to 255).
+{how} by mmwamim. Images are resized to just cover {before} px (bicubic), cropped at the centre,
+and normalised with mean {mean} and standard deviation {std} (values of 0 to 255).
 """
 
 
@@ -46,7 +48,7 @@ def model_card(cfg: Config, encoder, size: Tuple[int, int], name: str, command: 
                   optimizer=optimizer.get('type'), lr=optimizer.get('lr'))
     return CARD.format(
         mark=MARK, license=license or cfg.get('license') or 'unknown', name=name,
-        size='x'.join(map(str, dict.fromkeys(size))),
+        size=_by(size), before=_by(size_before_crop(size)),
         how='Fine-tuned with labels' if 'ImageClassifier' in str(cfg.model.get('type'))
         else 'Pre-trained without labels',
         encoder=type(encoder).__name__,
@@ -56,6 +58,10 @@ def model_card(cfg: Config, encoder, size: Tuple[int, int], name: str, command: 
         recipe=', '.join(f'{key} {value}' for key, value in recipe.items() if value is not None),
         command=shlex.join(map(str, command)), mean=preprocessor.get('mean'),
         std=preprocessor.get('std'))
+
+
+def _by(size: Tuple[int, int]) -> str:
+    return 'x'.join(map(str, dict.fromkeys(size)))  # 224, or 64x96
 
 
 def preprocessor_of(cfg: Config) -> dict:

@@ -177,7 +177,8 @@ _OUTSIDE_VIT_TIMM = _names('''
     pos_embed                    pos_embed
     patch_embed.projection.{p}   patch_embed.proj.{p}
     pre_norm.{p}                 norm_pre.{p}
-    ln1.{p}                      norm.{p}''')
+    ln1.{p}                      norm.{p}
+    ln2.{p}                      fc_norm.{p}''')
 _OUTSIDE_VIT_TRANSFORMERS = _names('''
     cls_token                    embeddings.cls_token
     pos_embed                    embeddings.position_embeddings

@@ -1,10 +1,11 @@
 """timm's VisionTransformer and SwinTransformer, of any width, depth and patch."""
 import re
-from typing import Dict, Sequence, Tuple
+from typing import Dict, NamedTuple, Optional, Sequence, Tuple
 
 from torch import Tensor, nn
 
 from mmwamim.errors import UserError
+from mmwamim.evaluation.features import image_size
 
 from .names import SWIN_TIMM, VIT_TIMM
 
@@ -18,14 +19,22 @@ SWIN = {
     (96, (2, 2, 18, 2)): 'swin_small_patch4_window7_224',
     (128, (2, 2, 18, 2)): 'swin_base_patch4_window7_224',
     (192, (2, 2, 18, 2)): 'swin_large_patch4_window7_224'}
-# Not in other libraries' encoders: the norm after mean pooling; norms of earlier stages, and what
-# is constant.
-VIT_LEFT = r'ln2\..*'
+# Not in other libraries' encoders: norms of earlier stages, and what is constant.
 SWIN_LEFT = r'norm\d+\..*|.*relative_position_index'
 
 
-def to_timm(encoder: nn.Module) -> Tuple[str, Dict[str, Tensor]]:
-    """timm's name of the architecture, and the state dict under timm's names, without a head.
+class Classifier(NamedTuple):
+    """The linear layer of a classifier on an encoder, (classes, width) and (classes, ), and whether
+    it is given the class token, rather than the mean of the others."""
+    weight: Tensor
+    bias: Tensor
+    of_token: bool = False
+
+
+def to_timm(encoder: nn.Module, classifier: Optional[Classifier] = None
+            ) -> Tuple[str, Dict[str, Tensor]]:
+    """timm's name of the architecture, and the state dict under timm's names, with a head if there
+    is a classifier.
 
     An encoder that no name of timm means exactly needs the arguments of :func:`timm_arguments`
     beside the name.
@@ -34,12 +43,14 @@ def to_timm(encoder: nn.Module) -> Tuple[str, Dict[str, Tensor]]:
         UserError: timm has no such network.
     """
     if hasattr(encoder, 'layers'):
-        table, stages, left = VIT_TIMM, 0, VIT_LEFT
+        table, stages, left, head = VIT_TIMM, 0, '', 'head'
     else:
-        table, stages, left = SWIN_TIMM, len(encoder.stages), SWIN_LEFT
-    name, _ = timm_arguments(encoder)
+        table, stages, left, head = SWIN_TIMM, len(encoder.stages), SWIN_LEFT, 'head.fc'
+    name, _ = timm_arguments(encoder, classifier)
     renamed = table.to_theirs(encoder.state_dict(), stages)
     check_left(renamed.unknown, left, 'timm')
+    if classifier is not None:
+        renamed.state.update({f'{head}.weight': classifier.weight, f'{head}.bias': classifier.bias})
     return name, renamed.state
 
 
@@ -51,8 +62,10 @@ def check_left(names: Sequence[str], allowed: str, library: str) -> None:
                         f'{", ".join(lost[:3])}')
 
 
-def timm_arguments(encoder: nn.Module) -> Tuple[str, dict]:
-    """What ``timm.create_model`` takes: the name, and the arguments that differ from it.
+def timm_arguments(encoder: nn.Module, classifier: Optional[Classifier] = None
+                   ) -> Tuple[str, dict]:
+    """What ``timm.create_model`` takes: the name, and the arguments that differ from it. Without a
+    classifier, and with ``num_classes=0``, the model gives what ``mmwamim.Encoder`` gives.
 
     Raises:
         UserError: timm has no such network.
@@ -61,10 +74,12 @@ def timm_arguments(encoder: nn.Module) -> Tuple[str, dict]:
         >>> name, arguments = timm_arguments(encoder)  # doctest: +SKIP
         >>> timm.create_model(name, num_classes=0, **arguments)  # doctest: +SKIP
     """
-    find = _vit_arguments if hasattr(encoder, 'layers') else _swin_arguments
-    name, arguments = find(encoder)
-    size = tuple(encoder.img_size) if isinstance(encoder.img_size, (tuple, list)) else (
-        encoder.img_size, ) * 2
+    if hasattr(encoder, 'layers'):
+        name, arguments = _vit_arguments(encoder)
+        arguments.update(_vit_pooling(encoder, classifier is not None and classifier.of_token))
+    else:
+        name, arguments = _swin_arguments(encoder)
+    size = image_size(encoder)
     if size != (224, 224):
         arguments['img_size'] = size[0] if size[0] == size[1] else size
     if encoder.patch_embed.projection.in_channels != 3:
@@ -76,10 +91,7 @@ def _vit_arguments(encoder: nn.Module) -> Tuple[str, dict]:
     settings, layer = encoder.arch_settings, encoder.layers[0]
     width, depth, heads = encoder.embed_dims, encoder.num_layers, settings['num_heads']
     patch = encoder.patch_embed.projection.kernel_size[0]
-    if not encoder.final_norm or not isinstance(encoder.pre_norm, nn.Identity) or not isinstance(
-            layer.attn.gamma1, nn.Identity):
-        raise UserError('export to timm takes a ViT with a final norm (final_norm=True), without '
-                        'pre_norm and layer_scale_init_value; torch and onnx take any')
+    _check_eps(layer.ln1, 1e-6)
     name, arguments = VIT.get((width, depth, heads, patch)), {}
     if name is None:
         name = 'vit_base_patch16_224'
@@ -88,17 +100,41 @@ def _vit_arguments(encoder: nn.Module) -> Tuple[str, dict]:
         arguments['mlp_ratio'] = settings['feedforward_channels'] / width
     if layer.attn.qkv.bias is None:
         arguments['qkv_bias'] = False
-    if encoder.cls_token is None:  # the norm stays ahead of the mean
-        arguments.update(class_token=False, global_pool='avg', fc_norm=False)
+    if not isinstance(encoder.pre_norm, nn.Identity):
+        arguments['pre_norm'] = True
+    if not isinstance(layer.attn.gamma1, nn.Identity):
+        arguments['init_values'] = 1.  # any: the file has the values
+    if encoder.cls_token is None:
+        arguments['class_token'] = False
     return name, arguments
+
+
+def _vit_pooling(encoder: nn.Module, of_token: bool) -> dict:
+    """The arguments that say what becomes of the last layer's tokens."""
+    if of_token:  # which is timm's default
+        return {} if encoder.final_norm else dict(final_norm=False)
+    if not hasattr(encoder, 'ln2'):  # the norm stays ahead of the mean
+        return dict(global_pool='avg', fc_norm=False,
+                    **({} if encoder.final_norm else dict(final_norm=False)))
+    if encoder.final_norm:
+        raise UserError("timm's ViT has one norm at its end, and this one has two, before and "
+                        'after the pooling (final_norm=True): export it to mmpretrain')
+    return dict(global_pool='avg')
+
+
+def _check_eps(norm: nn.Module, theirs: float) -> None:
+    if norm.eps != theirs:
+        raise UserError(f"timm's network has norms with eps={theirs:g} and this encoder with "
+                        f'{norm.eps:g}: export it to transformers, torch or onnx')
 
 
 def _swin_arguments(encoder: nn.Module) -> Tuple[str, dict]:
     shape = (encoder.embed_dims, tuple(encoder.depths))
     first = encoder.stages[0].blocks[0]
+    _check_eps(first.norm1, 1e-5)
     windows = [stage.blocks[0].attn.window_size for stage in encoder.stages]
     patch = encoder.patch_embed.projection.kernel_size[0]
-    grid = [length // patch for length in encoder.img_size]
+    grid = [length // patch for length in image_size(encoder)]
     side = min(grid)
     if encoder.use_abs_pos_embed or windows != [
             min(windows[0], side >> stage) for stage in range(len(windows))]:

@@ -7,9 +7,10 @@ from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 
 from mmwamim.errors import UserError
+from mmwamim.evaluation.features import size_before_crop
 
 from .names import SWIN_TRANSFORMERS, VIT_TRANSFORMERS
-from .timm import SWIN_LEFT, VIT_LEFT, check_left
+from .timm import SWIN_LEFT, check_left
 
 Size = Union[int, Tuple[int, int]]  # of a square, or height and width
 
@@ -40,7 +41,7 @@ def to_transformers(encoder: nn.Module, size: Size) -> Tuple[dict, Dict[str, Ten
                   patch_size=projection.kernel_size[0], num_channels=projection.in_channels,
                   hidden_act='gelu')
     if is_vit:
-        renamed, left = VIT_TRANSFORMERS.to_theirs(encoder.state_dict()), VIT_LEFT
+        renamed, left = VIT_TRANSFORMERS.to_theirs(encoder.state_dict()), ''
     else:
         renamed = SWIN_TRANSFORMERS.to_theirs(encoder.state_dict(), len(encoder.stages))
         left = SWIN_LEFT
@@ -85,14 +86,18 @@ def _swin_config(encoder: nn.Module) -> dict:
 
 
 def image_processor(preprocessor: dict, size: Size) -> dict:
-    """preprocessor_config.json: a short side of 8 / 7 of ``size``, of its longer side if it is
-    oblong, bicubic, the centre crop, then mean and deviation of the run's data preprocessor (there
-    of 0 to 1, here of 0 to 255)."""
+    """preprocessor_config.json: 8 / 7 of ``size``, bicubic, the centre crop, then mean and
+    deviation of the run's data preprocessor (there of 0 to 1, here of 0 to 255).
+
+    As ``encoder.preprocess``, but where ``size`` is oblong and a picture has another aspect ratio:
+    no processor of transformers covers an oblong size, and there it is squashed."""
     mean, std = preprocessor.get('mean'), preprocessor.get('std')
     height, width = to_2tuple(size)
+    rows, columns = size_before_crop(size)
     scaled = mean is not None
     config = dict(image_processor_type='BitImageProcessor', do_resize=True,
-                  size=dict(shortest_edge=round(max(height, width) * 8 / 7)), resample=3,
+                  resample=3, size=dict(
+                      shortest_edge=rows) if rows == columns else dict(height=rows, width=columns),
                   do_center_crop=True, crop_size=dict(height=height, width=width),
                   do_rescale=scaled,
                   rescale_factor=1 / 255, do_normalize=scaled,

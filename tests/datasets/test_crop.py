@@ -92,7 +92,9 @@ def test_draws_follow_the_seed_and_the_path_is_kept():
 
 
 @pytest.mark.parametrize('fields, message', [
-    (dict(size=0), 'size'), (dict(scale=(0.5, 0.2)), 'scale'), (dict(scale=(0, 1)), 'scale'),
+    (dict(size=0), 'size'), (dict(size=(8, 0)), 'size'), (dict(size=(8, 8, 8)), 'size'),
+    (dict(size='8'), "size .* not '8'"), (dict(scale=(0.5, 0.2)), 'scale'),
+    (dict(scale=(0, 1)), 'scale'),
     (dict(ratio=(2, 1)), 'ratio'), (dict(flip=2), 'flip'),
     (dict(interpolation='nearest'), "interpolation must be .* not 'nearest'")])
 def test_bad_fields_are_named(fields, message):
@@ -114,6 +116,40 @@ def test_an_edge_is_resized_as_by_mmpretrain(size, edge):
     assert np.abs(ours['img'].astype(int) - theirs['img'].astype(int)).max() <= 1
     fits = ResizeEdge(min(size)).transform(dict(img=image))
     assert fits['img'] is image and fits['img_shape'] == size
+
+
+@pytest.mark.parametrize('size', [(40, 61), (90, 30), (61, 40), (20, 9)])
+@pytest.mark.parametrize('target', [(24, 32), (32, 24), (16, 64)])
+def test_an_oblong_size_is_covered_as_by_timm_and_fitted_into(size, target):
+    from timm.data.transforms import ResizeKeepRatio
+    image = picture(*size)
+    for backend in ('torch', 'pillow'):
+        ours = ResizeEdge(target, backend=backend).transform(dict(img=image))['img']
+        theirs = np.asarray(ResizeKeepRatio(target, interpolation='bicubic')(
+            Image.fromarray(image)))
+        height, width = ours.shape[:2]
+        assert height >= target[0] and width >= target[1] and target in (
+            (height, target[1]), (target[0], width))
+        assert np.abs(np.subtract(ours.shape, theirs.shape)).max() <= 1  # they round, we cut
+        if ours.shape == theirs.shape:
+            difference = np.abs(ours.astype(int) - theirs).max()
+            assert difference == 0 if backend == 'pillow' else difference <= 2
+    inside = ResizeEdge(target, 'long').transform(dict(img=image))['img_shape']
+    assert inside[0] <= target[0] and inside[1] <= target[1] and (
+        inside[0] == target[0] or inside[1] == target[1])
+
+
+def test_random_crops_of_an_oblong_size_equal_pillow():
+    image = picture()
+    random.seed(0)
+    top, left, height, width = RandomCropToTensor((24, 40)).draw_crop(120, 160)
+    part = Image.fromarray(image[top:top + height, left:left + width])
+    expected = np.asarray(part.resize((40, 24), Image.BICUBIC)).astype(int)
+    for crop in (RandomCropToTensor((24, 40), flip=0.), RandomResizedCrop((24, 40), (0.2, 1.))):
+        random.seed(0)
+        found = crop.transform(dict(img=image))
+        found = found['inputs'].permute(1, 2, 0).numpy() if 'inputs' in found else found['img']
+        assert np.abs(found - expected).max() <= 2
 
 
 @pytest.mark.parametrize('channels, kind', [(1, np.uint8), (4, np.float32), (12, np.uint8),

@@ -4,7 +4,7 @@ import timm
 import torch
 from safetensors.torch import load_file
 
-from mmwamim.engine.export.programs import LastMap, load_encoder, to_timm
+from mmwamim.engine.export.programs import LastMap, load_encoder
 from mmwamim.errors import UserError
 from mmwamim.weights.transformers import to_transformers
 from tests.support.commands import run_here
@@ -61,8 +61,6 @@ def test_programs_give_the_same_features(config, changes, tmp_path):
 def test_what_cannot_be_exported_is_named(tmp_path):
     encoder = save_encoder(tmp_path / 'encoder.pth', 'configs/wamim/vit_s_100e.py',
                    layer_scale_init_value=0.1)
-    with pytest.raises(UserError, match='without pre_norm and layer_scale_init_value'):
-        to_timm(encoder)
     with pytest.raises(UserError, match='ViTModel .* no layer_scale_init_value'):
         to_transformers(encoder, 224)
     tool = ('tools/export.py', tmp_path / 'encoder.pth', '--format')

@@ -15,6 +15,8 @@ from tests.support.models import noise, shake
 ARCH = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
 VIT = dict(type='mmwamim.MaskedViT', arch=ARCH, img_size=(16, 32), patch_size=8, out_indices=(0, 1),
            out_type='featmap')
+COLOURS = dict(type='mmpretrain.SelfSupDataPreprocessor', mean=[123.675, 116.28, 103.53],
+               std=[58.395, 57.12, 57.375], to_rgb=True)
 SWIN = dict(type='mmwamim.SparseSwin', arch=dict(embed_dims=8, depths=[1, 2], num_heads=[1, 2]),
             img_size=(32, 64), window_size=4, out_indices=(0, 1))
 
@@ -71,6 +73,39 @@ def test_oblong_images(backbone, forms, tmp_path):
             tmp_path / 'transformers' / 'folder')
         pixels = processor(torch.zeros(3, 90, 70, dtype=torch.uint8), return_tensors='pt')
         assert pixels['pixel_values'].shape[2:] == backbone['img_size']
+
+
+@pytest.mark.parametrize('height, width', [(90, 60), (45, 90), (40, 200)])
+def test_pictures_for_an_oblong_encoder_just_cover_it(height, width, tmp_path):
+    encoder = mmwamim.load_encoder(saved(tmp_path / 'encoder.pth', VIT, data_preprocessor=COLOURS))
+    assert encoder.size == (16, 32)
+    pixels = np.random.default_rng(0).integers(0, 255, (height // 5, width // 5, 3), np.uint8)
+    image = Image.fromarray(pixels).resize((width, height))
+    image.save(tmp_path / 'x.png')
+    found = encoder.preprocess(image)
+    scale = max(18 / height, 37 / width)  # 8 / 7 of the encoder's
+    part = image.resize((int(width * scale + 1e-9), int(height * scale + 1e-9)), Image.BICUBIC)
+    left, top = round((part.width - 32) / 2), round((part.height - 16) / 2)
+    expected = torch.from_numpy(np.asarray(part.crop((left, top, left + 32, top + 16))).copy())
+    expected = (expected - torch.tensor(COLOURS['mean'])) / torch.tensor(COLOURS['std'])
+    torch.testing.assert_close(found[0], expected.permute(2, 0, 1))
+    features = encoder(found).numpy()
+    np.testing.assert_allclose(encoder.embed(tmp_path / 'x.png'), features, rtol=0, atol=1e-5)
+    embedded = mmwamim.embed(tmp_path / 'encoder.pth', tmp_path / 'x.png', workers=0).features
+    np.testing.assert_allclose(embedded, features, rtol=0, atol=1e-5)
+
+
+def test_the_processor_of_an_oblong_encoder_gives_what_preprocess_gives(tmp_path):
+    transformers = pytest.importorskip('transformers')
+    path = saved(tmp_path / 'encoder.pth', VIT, data_preprocessor=COLOURS)
+    export(path, 'transformers', tmp_path / 'hub')
+    processor = transformers.AutoImageProcessor.from_pretrained(tmp_path / 'hub')
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (9, 18, 3), np.uint8)).resize(
+        (185, 90))  # of the shape of 18 x 37, which 8 / 7 of 16 x 32 are
+    theirs = processor(image, return_tensors='pt')['pixel_values']
+    torch.testing.assert_close(theirs, mmwamim.load_encoder(path).preprocess(image), rtol=0,
+                               atol=0.04)  # two steps of 8 bits
+    assert 'just cover 18x37 px' in (tmp_path / 'hub' / 'README.md').read_text()
 
 
 def test_a_swin_that_timm_would_shift_otherwise(tmp_path):

@@ -1,13 +1,13 @@
 """From a config file and a command line to the config that is run: what is settled, in order."""
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Callable, Optional, Sequence, Union
 
 from mmengine.config import Config
 
 from mmwamim.errors import UserError
-from mmwamim.outputs import check_output_folder
+from mmwamim.outputs import at_home, check_output_folder
 from mmwamim.weights.init import settle_init
 
 from ..checkpoints.settling import settle_resume
@@ -70,6 +70,10 @@ class RunOptions:
     cfg_options: Optional[dict] = None
     launcher: str = 'none'
     log: Optional[Sequence[str]] = None
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            setattr(self, one.name, at_home(getattr(self, one.name)))
 
 
 def settle(options: RunOptions, claim: Optional[Callable[[str], object]] = None) -> Config:

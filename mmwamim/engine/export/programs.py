@@ -1,7 +1,7 @@
 """The pre-trained encoder for other ecosystems: torch.export and ONNX programs."""
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Optional, Tuple, Union
+from typing import Dict, Optional, Tuple, Union
 from unittest import mock
 
 import torch
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import encode
-from mmwamim.weights.timm import to_timm  # noqa: F401
+from mmwamim.weights.timm import Classifier, to_timm  # noqa: F401
 
 from ..checkpoints import read_checkpoint
 from ..checkpoints.writing import write_atomically
-from ..config.reading import read_config
+from ..config.reading import read_config, type_name
 from ..config.text import config_of_text
 from .arrival import check_encoder, read_encoder
 
@@ -75,6 +75,40 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None) -> 
     encoder.requires_grad_(False)
     encoder.eval()
     return encoder
+
+
+def load_classifier(checkpoint: Union[str, Path], cfg: Config) -> Optional[Classifier]:
+    """The linear layer on the pooled features of a fine-tuned encoder, with the batch norm of
+    linear probing in it; None where the checkpoint has none, or more than that.
+
+    Args:
+        checkpoint: As of :func:`load_encoder`.
+        cfg: The run's config.
+    """
+    state = read_checkpoint(checkpoint)['state_dict']
+    backbone, neck, head = (cfg.model.get(name) or {} for name in ('backbone', 'neck', 'head'))
+    kinds = type_name(backbone), type_name(neck), type_name(head)
+    layer = dict(LinearClsHead='head.fc', VisionTransformerClsHead='head.layers.head').get(kinds[2])
+    weight, bias = state.get(f'{layer}.weight'), state.get(f'{layer}.bias')
+    pooled = backbone.get('out_type', 'cls_token')
+    is_map = 'Swin' in kinds[0] or pooled == 'featmap'
+    if weight is None or bias is None or head.get('hidden_dim') or \
+            (kinds[1] == 'GlobalAveragePooling') != is_map:
+        return None
+    if kinds[1] == 'ClsBatchNormNeck':
+        weight, bias = _with_batch_norm(weight, bias, state, neck)
+    elif neck and not is_map:
+        return None
+    return Classifier(weight, bias, of_token=not is_map and pooled == 'cls_token')
+
+
+def _with_batch_norm(weight: Tensor, bias: Tensor, state: Dict[str, Tensor], neck: dict
+                     ) -> Tuple[Tensor, Tensor]:
+    """A linear layer that does what it does after a batch norm in eval mode."""
+    mean, var = (state[f'neck.bn.running_{name}'].double() for name in ('mean', 'var'))
+    scale = (var + neck.get('eps', 1e-6)).rsqrt() * state.get('neck.bn.weight', 1.)
+    shift = state.get('neck.bn.bias', 0.) - mean * scale
+    return (weight * scale).to(weight), (bias + weight.double() @ shift).to(bias)
 
 
 class LastMap(nn.Module):

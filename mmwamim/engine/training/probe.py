@@ -1,7 +1,7 @@
 """Watches what the features of a pre-training run are worth while it goes on."""
 import os
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Tuple, Union
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -13,7 +13,7 @@ from mmwamim.evaluation.features import (
     LabelledImages,
     effective_rank,
     extract_features,
-    image_side,
+    image_size,
     knn_accuracy,
 )
 from mmwamim.registry import HOOKS
@@ -35,7 +35,8 @@ class FeatureProbeHook(Hook):
             like) for k-NN accuracy and the rank, or with images alone for the rank; or tables,
             shards or data bases with labels. The classes are those of ``train``.
         interval: Epochs from one probe to the next; the last epoch is always probed.
-        size: Side of the images, in pixels. Default: the encoder's ``img_size``.
+        size: Side of the images in pixels, or height and width. Default: the
+            encoder's ``img_size``.
         k: Neighbours.
         most: At most as many images of each split, spread evenly over the classes.
         batch_size: Images of a rank at a time.
@@ -54,8 +55,9 @@ class FeatureProbeHook(Hook):
 
     priority = 'LOW'  # before the epoch's checkpoint and log are written
 
-    def __init__(self, data_root: str, interval: int = 10, size: Optional[int] = None,
-                 k: int = 20, most: Optional[int] = 5000, batch_size: int = 64,
+    def __init__(self, data_root: str, interval: int = 10,
+                 size: Union[int, Tuple[int, int], None] = None, k: int = 20,
+                 most: Optional[int] = 5000, batch_size: int = 64,
                  num_workers: Optional[int] = None, column: Optional[str] = None,
                  label_column: Optional[str] = None) -> None:
         root = os.path.expanduser(data_root)
@@ -86,7 +88,7 @@ class FeatureProbeHook(Hook):
         if not (self.every_n_epochs(runner, self.interval) or last):
             return
         model = evaluated_model(runner)
-        size = self.size or image_side(model.backbone)
+        size = self.size or image_size(model.backbone)
         device = next(model.backbone.parameters()).device
         workers = runner.train_dataloader.num_workers if self.num_workers is None \
             else self.num_workers
