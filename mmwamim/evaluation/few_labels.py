@@ -22,7 +22,8 @@ from mmwamim.errors import UserError
 from .judges import linear_accuracy
 
 # Learning rate of each way, None where nothing is trained but a linear layer, to its optimum.
-WAYS = {'linear probe': None, 'fine-tuning, lr 0.0003': 3e-4, 'fine-tuning, lr 0.001': 1e-3}
+# On the digits of the quick start 1e-3 does as well from a checkpoint, and worse from scratch.
+WAYS = {'linear probe': None, 'fine-tuning': 3e-4}
 
 
 def choose(labels: Tensor, per_class: int, seed: int) -> Tensor:
@@ -122,9 +123,7 @@ def compare_few_labels(cfg: Config, encoder: Path, splits: Dict[str, Tuple[Tenso
             result['runs'][start] = runs
             for way, accuracies in runs.items():
                 print(f'  from {start:<10} {way}: {accuracies}', flush=True)
-            probed, *tuned = runs.values()
-            result[start] = {'linear probe': summary(probed),
-                             'fine-tuning': summary(max(tuned, key=statistics.mean))}
+            result[start] = {way: summary(accuracies) for way, accuracies in runs.items()}
     return result
 
 
