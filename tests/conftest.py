@@ -15,6 +15,9 @@ from mmwamim.engine.training import cpu
 
 # The models are tiny: more threads than free cores make them a hundred times slower, not faster.
 torch.set_num_threads(1)
+# The first backward of a process looks for devices: after one with fake tensors of a GPU it starts
+# threads for these, and no fork of the process (tests.support.processes) could train.
+torch.ones(1, requires_grad=True).sum().backward()
 # A process of one step after the other keeps the memory that it frees. This one would grow by the
 # peak of each test that trains or measures here, to more than a machine has.
 cpu.keep_memory = lambda: False

@@ -2,9 +2,11 @@
 the frozen encoder, and fine-tuning of the stock mmpretrain VisionTransformer, with the same
 labelled pictures, steps and seeds."""
 import multiprocessing
+import os
 import statistics
 import sys
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Tuple
@@ -134,10 +136,25 @@ def _cores(score: Callable, most: int) -> Executor:
         score: What :func:`_scored` calls there; the pictures in it are shared, not sent.
         most: Processes.
     """
-    if sys.platform != 'linux':  # elsewhere a fork breaks the system's matrix product
+    if not _can_fork():
         return ThreadPoolExecutor(1, initializer=_begin, initargs=(score, torch.get_num_threads()))
     return ProcessPoolExecutor(min(granted_cores(), most), multiprocessing.get_context('fork'),
                                _begin, (score, 1))
+
+
+def _can_fork() -> bool:
+    """Whether a fork of this process can train. Not outside of Linux, where a fork may break the
+    system's matrix product, and not after a backward that started threads for a GPU."""
+    if sys.platform != 'linux':
+        return False
+    child = os.fork()
+    if not child:
+        code = 1
+        with suppress(RuntimeError):
+            torch.ones(1, requires_grad=True).sum().backward()
+            code = 0
+        os._exit(code)
+    return os.waitpid(child, 0)[1] == 0
 
 
 def _begin(score: Callable, threads: int) -> None:

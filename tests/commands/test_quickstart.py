@@ -1,5 +1,8 @@
 """What the quick start compares: pictures, the labelled ones among them, and their jitter."""
+import sys
+
 import numpy as np
+import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
@@ -9,6 +12,7 @@ from mmwamim.commands.quickstart import config_path, own_command, write_digits
 from mmwamim.engine.config.reading import read_config
 from mmwamim.evaluation import few_labels
 from mmwamim.evaluation.few_labels import choose, jitter
+from tests.support.commands import run
 
 
 def test_pictures_are_the_digits_and_splits_share_no_writer(tmp_path):
@@ -57,7 +61,11 @@ def test_the_next_command_is_that_of_the_environment_which_lies_here(tmp_path, m
     assert own_command() == f'{str(folder)[1:]}/mmwamim'
 
 
-def test_scores_of_forked_processes_are_those_of_this_one(tmp_path, capsys):
+@pytest.mark.parametrize('forks', [True, False])
+def test_scores_of_forked_processes_are_those_of_this_one(tmp_path, capsys, monkeypatch, forks):
+    assert few_labels._can_fork() or torch.cuda.is_available()
+    if not forks:
+        monkeypatch.setattr(few_labels, '_can_fork', lambda: False)
     splits = write_digits(tmp_path)
     splits['test'] = tuple(part[:40] for part in splits['test'])
     cfg = read_config(config_path())
@@ -77,3 +85,19 @@ def test_scores_of_forked_processes_are_those_of_this_one(tmp_path, capsys):
             assert accuracies == [one[way] for one in scores]
     assert capsys.readouterr().out.count('from checkpoint') == 2
     assert result['checkpoint']['linear probe']['mean'] > 10
+
+
+def test_a_process_whose_forks_cannot_train_is_told_apart():
+    """The first backward after fake tensors of a GPU starts threads for its gradients."""
+    code = f"""
+import torch
+from mmwamim.evaluation.few_labels import _can_fork
+assert _can_fork() is {not torch.cuda.is_available()}
+from torch._subclasses import FakeTensorMode
+with FakeTensorMode():
+    torch.ones(3, device='cuda')
+torch.ones(1, requires_grad=True).sum().backward()
+assert _can_fork() is False
+"""
+    code, log = run(sys.executable, '-W', 'ignore', '-c', code)
+    assert code == 0, log

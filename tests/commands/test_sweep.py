@@ -58,7 +58,8 @@ def test_table_of_all_runs_and_nothing_is_done_twice(pictures, tmp_path, monkeyp
                  cfg_options=FEW)
     swept = command.sweep('configs/evidence/wamim.py', **given)
     runs = json.loads(Path('out/runs.json').read_text())
-    assert swept.failed == [] and swept.runs == runs and swept.table == Path('out/table.md')
+    assert swept.failed == [] and swept.runs == runs
+    assert swept.table == Path('out/table.md').absolute()
     assert [run['seed'] for run in runs['wamim']] == [0, 1]
     assert all(run['linear'] == 100 for run in runs['wamim'])  # dark and light
     assert all(run['pretrain_seconds'] > 0 and run['epochs'] == 1 for run in runs['wamim'])

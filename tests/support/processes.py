@@ -6,10 +6,11 @@ import tempfile
 import time
 import traceback
 
+import pytest
 import torch
 import torch.multiprocessing
 
-from tests.support.commands import ROOT, free_port, load_tool
+from tests.support.commands import ROOT, free_port, load_tool, run
 
 LEFT = 20.  # seconds that the others have to end in when one has failed, as they do by themselves
 
@@ -26,16 +27,20 @@ def _start(rank, port, function, arguments):
 def in_two_processes(function, *arguments):
     """Calls ``function(rank, *arguments)`` in two processes that can talk to each other; an
     exception in either is raised here."""
-    torch.multiprocessing.start_processes(_start, (free_port(), function, arguments), nprocs=2,
-                                          start_method='fork')
+    torch.multiprocessing.start_processes(
+        _start, (free_port(), function, arguments), nprocs=2,
+        start_method='spawn' if torch.cuda.is_available() else 'fork')
 
 
 def call_in_ranks(function, ranks=2, timeout=300, **environment):
-    """Calls ``function()`` in processes that have the environment torchrun gives its own.
+    """Calls ``function()`` in processes that have the environment torchrun gives its own. Where
+    there is a GPU, which no fork can use, the test is skipped.
 
     Returns:
         The exit code, of the first process that fails if one does, and what they all printed.
     """
+    if torch.cuda.is_available():
+        pytest.skip('forks processes')
     environment = dict(WORLD_SIZE=ranks, LOCAL_WORLD_SIZE=ranks, MASTER_ADDR='127.0.0.1',
                        MASTER_PORT=free_port(), **environment) if ranks > 1 else environment
     with tempfile.TemporaryFile('w+', errors='replace') as printed:
@@ -67,6 +72,11 @@ def call_in_ranks(function, ranks=2, timeout=300, **environment):
 def train_in_ranks(*arguments, ranks=2, **environment):
     """What ``tools/dist_train.sh`` (with one rank: ``tools/train.py``) does with these arguments:
     see :func:`call_in_ranks`."""
+    if torch.cuda.is_available():
+        script = [sys.executable, 'tools/train.py'] if ranks == 1 else ['tools/dist_train.sh']
+        config, *more = arguments
+        return run(*script, config, *[ranks] * (ranks > 1), *more, PORT=str(free_port()),
+                   **{name: f'{value}:{ROOT}' for name, value in environment.items()})
     arguments = [*map(str, arguments)]
     if ranks > 1:
         arguments[1:1] = ['--launcher', 'pytorch']
