@@ -50,7 +50,7 @@ def test_calls_give_what_their_examples_say(place, monkeypatch):
             if name == 'mmwamim.pretrain':
                 source = re.sub(r'epochs=\d+', 'epochs=1, batch_size=4, workers=0', source)
             if example.want:
-                got = repr(eval(source, globs))
+                got = repr(eval(source, globs)).replace(str(place), '/home/me')
                 assert NUMBER.sub('N', got) == NUMBER.sub('N', example.want.strip()), name
             else:
                 exec(source, globs)
