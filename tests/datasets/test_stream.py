@@ -6,6 +6,7 @@ import signal
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -84,9 +85,27 @@ def test_there_is_room_before_a_copy_is_there(shards, monkeypatch):
     replace = os.replace
     monkeypatch.setattr(copies.os, 'replace', lambda *paths: (replace(*paths), there.append(
         len(kept_copies())), time.sleep(.01)))
+
+    def fetch(shard):
+        with suppress(FileNotFoundError):  # removed again at once: it is made again when it is read
+            source._fetch(shard)
+
     with ThreadPoolExecutor(6) as pool:  # as workers and their threads do
-        list(pool.map(source._fetch, range(12)))
+        list(pool.map(fetch, range(12)))
     assert len(there) >= 8 and max(there) == 4 == len(kept_copies())
+
+
+def test_a_copy_that_is_removed_as_it_is_looked_at_is_made_again(shards, monkeypatch):
+    source, utime, removed = open_source(f'stream:1:{shards}'), os.utime, []
+    shard = next(number for number, path in enumerate(source.files) if os.path.exists(path))
+
+    def remove_first(path, *more):
+        if not removed and str(path) == source.files[shard]:
+            removed.append(os.unlink(path))
+        utime(path, *more)
+
+    monkeypatch.setattr(stream.os, 'utime', remove_first)
+    assert source.read(shard) == entries('train')[shard][2] and removed
 
 
 def test_what_an_ended_process_was_writing_goes(shards):

@@ -79,9 +79,9 @@ class StreamSource(ShardSource):
     def _file(self, shard: int) -> int:
         if shard in self._open or not needs_copy(self.shards[shard]):
             return super()._file(shard)
-        for _ in range(3):  # another process may remove it before it is opened here
-            self._fetch(shard)
+        for _ in range(3):  # another process may remove it before it is looked at or opened here
             with suppress(FileNotFoundError):
+                self._fetch(shard)
                 number = super()._file(shard)
                 break
         else:
