@@ -78,6 +78,6 @@ def what_next(run: Run) -> str:
                   f'  {command_line("embed", encoder)} IMAGES --out features.npz',
                   f'  {command_line("probe", encoder)} LABELLED_FOLDER',
                   f'  {command_line("finetune", encoder)} LABELLED_FOLDER',
-                  f'  {command_line("export", run.encoder, "--to", "timm", "--out")} '
+                  f'  {command_line("export", encoder, "--to", "timm", "--out")} '
                   'encoder.safetensors']
     return '\n'.join(lines)

@@ -10,13 +10,12 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from mmwamim.cores import granted_cores
 from mmwamim.datasets import ClassFolders, UnlabelledImages, collate_images
+from mmwamim.datasets.crop import Size
 from mmwamim.datasets.listing import readable_endings
 from mmwamim.progress import Progress
 
 # Read from here by everything that judges features.
 from .judges import effective_rank, knn_accuracy, linear_accuracy  # noqa: F401
-
-Size = Union[int, Tuple[int, int]]  # of a square, or height and width
 
 
 def pool_features(outputs: Union[Tensor, Sequence[Tensor]], num_extra_tokens: int = 0) -> Tensor:

@@ -1,6 +1,6 @@
 """Pictures of what a run predicts, while it goes on."""
 from pathlib import Path
-from typing import Optional, Sequence, Tuple, Union
+from typing import Optional, Sequence
 
 import torch
 from mmengine.dist import is_main_process
@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmwamim.datasets import UnlabelledImages
+from mmwamim.datasets.crop import Size
 from mmwamim.datasets.listing import readable_endings
 from mmwamim.engine.training.running_state import evaluated_model
 from mmwamim.evaluation.features import LabelledImages, image_size
@@ -45,8 +46,7 @@ class ReconstructionHook(Hook):
     priority = 'LOW'
 
     def __init__(self, data_root: str, interval: int = 10, most: int = 4,
-                 size: Union[int, Tuple[int, int], None] = None,
-                 column: Optional[str] = None) -> None:
+                 size: Optional[Size] = None, column: Optional[str] = None) -> None:
         if interval < 1:
             raise ValueError(f'ReconstructionHook: interval must be at least 1, not {interval}')
         # Raises now rather than after the first epoch.
@@ -72,7 +72,7 @@ class ReconstructionHook(Hook):
         runner.logger.info(f'Pictures after epoch {runner.epoch + 1} are in '
                            f'{Path(runner.log_dir) / "vis_data/vis_image"}')
 
-    def _read(self, size: Union[int, Tuple[int, int]], value_range: Optional[Sequence[float]],
+    def _read(self, size: Size, value_range: Optional[Sequence[float]],
               channels: Optional[int]) -> torch.Tensor:
         images = LabelledImages(self.root, size, self.most, with_label=False,
                                 value_range=value_range, channels=channels, column=self.column)

@@ -6,13 +6,12 @@ from typing import Dict, Tuple, Union
 from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 
+from mmwamim.datasets.crop import Size
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import size_before_crop
 
 from .names import SWIN_TRANSFORMERS, VIT_TRANSFORMERS
 from .timm import SWIN_LEFT, check_left
-
-Size = Union[int, Tuple[int, int]]  # of a square, or height and width
 
 
 def to_transformers(encoder: nn.Module, size: Size) -> Tuple[dict, Dict[str, Tensor]]:

@@ -17,8 +17,9 @@ from mmengine.visualization import LocalVisBackend
 
 import mmwamim
 from mmwamim.commands import automatic, pretrain
-from mmwamim.commands.calls import as_a_call
+from mmwamim.commands.calls import Run, as_a_call
 from mmwamim.commands.fields import flatten
+from mmwamim.commands.results import what_next
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.export.programs import load_encoder
 from mmwamim.engine.training import cpu
@@ -291,3 +292,11 @@ def test_a_run_does_not_write_among_its_images(images):
     with pytest.raises(UserError, match='is the folder of the images, and pictures'):
         again(images, images)
     assert sorted(images.iterdir()) == before
+
+
+def test_what_comes_next_is_told_by_short_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    here = tmp_path / 'run'
+    told = what_next(Run(here, here / 'epoch_1.pth', here / 'run.log', here / 'config.py',
+                         here / 'encoder.pth'))
+    assert f'{tmp_path}' not in told and ' run/encoder.pth --to timm' in told

@@ -1,11 +1,12 @@
 """Watches what the features of a pre-training run are worth while it goes on."""
 import os
 from pathlib import Path
-from typing import Optional, Tuple, Union
+from typing import Optional
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmwamim.datasets.crop import Size
 from mmwamim.datasets.listing import NoImages, readable_endings
 from mmwamim.datasets.sources import kind_of_place, open_source
 from mmwamim.datasets.splits import find_split
@@ -55,9 +56,8 @@ class FeatureProbeHook(Hook):
 
     priority = 'LOW'  # before the epoch's checkpoint and log are written
 
-    def __init__(self, data_root: str, interval: int = 10,
-                 size: Union[int, Tuple[int, int], None] = None, k: int = 20,
-                 most: Optional[int] = 5000, batch_size: int = 64,
+    def __init__(self, data_root: str, interval: int = 10, size: Optional[Size] = None,
+                 k: int = 20, most: Optional[int] = 5000, batch_size: int = 64,
                  num_workers: Optional[int] = None, column: Optional[str] = None,
                  label_column: Optional[str] = None) -> None:
         root = os.path.expanduser(data_root)
