@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yapf.yapflib.yapf_api
 
 # Before mmwamim looks for it; processes that tests start do not see it.
 sys.path.append(str(Path(sys.prefix, 'transformers')))
@@ -18,6 +19,9 @@ torch.set_num_threads(1)
 # The first backward of a process looks for devices: after one with fake tensors of a GPU it starts
 # threads for these, and no fork of the process (tests.support.processes) could train.
 torch.ones(1, requires_grad=True).sum().backward()
+# Line breaks in a config's text: seconds of every run, and runs that tests start as a user does,
+# in a process of their own, have them.
+yapf.yapflib.yapf_api.FormatCode = lambda code, **_: (code, True)
 # A process of one step after the other keeps the memory that it frees. This one would grow by the
 # peak of each test that trains or measures here, to more than a machine has.
 cpu.keep_memory = lambda: False

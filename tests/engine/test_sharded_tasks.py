@@ -37,14 +37,16 @@ TASKS = {
         'train_cfg.val_interval=9']),
     # Not the trial, whose list of 200 classes MMEngine takes minutes to write down.
     'segmentation': ('configs/segmentation/upernet_swin_b_160k_ade20k_512x512.py', 'ade', [
-        '--batch-size', '2', '--cfg-options', *SGD, *SERIAL, 'model.backbone.arch=tiny',
-        'train_cfg.max_iters=1', 'train_cfg.val_interval=9', 'model.decode_head.channels=16',
-        'model.decode_head.in_channels=[96,192,384,768]', 'model.auxiliary_head.in_channels=384',
+        '--batch-size', '2', '--cfg-options', *SGD, *SERIAL,
+        'model.backbone.arch={"_delete_":true,"embed_dims":24,"depths":[1,1,1,1],'
+        '"num_heads":[1,1,2,2]}', 'train_cfg.max_iters=1',
+        'train_cfg.val_interval=9', 'model.decode_head.channels=16',
+        'model.decode_head.in_channels=[24,48,96,192]', 'model.auxiliary_head.in_channels=96',
         'model.auxiliary_head.channels=8', 'train_dataloader.dataset.pipeline.2.scale=(128,96)',
         'train_dataloader.dataset.pipeline.3.crop_size=(64,64)',
-        'model.data_preprocessor.size=(64,64)']),
+        'model.data_preprocessor.size=(64,64)', 'model.test_cfg.crop_size=(64,64)',
+        'model.test_cfg.stride=(64,64)', 'val_dataloader.dataset.pipeline.1.scale=(128,96)']),
 }
-
 
 
 def write_encoder(config, options, path):

@@ -26,7 +26,8 @@ class FormattedOnce(Config):
     """A config whose text is formatted once as long as nothing in it changes.
 
     MMEngine formats it anew for the log, each writer, its file and every checkpoint, which takes
-    seconds each time for the class names of a data set.
+    seconds each time for the class names of a data set; and in every process of a run, of which
+    the first alone writes anything.
     """
     _texts: Dict[str, str] = {}
 
@@ -35,6 +36,8 @@ class FormattedOnce(Config):
         """A view of the same fields."""
         view = cls.__new__(cls)
         view.__setstate__(cfg.__getstate__())
+        if not is_main_process():
+            object.__setattr__(view, '_format_python_code', False)
         return view
 
     @property

@@ -4,6 +4,7 @@ import copy
 import yapf.yapflib.yapf_api
 from mmengine.config import Config
 
+from mmwamim.engine.training import runner
 from mmwamim.engine.training.runner import FormattedOnce
 from tests.support.commands import ROOT
 from tests.support.runs import PRETRAIN, train
@@ -38,6 +39,14 @@ def test_the_same_text_for_less_and_another_after_a_change(monkeypatch, tmp_path
 def test_a_run_formats_it_once(monkeypatch, tmp_path):
     data = make_imagenet(tmp_path / 'data')
     formatted = counted(monkeypatch)
-    runner = train(PRETRAIN, data, tmp_path / 'run', '--epochs', '3', '--batch-size', '2',
+    run = train(PRETRAIN, data, tmp_path / 'run', '--epochs', '3', '--batch-size', '2',
                    fields=['default_hooks.checkpoint.interval=1'])
-    assert runner.epoch == 3 and len(formatted) == 1
+    assert run.epoch == 3 and len(formatted) == 1
+
+
+def test_the_first_process_of_a_run_alone_formats_it(monkeypatch):
+    cfg = Config.fromfile(ROOT / 'configs/classification/vit_s_ft_200e.py')
+    formatted = counted(monkeypatch)
+    monkeypatch.setattr(runner, 'is_main_process', lambda: False)
+    text = FormattedOnce.of(cfg).pretty_text
+    assert not formatted and Config.fromstring(text, '.py').to_dict() == cfg.to_dict()
