@@ -13,10 +13,9 @@ from torch.distributed.tensor import DTensor
 from mmwamim.engine.checkpoints import read_checkpoint
 from tests.support.commands import ROOT, SERIAL
 from tests.support.processes import in_two_processes, train_in_ranks
+from tests.support.runs import MASK_RCNN
 from tests.support.small_data import make_ade, make_coco, make_imagenet
 
-SWIN = ['model.backbone.arch.embed_dims=24', 'model.backbone.arch.depths=[1,1,1,1]',
-        'model.backbone.arch.num_heads=[1,1,2,2]']
 SGD = ['optim_wrapper.optimizer.lr=0.01', 'auto_scale_lr.enable=False',
        'default_hooks.logger.interval=1']
 TASKS = {
@@ -26,16 +25,9 @@ TASKS = {
         'train_dataloader.dataset.pipeline.1.crop_size=96', 'val_dataloader.batch_size=1',
         'val_dataloader.dataset.indices=[0,1]', 'val_dataloader.dataset.data_prefix=val']),
     'detection': ('configs/trials/mask_rcnn_swin_small_coco100.py', 'coco', [
-        '--epochs', '1', '--batch-size', '1', '--cfg-options', *SGD, *SERIAL, *SWIN,
-        'model.neck.in_channels=[24,48,96,192]', 'train_dataloader.dataset.indices=2',
-        'train_dataloader.dataset.pipeline.2.scale=(128,96)', 'model.neck.out_channels=16',
-        'model.rpn_head.in_channels=16', 'model.rpn_head.feat_channels=16',
-        'model.roi_head.bbox_roi_extractor.out_channels=16',
-        'model.roi_head.bbox_head.in_channels=16', 'model.roi_head.bbox_head.fc_out_channels=32',
-        'model.roi_head.mask_roi_extractor.out_channels=16',
-        'model.roi_head.mask_head.in_channels=16', 'model.roi_head.mask_head.conv_out_channels=16',
+        '--epochs', '1', '--batch-size', '1', '--cfg-options', *SGD, *SERIAL, *MASK_RCNN,
+        'train_dataloader.dataset.indices=2', 'train_dataloader.dataset.pipeline.2.scale=(128,96)',
         'train_cfg.val_interval=9']),
-    # Not the trial, whose list of 200 classes MMEngine takes minutes to write down.
     'segmentation': ('configs/segmentation/upernet_swin_b_160k_ade20k_512x512.py', 'ade', [
         '--batch-size', '2', '--cfg-options', *SGD, *SERIAL,
         'model.backbone.arch={"_delete_":true,"embed_dims":24,"depths":[1,1,1,1],'

@@ -35,17 +35,28 @@ SHRINK[GROWING] = SHRINK[PRETRAIN]
 LINEAR = 'configs/classification/vit_s_linear_90e.py'
 DETECT = 'configs/trials/mask_rcnn_swin_small_coco100.py'
 SEGMENT = 'configs/trials/upernet_swin_small_coco100.py'
+SWIN = ['model.backbone.arch.embed_dims=24', 'model.backbone.arch.depths=[1,1,1,1]',
+        'model.backbone.arch.num_heads=[1,1,2,2]']
+MASK_RCNN = [
+    *SWIN, 'model.neck.in_channels=[24,48,96,192]', 'model.neck.out_channels=16',
+    'model.rpn_head.in_channels=16', 'model.rpn_head.feat_channels=16',
+    'model.roi_head.bbox_roi_extractor.out_channels=16', 'model.roi_head.bbox_head.in_channels=16',
+    'model.roi_head.bbox_head.fc_out_channels=32',
+    'model.roi_head.mask_roi_extractor.out_channels=16', 'model.roi_head.mask_head.in_channels=16',
+    'model.roi_head.mask_head.conv_out_channels=16']
 SHRINK[LINEAR] = [
     'model.backbone.img_size=32', 'model.backbone.patch_size=8',
     'train_dataloader.dataset.pipeline.1.scale=32', 'val_dataloader.dataset.pipeline.1.scale=36',
     'val_dataloader.dataset.pipeline.2.crop_size=32']
 SHRINK[DETECT] = [
+    *MASK_RCNN,
     'train_dataloader.dataset.indices=None', 'val_dataloader.dataset.indices=2',
     'train_dataloader.dataset.pipeline.2.scale=(128,96)', 'train_dataloader.batch_size=2',
     'val_dataloader.dataset.pipeline.1.scale=(128,96)', 'train_cfg.val_interval=1',
     'model.train_cfg.rpn_proposal.max_per_img=20', 'model.train_cfg.rcnn.sampler.num=16',
     'model.test_cfg.rpn.max_per_img=10', 'default_hooks.checkpoint.interval=1']
 SHRINK[SEGMENT] = [
+    *SWIN, 'model.decode_head.in_channels=[24,48,96,192]', 'model.auxiliary_head.in_channels=96',
     'train_dataloader.dataset.indices=None', 'val_dataloader.dataset.indices=1',
     'train_dataloader.batch_size=2', 'train_dataloader.dataset.pipeline.2.scale=(96,72)',
     'train_dataloader.dataset.pipeline.3.crop_size=(64,64)', 'model.data_preprocessor.size=(64,64)',
