@@ -11,6 +11,7 @@ from mmpretrain.models import VisionTransformer
 from PIL import Image
 from torch import Tensor, nn
 
+from .arguments import settled, settles_arguments
 from .commands.calls import as_a_call
 from .datasets.channels import as_channels
 from .datasets.collate import collate_images
@@ -18,7 +19,7 @@ from .datasets.listing import readable_endings
 from .datasets.paths import PackedPaths
 from .datasets.pixels import Refused, to_rgb
 from .datasets.sources import ListedSource, Source, open_all
-from .devices import check_device
+from .devices import Device, check_device
 from .engine.config.values import check_integer
 from .engine.export import programs
 from .errors import UserError
@@ -36,8 +37,9 @@ Picture = Union[Image.Image, np.ndarray, Tensor]
 Paths = Union[str, Path, Sequence[Union[str, Path]]]
 
 
-def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None,
-                 device: Union[str, torch.device] = 'cpu') -> 'Encoder':
+@settles_arguments
+def load_encoder(checkpoint: Union[str, Path], config: Union[str, Path, None] = None,
+                 device: Device = 'cpu') -> 'Encoder':
     """An encoder that was pre-trained or fine-tuned here, ready for images.
 
     Args:
@@ -60,7 +62,7 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None,
         >>> encoder.embed(['cat.jpg', 'dog.jpg']).shape  # doctest: +SKIP
         (2, 768)
     """
-    device, checkpoint, config = check_device(device), at_home(checkpoint), at_home(config)
+    device = check_device(device)
     with as_a_call():  # a run that is beginning in another thread would draw other weights
         cfg = programs.run_config(checkpoint, config)
         backbone = programs.load_encoder(checkpoint, config)
@@ -181,6 +183,8 @@ class Encoder(nn.Module):
             UnreadableImage: Names the file that cannot be read, and the reason.
             UserError: There is no file.
         """
+        batch_size, workers = settled('batch_size', batch_size, int), settled(
+            'workers', workers, int)
         check_integer('batch_size', batch_size, 1)
         check_integer('workers', workers, 0)
         images = _Images(_source(paths, self._channels), self._read)

@@ -20,12 +20,13 @@ from mmengine.registry import MODELS
 from torch import nn
 from torch.utils.data import Dataset
 
+from mmwamim.arguments import settles_arguments
 from mmwamim.command_line import short_path
 from mmwamim.datasets.collate import collate_images
 from mmwamim.datasets.listing import printable, readable_endings
 from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.datasets.sources import Source, open_all
-from mmwamim.devices import check_device
+from mmwamim.devices import Device, check_device
 from mmwamim.engine.checkpoints.writing import write_atomically
 from mmwamim.engine.export.programs import load_encoder, run_config
 from mmwamim.errors import UserError
@@ -37,11 +38,10 @@ from mmwamim.evaluation.features import (
     image_size,
     pool_with,
 )
-from mmwamim.outputs import check_output_file, settles_places
+from mmwamim.outputs import check_output_file
 from mmwamim.progress import Progress
 from mmwamim.weights.card import preprocessor_of
 
-from .automatic import device as best_device
 from .calls import as_a_call
 from .fields import add_columns, check_counts
 
@@ -60,10 +60,10 @@ class Embedded:
     file: Optional[Path] = None
 
 
-@settles_places
+@settles_arguments
 def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
           config: Optional[Path_] = None, column: Optional[str] = None, batch_size: int = 64,
-          workers: Optional[int] = None, device: Optional[str] = None) -> Embedded:
+          workers: Optional[int] = None, device: Device = None) -> Embedded:
     """The features of images: the mean of the last level's patch tokens; of a fine-tuned
     encoder what its classifier was given.
 
@@ -93,7 +93,7 @@ def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
     if out is not None:
         check_output_file(out)
     check_counts(batch_size=batch_size, workers=workers)
-    device = str(check_device(device or best_device()))
+    device = str(check_device(device))
     with as_a_call():
         network = load_encoder(encoder, config).to(device)
         cfg = run_config(encoder, config)

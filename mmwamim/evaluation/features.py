@@ -1,5 +1,6 @@
 """Features of frozen encoders: images of a split, read by workers, pooled level by level."""
 import inspect
+from numbers import Integral
 from typing import Callable, List, Optional, Sequence, Tuple, Union
 
 import torch
@@ -104,7 +105,7 @@ def image_size(backbone) -> Tuple[int, int]:
     if size is None:
         patch = backbone.patch_embed.projection.stride[0]
         size = [cells * patch for cells in backbone.patch_resolution]
-    return (size, size) if isinstance(size, int) else tuple(size)
+    return (size, size) if isinstance(size, Integral) else tuple(size)
 
 
 class LabelledImages:
