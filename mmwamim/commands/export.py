@@ -147,7 +147,7 @@ def write(encoder: nn.Module, form: str, out: Path, size: Tuple[int, int],
         _save(state, out, name)
         classes = 0 if classifier is None else len(classifier.bias)
         more = ''.join(f', {key}={value!r}'
-                       for key, value in timm_arguments(encoder, classifier)[1].items())
+                       for key, value in timm_arguments(encoder)[1].items())
         return (f"timm.create_model('{name}', num_classes={classes}{more}, "
                 f'checkpoint_path={str(out.absolute())!r})')
     if form in ('mmpretrain', 'safetensors'):
