@@ -5,9 +5,11 @@ import torch
 
 from mmwamim.errors import UserError
 
+Device = Union[str, int, torch.device, None]  # None: a GPU if there is one
 
-def check_device(device: Union[str, torch.device]) -> torch.device:
-    """A device of this machine by its name.
+
+def check_device(device: Device) -> torch.device:
+    """A device of this machine by its name; of None a GPU if there is one.
 
     Raises:
         UserError: There is no such device, or not here.
@@ -16,6 +18,8 @@ def check_device(device: Union[str, torch.device]) -> torch.device:
         >>> check_device('cpu')
         device(type='cpu')
     """
+    if device is None:
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
     try:
         found = torch.device(device)
     except (RuntimeError, TypeError):

@@ -11,6 +11,7 @@ from mmpretrain.models import VisionTransformer
 from PIL import Image
 from torch import Tensor, nn
 
+from .arguments import settled, settles_arguments
 from .commands.calls import as_a_call
 from .datasets.channels import as_channels
 from .datasets.collate import collate_images
@@ -18,7 +19,7 @@ from .datasets.listing import readable_endings
 from .datasets.paths import PackedPaths
 from .datasets.pixels import Refused, to_rgb
 from .datasets.sources import ListedSource, Source, open_all
-from .devices import check_device
+from .devices import Device, check_device
 from .engine.config.values import check_integer
 from .engine.export import programs
 from .errors import UserError
@@ -28,6 +29,7 @@ from .evaluation.features import (
     image_loader,
     image_size,
     pool_with,
+    settle_pool,
 )
 from .outputs import at_home
 from .weights.card import preprocessor_of
@@ -36,22 +38,26 @@ Picture = Union[Image.Image, np.ndarray, Tensor]
 Paths = Union[str, Path, Sequence[Union[str, Path]]]
 
 
-def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None,
-                 device: Union[str, torch.device] = 'cpu') -> 'Encoder':
+@settles_arguments
+def load_encoder(checkpoint: Union[str, Path], config: Union[str, Path, None] = None,
+                 device: Device = 'cpu', pool: Optional[str] = None) -> 'Encoder':
     """An encoder that was pre-trained or fine-tuned here, ready for images.
 
     Args:
         checkpoint: encoder.pth, or a full checkpoint of pre-training or fine-tuning.
         config: The run's config. Default: the one that the checkpoint carries.
         device: Where it computes.
+        pool: ``'mean'``, of the patches, or ``'token'``, the class token, becomes the features.
+            Default: what the classifier of a fine-tuned encoder was given, or the loss of
+            pre-training (MoCo v3: the token); where that is all tokens, the mean.
 
     Returns:
         The encoder in eval mode, without gradients (``encoder.requires_grad_()`` trains it on).
 
     Raises:
         MissingFile: There is no such file.
-        UserError: It cannot be read, has no config, or does not belong to the config; or a run is
-            going on in another thread.
+        UserError: It cannot be read, has no config, or does not belong to the config; it has no
+            class token to pool; or a run is going on in another thread.
 
     Examples:
         >>> encoder = mmwamim.load_encoder('encoder.pth')  # doctest: +SKIP
@@ -60,10 +66,11 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None,
         >>> encoder.embed(['cat.jpg', 'dog.jpg']).shape  # doctest: +SKIP
         (2, 768)
     """
-    device, checkpoint, config = check_device(device), at_home(checkpoint), at_home(config)
+    device = check_device(device)
     with as_a_call():  # a run that is beginning in another thread would draw other weights
         cfg = programs.run_config(checkpoint, config)
         backbone = programs.load_encoder(checkpoint, config)
+        settle_pool(backbone, pool)
         preprocessor = MODELS.build(dict(preprocessor_of(cfg)))
         _return_levels(backbone, cfg.model.backbone.get('out_indices', -1))
         encoder = Encoder(backbone, preprocessor, cfg.get('value_range'), cfg.get('channels'))
@@ -81,7 +88,8 @@ class Encoder(nn.Module):
     """Images to features.
 
     Args:
-        backbone: Returns feature maps; the last of them ends in the features.
+        backbone: Returns feature maps, or tokens (B, 1 + N, width) where the class token is pooled;
+            the last of them ends in the features.
         preprocessor: mmpretrain's, which normalises a batch.
         value_range: Of data deeper than 8 bits, as in ``mmwamim.LoadImage``.
         channels: Of files, where they are no colours, as of ``mmwamim.LoadChannels``.
@@ -130,7 +138,8 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (B, C, H, W) to pooled features, float32 (B, width): the mean of the
-        last level's map. Sides may differ from ``size``; multiples of the patch or window fit."""
+        last level's map, or the class token. Sides may differ from ``size``; multiples of the
+        patch or window fit."""
         self._check(images)
         return pool_with(self.backbone, encode(self.backbone, images))
 
@@ -139,7 +148,8 @@ class Encoder(nn.Module):
         level that pre-training used, shallow to deep; the last one is after the final norm."""
         self._check(images)
         maps = encode(self.backbone, images)
-        return [maps] if isinstance(maps, Tensor) else list(maps)
+        return [self._map(level, images) for level in (
+            [maps] if isinstance(maps, Tensor) else maps)]
 
     def preprocess(self, images: Union[Picture, Sequence[Picture]]) -> Tensor:
         """What :meth:`forward` takes: resized so that it just covers 8 / 7 of ``size``, the centre
@@ -181,11 +191,23 @@ class Encoder(nn.Module):
             UnreadableImage: Names the file that cannot be read, and the reason.
             UserError: There is no file.
         """
+        batch_size, workers = settled('batch_size', batch_size, int), settled(
+            'workers', workers, int)
         check_integer('batch_size', batch_size, 1)
         check_integer('workers', workers, 0)
         images = _Images(_source(paths, self._channels), self._read)
         loader = image_loader(images, batch_size, workers, self.device, collate_images)
         return np.concatenate([self(self._prepare(batch)).cpu().numpy() for batch in loader])
+
+    def _map(self, level: Tensor, images: Tensor) -> Tensor:
+        """A level as a map: (B, 1 + rows columns, width) to (B, width, rows, columns)."""
+        if level.dim() != 3:
+            return level
+        projection = self.backbone.patch_embed.projection
+        rows = (images.shape[2] + 2 * projection.padding[0] - projection.kernel_size[0]
+                ) // projection.stride[0] + 1
+        patches = level[:, self.backbone.num_extra_tokens:].transpose(1, 2)
+        return patches.unflatten(2, (rows, -1))
 
     def _check(self, images: Tensor) -> None:
         """Raises UserError unless images are a batch that the encoder takes, in kind and shape."""

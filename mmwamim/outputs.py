@@ -1,16 +1,12 @@
 """Where results go, looked at before the work that they come from, and told after it."""
-import dataclasses
 import errno
-import functools
 import os
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Iterator, TypeVar, Union
+from typing import Any, Iterator, Union
 
 from mmwamim.errors import UserError
-
-Call = TypeVar('Call', bound=Callable)
 
 
 def check_output_folder(path: Union[str, Path], name: str = 'out') -> None:
@@ -58,18 +54,6 @@ def check_output_file(path: Union[str, Path], name: str = 'out',
         raise UserError(f'{name}: cannot write to the file {str(path)!r}: give another one')
 
 
-def settles_places(function: Call) -> Call:
-    """Takes ``~`` for the home folder in the paths that a call is given, and makes those that it
-    gives back absolute: they are valid in whatever folder the caller is later on."""
-
-    @functools.wraps(function)
-    def call(*arguments: Any, **keywords: Any) -> Any:
-        return _absolute(function(*map(at_home, arguments), **{
-            name: at_home(value) for name, value in keywords.items()}))
-
-    return call
-
-
 def at_home(given: Any) -> Any:
     """A path with the home folder for ``~``, as a shell hands it over, or a list of them; what is
     no path stays as it is.
@@ -81,18 +65,6 @@ def at_home(given: Any) -> Any:
     if isinstance(given, (str, Path)):
         return type(given)(os.path.expanduser(given))
     return type(given)(map(at_home, given)) if type(given) in (list, tuple) else given
-
-
-def _absolute(found: Any) -> Any:
-    if isinstance(found, Path):
-        return found.absolute()
-    if isinstance(found, (list, tuple)):
-        return type(found)(map(_absolute, found))
-    if dataclasses.is_dataclass(found):
-        return dataclasses.replace(found, **{
-            one.name: _absolute(getattr(found, one.name)) for one in dataclasses.fields(found)
-            if isinstance(getattr(found, one.name), (Path, tuple))})
-    return found
 
 
 @contextmanager

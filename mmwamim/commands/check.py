@@ -19,16 +19,16 @@ from functools import partial
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple, Union
 
+from mmwamim.arguments import settles_arguments
 from mmwamim.command_line import short_path
 from mmwamim.cores import granted_cores
 from mmwamim.datasets.listing import printable, readable_endings
 from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.datasets.pixels import check_range
 from mmwamim.datasets.sources import Source, open_all
-from mmwamim.outputs import settles_places
 from mmwamim.progress import Progress
 
-from .fields import add_columns
+from .fields import add_columns, check_counts
 
 GIVEN: dict = {}  # of a worker
 NEARLY_CONSTANT = 5.  # standard deviation in grey levels: 12 bits read as 16 have 4.6 at most
@@ -98,7 +98,7 @@ class Checked:
     report: Path
 
 
-@settles_places
+@settles_arguments
 def check(data: Union[str, Path], *, report: Union[str, Path] = 'image_check.jsonl',
           workers: Optional[int] = None, value_range: Optional[Sequence[float]] = None,
           channels: Optional[int] = None, column: Optional[str] = None) -> Checked:
@@ -119,6 +119,7 @@ def check(data: Union[str, Path], *, report: Union[str, Path] = 'image_check.jso
         >>> mmwamim.commands.check.check('photos').unreadable  # doctest: +SKIP
         []
     """
+    check_counts(workers=workers, channels=channels)
     report, value_range = Path(report), check_range(value_range)
     images = open_all(str(data), (*readable_endings(), '.npy') if channels else None, column)
     print(images.description)

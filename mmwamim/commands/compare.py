@@ -17,11 +17,12 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import List, Sequence, Tuple, Union
 
 import torch
 
-from mmwamim.devices import check_device
+from mmwamim.arguments import settles_arguments
+from mmwamim.devices import Device, check_device
 from mmwamim.engine.config.check import check_config, check_trains
 from mmwamim.engine.config.reading import read_config
 from mmwamim.engine.training.cpu import keep_memory
@@ -43,6 +44,8 @@ from .architectures import architectures, find_config
 from .automatic import device as best_device
 from .calls import as_a_call
 from .fields import check_counts
+
+Path_ = Union[str, Path]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,8 +84,10 @@ def measure_memory(path: Path, batch: int, device: str, amp: bool) -> float:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def compare(configs: List[str], *, batch: int = 16, rounds: int = 5, warmup: int = 1,
-            memory: bool = False, device: Optional[str] = None, amp: bool = False) -> List[dict]:
+@settles_arguments
+def compare(configs: Union[Path_, Sequence[Path_]], *, batch: int = 16, rounds: int = 5,
+            warmup: int = 1, memory: bool = False, device: Device = None,
+            amp: bool = False) -> List[dict]:
     """All figures of all configs, a dict for each: seconds of a step, images a second, FLOPs an
     image, parameters in millions, utilisation, MiB of memory.
 
@@ -98,9 +103,14 @@ def compare(configs: List[str], *, batch: int = 16, rounds: int = 5, warmup: int
     Raises:
         UserError: There is no such config.
     """
-    device = str(check_device(device or best_device()))
+    device = str(check_device(device))
     check_counts(batch=batch, rounds=rounds)
-    todo = [_split(config, batch) for config in configs]
+    if warmup < 0:
+        raise UserError(f'--warmup must be at least 0, not {warmup}')
+    todo = [_split(str(config), batch) for config in (
+        [configs] if isinstance(configs, (str, Path)) else configs)]
+    if not todo:
+        raise UserError('configs: name at least one to measure')
     with as_a_call():
         rows = _measure(todo, rounds, warmup, device, amp)
     if memory:

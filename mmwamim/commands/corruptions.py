@@ -22,6 +22,7 @@ from typing import Dict, List, Optional, Sequence, Tuple, Union
 import numpy as np
 from PIL import Image
 
+from mmwamim.arguments import settles_arguments
 from mmwamim.command_line import short_path
 from mmwamim.datasets.listing import list_images, printable
 from mmwamim.datasets.loading import UnreadableImage
@@ -31,9 +32,8 @@ from mmwamim.datasets.sources.file_names import file_names, parted
 from mmwamim.datasets.splits import pretraining_folder, settle_split
 from mmwamim.errors import UserError
 from mmwamim.evaluation.robustness import CORRUPTIONS, SEVERITIES
-from mmwamim.outputs import settles_places
 
-from .fields import add_columns
+from .fields import add_columns, check_counts
 
 QUALITY = 85  # of the JPEG files, as in the published set
 
@@ -51,7 +51,7 @@ class Corrupted:
     """What is wrong, one for each image."""
 
 
-@settles_places
+@settles_arguments
 def corruptions(images: Union[str, Path], out: Union[str, Path], *,
                 per_class: Optional[int] = None, size: int = 224, seed: int = 0,
                 value_range: Optional[Sequence[float]] = None, column: Optional[str] = None,
@@ -84,8 +84,9 @@ def corruptions(images: Union[str, Path], out: Union[str, Path], *,
     except ImportError:
         raise UserError("imagecorruptions is missing: pip install 'mmwamim[robustness]'"
                         ) from None
-    if size < 32 or per_class is not None and per_class < 1:
-        raise UserError('--size must be at least 32 and --per-class at least 1')
+    check_counts(per_class=per_class)
+    if size < 32:
+        raise UserError(f'--size must be at least 32, not {size}')
     out, value_range = Path(out).expanduser(), check_range(value_range)
     source, names, rows = find_images(os.path.expanduser(str(images)), per_class, column,
                                       label_column)

@@ -15,10 +15,11 @@ import statistics
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple, Union
 
 from packaging.requirements import Requirement
 
+from mmwamim.arguments import settles_arguments
 from mmwamim.cores import granted_cores
 from mmwamim.environment import OPS, problems
 from mmwamim.errors import UserError
@@ -187,7 +188,9 @@ def _duration(seconds: float) -> str:
     return f'{seconds:.0f} seconds'
 
 
-def examine(*, arch: Optional[str] = None, batch_size: int = 8, steps: int = 3) -> Findings:
+@settles_arguments
+def examine(*, arch: Union[str, Path, None] = None, batch_size: int = 8,
+            steps: int = 3) -> Findings:
     """Looks at packages, machine and the cost of a step.
 
     Args:
@@ -211,7 +214,7 @@ def examine(*, arch: Optional[str] = None, batch_size: int = 8, steps: int = 3) 
     look_at_machine(findings)
     if steps:
         from .automatic import choose_arch
-        look_at_step(findings, arch or str(choose_arch().value), batch_size, steps)
+        look_at_step(findings, str(arch or choose_arch().value), batch_size, steps)
     return findings
 
 

@@ -20,12 +20,13 @@ from mmengine.registry import MODELS
 from torch import nn
 from torch.utils.data import Dataset
 
+from mmwamim.arguments import settles_arguments
 from mmwamim.command_line import short_path
 from mmwamim.datasets.collate import collate_images
 from mmwamim.datasets.listing import printable, readable_endings
 from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.datasets.sources import Source, open_all
-from mmwamim.devices import check_device
+from mmwamim.devices import Device, check_device
 from mmwamim.engine.checkpoints.writing import write_atomically
 from mmwamim.engine.export.programs import load_encoder, run_config
 from mmwamim.errors import UserError
@@ -36,12 +37,12 @@ from mmwamim.evaluation.features import (
     image_loader,
     image_size,
     pool_with,
+    settle_pool,
 )
-from mmwamim.outputs import check_output_file, settles_places
+from mmwamim.outputs import check_output_file
 from mmwamim.progress import Progress
 from mmwamim.weights.card import preprocessor_of
 
-from .automatic import device as best_device
 from .calls import as_a_call
 from .fields import add_columns, check_counts
 
@@ -60,10 +61,11 @@ class Embedded:
     file: Optional[Path] = None
 
 
-@settles_places
+@settles_arguments
 def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
           config: Optional[Path_] = None, column: Optional[str] = None, batch_size: int = 64,
-          workers: Optional[int] = None, device: Optional[str] = None) -> Embedded:
+          workers: Optional[int] = None, device: Device = None,
+          pool: Optional[str] = None) -> Embedded:
     """The features of images: the mean of the last level's patch tokens; of a fine-tuned
     encoder what its classifier was given.
 
@@ -76,6 +78,7 @@ def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
         batch_size: Images at a time.
         workers: Processes that read images. Default: by the cores.
         device: Where to compute. Default: a GPU if there is one.
+        pool: As of :func:`mmwamim.load_encoder`.
 
     Returns:
         ``features``, float32 (N, width); ``paths``, relative to ``data``, in the same order;
@@ -93,9 +96,10 @@ def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
     if out is not None:
         check_output_file(out)
     check_counts(batch_size=batch_size, workers=workers)
-    device = str(check_device(device or best_device()))
+    device = str(check_device(device))
     with as_a_call():
         network = load_encoder(encoder, config).to(device)
+        settle_pool(network, pool)
         cfg = run_config(encoder, config)
         channels = cfg.get('channels')
         endings = (*readable_endings(), '.npy') if channels else None
@@ -179,6 +183,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--batch-size', type=int, default=64)
     parser.add_argument('--workers', type=int, metavar='N', help='processes that read images')
     parser.add_argument('--device', help='cpu, cuda, ... (default: a GPU if there is one)')
+    parser.add_argument('--pool', choices=['mean', 'token'], help='the mean of the patches, or the '
+                        'class token (default: what the classifier, or the loss of '
+                        'pre-training, was given)')
 
 
 def run(args: argparse.Namespace) -> None:

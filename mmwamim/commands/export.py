@@ -20,6 +20,7 @@ from typing import Optional, Sequence, Tuple, Union
 import torch
 from torch import nn
 
+from mmwamim.arguments import settles_arguments
 from mmwamim.command_line import short_path
 from mmwamim.engine.checkpoints.writing import write_atomically
 from mmwamim.engine.export.programs import (
@@ -31,7 +32,7 @@ from mmwamim.engine.export.programs import (
 )
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import image_size
-from mmwamim.outputs import check_output_file, check_output_folder, settles_places
+from mmwamim.outputs import check_output_file, check_output_folder
 from mmwamim.weights.card import MARK, model_card, preprocessor_of
 from mmwamim.weights.timm import Classifier, timm_arguments, to_timm
 from mmwamim.weights.transformers import write_folder
@@ -59,7 +60,7 @@ class Exported:
     """A line of Python, or '' where any reader of the format will do."""
 
 
-@settles_places
+@settles_arguments
 def export(encoder: Path_, to: str, out: Path_, *, config: Optional[Path_] = None,
            license: Optional[str] = None, command: Sequence[str] = ()) -> Exported:
     """Writes a pre-trained encoder for other ecosystems, with a model card beside it.
@@ -146,7 +147,7 @@ def write(encoder: nn.Module, form: str, out: Path, size: Tuple[int, int],
         _save(state, out, name)
         classes = 0 if classifier is None else len(classifier.bias)
         more = ''.join(f', {key}={value!r}'
-                       for key, value in timm_arguments(encoder, classifier)[1].items())
+                       for key, value in timm_arguments(encoder)[1].items())
         return (f"timm.create_model('{name}', num_classes={classes}{more}, "
                 f'checkpoint_path={str(out.absolute())!r})')
     if form in ('mmpretrain', 'safetensors'):

@@ -6,6 +6,7 @@ from typing import Any, Dict, Iterable, Mapping, Optional, Sequence
 
 from mmengine.config import Config
 
+from mmwamim.arguments import plain
 from mmwamim.engine.config.check import SECTIONS, check_config
 from mmwamim.engine.config.options import FieldAction, merge_options
 from mmwamim.engine.config.reading import read_config
@@ -158,6 +159,8 @@ def merge(cfg: Config, fields: Mapping[str, Any]) -> None:
 def flatten(fields: Mapping[str, Any]) -> Dict[str, Any]:
     """Fields by their dotted names alone. What replaces (``_delete_``) stays in one piece.
 
+    Numbers and arrays of NumPy and torch become Python's, which a config is written down with.
+
     MMEngine, given ``model`` and ``model.mask_ratio`` together, forgets one of them.
 
     Examples:
@@ -169,7 +172,7 @@ def flatten(fields: Mapping[str, Any]) -> Dict[str, Any]:
         if isinstance(value, dict) and value and '_delete_' not in value:
             flat.update({f'{name}.{below}': one for below, one in flatten(value).items()})
         else:
-            flat[name] = value
+            flat[name] = plain(value)
     return flat
 
 

@@ -20,6 +20,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
+from mmwamim.arguments import settles_arguments
 from mmwamim.command_line import command_line, short_path
 from mmwamim.datasets.held_out import PARTS, SHARE, describe, rows_of, without_validation
 from mmwamim.datasets.listing import NoImages, printable, readable_endings
@@ -33,7 +34,6 @@ from mmwamim.engine.export.programs import load_encoder, run_config
 from mmwamim.engine.run import train
 from mmwamim.engine.training.preemption import StopRequest
 from mmwamim.evaluation.features import image_size
-from mmwamim.outputs import settles_places
 
 from . import automatic
 from .architectures import find_config
@@ -59,12 +59,12 @@ STEPS = dict(cuda=5_000, cpu=300)  # at least, as in automatic.STEPS
 
 
 @takes_gpus
-@settles_places
+@settles_arguments
 def finetune(encoder: Path_, data: Path_, *, column: Optional[str] = None,
              label_column: Optional[str] = None, arch: Optional[Path_] = None,
              epochs: Optional[int] = None, out: Optional[Path_] = None,
              batch_size: Optional[int] = None, workers: Optional[int] = None,
-             scratch: bool = False, resume: Union[bool, Path_] = False, amp: bool = False,
+             scratch: bool = False, resume: Union[bool, Path_, None] = False, amp: bool = False,
              compile: Optional[str] = None, launcher: str = 'none', gpus: Optional[int] = None,
              log: Union[str, Sequence[str], None] = None, **fields: Any) -> Run:
     """Fine-tunes a pre-trained encoder as a classifier; what is not given is settled and printed.

@@ -15,22 +15,23 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, VISUALIZERS, DefaultScope
 
+from mmwamim.arguments import settles_arguments
 from mmwamim.datasets.loading import read_rgb, turn_to_size
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.config.data import settle_data
 from mmwamim.engine.config.reading import read_config
 from mmwamim.engine.distributed.processes import settle_processes
 from mmwamim.errors import UserError
-from mmwamim.outputs import settles_places
 from mmwamim.progress import Progress
 
 from .architectures import find_config
 from .calls import as_a_call
+from .fields import check_counts
 
 Path_ = Union[str, Path]
 
 
-@settles_places
+@settles_arguments
 def predictions(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = None,
                 out: Path_ = 'predictions', most: int = 6, score: float = 0.5) -> List[Path]:
     """Draws what a detector or segmenter predicts beside the labels.
@@ -55,6 +56,7 @@ def predictions(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = Non
         ...     'configs/trials/upernet_swin_small_coco100.py', 'epoch_1.pth', most=1)
         [PosixPath('/home/me/predictions/000000000139.png')]
     """
+    check_counts(most=most)
     cfg = read_config(find_config(config))
     scope = cfg.get('default_scope')
     if scope not in ('mmdet', 'mmseg'):

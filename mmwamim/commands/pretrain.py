@@ -13,6 +13,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 from mmengine.config import Config
 
+from mmwamim.arguments import settles_arguments
 from mmwamim.datasets.listing import readable_endings
 from mmwamim.datasets.sources import Source, name_of_place, open_source
 from mmwamim.engine.checkpoints.finding import is_first
@@ -26,7 +27,6 @@ from mmwamim.engine.distributed.processes import settle_launcher
 from mmwamim.engine.run import train
 from mmwamim.engine.training.preemption import StopRequest
 from mmwamim.errors import UserError
-from mmwamim.outputs import settles_places
 
 from . import automatic
 from .architectures import find_config
@@ -50,14 +50,15 @@ OPTIONS = ('data', 'column', 'arch', 'epochs', 'out', 'init', 'image_size', 'bat
 
 
 @takes_gpus
-@settles_places
+@settles_arguments
 def pretrain(data: Path_, *, column: Optional[str] = None, arch: Optional[Path_] = None,
              epochs: Optional[int] = None, out: Optional[Path_] = None,
              init: Optional[Path_] = None, image_size: Optional[int] = None,
              batch_size: Optional[int] = None, workers: Optional[int] = None,
-             resume: Union[bool, Path_] = False, amp: bool = False, compile: Optional[str] = None,
-             pictures: bool = True, launcher: str = 'none', gpus: Optional[int] = None,
-             log: Union[str, Sequence[str], None] = None, **fields: Any) -> Run:
+             resume: Union[bool, Path_, None] = False, amp: bool = False,
+             compile: Optional[str] = None, pictures: bool = True, launcher: str = 'none',
+             gpus: Optional[int] = None, log: Union[str, Sequence[str], None] = None,
+             **fields: Any) -> Run:
     """Pre-trains an encoder on a folder of images; what is not given is settled and printed.
 
     Args:

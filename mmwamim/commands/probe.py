@@ -21,8 +21,9 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor
 
+from mmwamim.arguments import settles_arguments
 from mmwamim.datasets.held_out import SHARE, describe, without_validation
-from mmwamim.devices import check_device
+from mmwamim.devices import Device, check_device
 from mmwamim.engine.checkpoints.finding import is_first
 from mmwamim.engine.distributed.processes import join_processes, part_processes
 from mmwamim.engine.export.arrival import check_encoder, read_encoder
@@ -36,10 +37,9 @@ from mmwamim.evaluation.features import (
     knn_accuracy,
     linear_accuracy,
 )
-from mmwamim.outputs import check_output_file, settles_places
+from mmwamim.outputs import check_output_file
 from mmwamim.weights.card import preprocessor_of
 
-from .automatic import device as best_device
 from .calls import as_a_call
 from .fields import add_columns, check_counts
 from .several import add_gpus, takes_gpus
@@ -48,12 +48,12 @@ Path_ = Union[str, Path]
 
 
 @takes_gpus
-@settles_places
+@settles_arguments
 def probe(encoder: Path_, data: Path_, *, train: str = 'train', val: str = 'val',
           k: Sequence[int] = (10, 20), linear: bool = True, every_level: bool = False,
           most: Optional[int] = None, config: Optional[Path_] = None,
           column: Optional[str] = None, label_column: Optional[str] = None, batch_size: int = 64,
-          workers: Optional[int] = None, device: Optional[str] = None,
+          workers: Optional[int] = None, device: Device = None,
           out: Optional[Path_] = None, launcher: str = 'none',
           gpus: Optional[int] = None) -> dict:
     """Accuracies of the frozen features of an encoder, in percent, and their effective rank.
@@ -92,7 +92,7 @@ def probe(encoder: Path_, data: Path_, *, train: str = 'train', val: str = 'val'
         >>> mmwamim.probe('encoder.pth', 'pets')['linear_top1']  # doctest: +SKIP
         71.3
     """
-    device = str(check_device(device or best_device()))
+    device = str(check_device(device))
     if out is not None:
         check_output_file(out)
     check_counts(batch_size=batch_size, workers=workers, most=most,

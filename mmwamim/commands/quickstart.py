@@ -30,16 +30,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mmwamim.arguments import settles_arguments
 from mmwamim.command_line import command_line, short_path
 from mmwamim.cores import granted_cores
 from mmwamim.engine.config.reading import read_config
 from mmwamim.errors import UserError
 from mmwamim.evaluation.few_labels import compare_few_labels
-from mmwamim.outputs import settles_places
 from mmwamim.visualization import draw_losses
 
 from .architectures import configs_folder
 from .calls import as_a_call, quiet_logger
+from .fields import check_counts
 from .show import reconstruct
 
 SIZE, TESTED = 64, 600  # scikit-learn keeps a writer's digits together
@@ -63,7 +64,7 @@ class Quickstart:
     seconds: float
 
 
-@settles_places
+@settles_arguments
 def quickstart(out: Union[str, Path] = 'quickstart', *, epochs: int = 40, labels: int = 2,
                steps: int = 50, seeds: int = 5, processes: Optional[int] = None) -> Quickstart:
     """Pre-trains a tiny ViT on scikit-learn's digits and looks at it.
@@ -88,6 +89,7 @@ def quickstart(out: Union[str, Path] = 'quickstart', *, epochs: int = 40, labels
         ...     epochs=5, seeds=1).result['checkpoint']['fine-tuning']['mean']
         41.2
     """
+    check_counts(epochs=epochs, labels=labels, steps=steps, seeds=seeds, processes=processes)
     out, started = Path(out), time.time()
 
     def stage(number: int, text: str) -> None:

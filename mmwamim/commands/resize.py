@@ -26,6 +26,7 @@ from typing import List, Optional, Sequence, Tuple, Union
 
 from PIL import Image
 
+from mmwamim.arguments import settles_arguments
 from mmwamim.command_line import short_path
 from mmwamim.cores import granted_cores
 from mmwamim.datasets.listing import NoImages, list_images, printable
@@ -35,10 +36,9 @@ from mmwamim.datasets.pixels import File, Range, check_range, opened, orientatio
 from mmwamim.datasets.sources import ListedSource, Source, is_images_folder, open_part, parts_of
 from mmwamim.datasets.sources.file_names import clean, file_names
 from mmwamim.errors import UserError
-from mmwamim.outputs import settles_places
 from mmwamim.progress import Progress
 
-from .fields import add_columns
+from .fields import add_columns, check_counts
 
 JPEG_ENDINGS = ('.jpg', '.jpeg')
 GIVEN: dict = {}  # of a worker
@@ -56,7 +56,7 @@ class Resized:
     """What is wrong, one for each image."""
 
 
-@settles_places
+@settles_arguments
 def resize(source: Union[str, Path], target: Union[str, Path], *, short: int = 256,
            quality: int = 85, workers: Optional[int] = None,
            value_range: Optional[Sequence[float]] = None, column: Optional[str] = None,
@@ -84,12 +84,13 @@ def resize(source: Union[str, Path], target: Union[str, Path], *, short: int = 2
         >>> mmwamim.resize('photos', 'photos_256').unreadable  # doctest: +SKIP
         []
     """
+    check_counts(short=short, workers=workers)
     source, target = os.path.expanduser(str(source)), Path(target).expanduser()
     value_range = check_range(value_range)
     if os.path.exists(source) and Path(source).resolve() == target.resolve():
         raise UserError('the two folders must differ')
-    if short < 1 or not 1 <= quality <= 95:
-        raise UserError('--short must be at least 1 and --quality from 1 to 95')
+    if not 1 <= quality <= 95:
+        raise UserError(f'--quality must be from 1 to 95, not {quality}')
     parts = find_images(source, target, column, label_column)
     settings = dict(short=short, quality=quality, source=str(
         Path(source).resolve()) if os.path.exists(source) else source)

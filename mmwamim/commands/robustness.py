@@ -22,9 +22,11 @@ from mmengine.dataset import pseudo_collate
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmwamim.arguments import settles_arguments
 from mmwamim.command_line import short_path
 from mmwamim.datasets.listing import NoImages
 from mmwamim.datasets.sources import kind_of_place
+from mmwamim.devices import Device, check_device
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.config.data import checkpoint_classes, settle_reading
 from mmwamim.engine.config.reading import read_config
@@ -47,11 +49,10 @@ from mmwamim.evaluation.robustness_sets import (
     load_classifier,
     read_classes,
 )
-from mmwamim.outputs import settles_places
 
 from .architectures import find_config
-from .automatic import device as best_device
 from .calls import as_a_call
+from .fields import check_counts
 
 Path_ = Union[str, Path]
 DATA = (*VARIANTS, 'imagenet_c')
@@ -68,12 +69,12 @@ class Robustness:
     file: Path
 
 
-@settles_places
+@settles_arguments
 def robustness(config: Path_, checkpoint: Path_, *, out: Path_, imagenet_a: Optional[Path_] = None,
                imagenet_r: Optional[Path_] = None, imagenet_sketch: Optional[Path_] = None,
                imagenet_c: Optional[Path_] = None, partial: bool = False,
                wnids: Optional[Path_] = None, batch_size: int = 64,
-               workers: Optional[int] = None, device: Optional[str] = None) -> Robustness:
+               workers: Optional[int] = None, device: Device = None) -> Robustness:
     """Top-1 on ImageNet-A, -R, -Sketch, errors on -C, and what follows from them.
 
     Args:
@@ -106,6 +107,8 @@ def robustness(config: Path_, checkpoint: Path_, *, out: Path_, imagenet_a: Opti
         ...     'vit_b_ft_100e', 'epoch_100.pth', out='scores', imagenet_a='A').summary['top1']
         {'imagenet_a': 33.1}
     """
+    check_counts(batch_size=batch_size, workers=workers)
+    device = str(check_device(device))
     cfg = read_config(find_config(config))
     given = dict(zip(DATA, (imagenet_a, imagenet_r, imagenet_sketch, imagenet_c)))
     folders = find_folders(given, cfg)
@@ -113,7 +116,7 @@ def robustness(config: Path_, checkpoint: Path_, *, out: Path_, imagenet_a: Opti
     file.parent.mkdir(parents=True, exist_ok=True)
     with as_a_call():
         parts = score(cfg, Path(checkpoint), folders, file, partial, wnids, batch_size,
-                      default_workers() if workers is None else workers, device or best_device())
+                      default_workers() if workers is None else workers, device)
     return Robustness(parts, summarize(parts), file)
 
 

@@ -15,6 +15,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
 
+from mmwamim.arguments import settled
 from mmwamim.cores import granted_cores
 from mmwamim.errors import Preempted, ProcessesFailed, UserError, leave_with
 from mmwamim.launch import run_processes
@@ -32,6 +33,7 @@ def takes_gpus(function: Call) -> Call:
     def call(*arguments: Any, gpus: Optional[int] = None, **keywords: Any) -> Any:
         if gpus is None:
             return function(*arguments, **keywords)
+        gpus = settled('gpus', gpus, int)
         check_gpus(gpus, keywords.get('launcher', 'none'))
         if gpus == 1:
             return function(*arguments, **keywords)
@@ -45,12 +47,12 @@ def check_gpus(gpus: int, launcher: str = 'none') -> None:
     """Checks what --gpus says.
 
     Raises:
-        UserError: It is no positive number, more than there are, or the processes are started
+        UserError: It is not positive, more than there are, or the processes are started
             already.
     """
     import torch
-    if isinstance(gpus, bool) or not isinstance(gpus, int) or gpus < 1:
-        raise UserError(f'--gpus must be a positive number, not {gpus!r}')
+    if gpus < 1:
+        raise UserError(f'--gpus must be at least 1, not {gpus}')
     if launcher != 'none':
         raise UserError(f'--gpus starts the processes itself: leave out --launcher {launcher}')
     there = torch.cuda.device_count()

@@ -17,6 +17,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import MODELS, DefaultScope
 
+from mmwamim.arguments import settles_arguments
 from mmwamim.command_line import short_path
 from mmwamim.datasets.listing import NoImages, printable, readable_endings
 from mmwamim.datasets.loading import UnreadableImage, read_rgb
@@ -26,7 +27,7 @@ from mmwamim.engine.checkpoints.finding import latest_checkpoint
 from mmwamim.engine.export.programs import run_config
 from mmwamim.errors import MissingFile, UserError
 from mmwamim.evaluation.features import evaluation_pipeline, image_size
-from mmwamim.outputs import check_output_file, check_output_folder, settles_places
+from mmwamim.outputs import check_output_file, check_output_folder
 from mmwamim.visualization import draw_losses, draw_reconstructions, save, wavelet_figure
 
 from .calls import as_a_call
@@ -35,7 +36,7 @@ from .fields import add_columns, check_counts
 Path_ = Union[str, Path]
 
 
-@settles_places
+@settles_arguments
 def show(what: Union[Path_, Sequence[Path_]], *, images: Optional[Path_] = None,
          column: Optional[str] = None, most: int = 6, seed: int = 0,
          wavelet: str = 'haar', level: int = 5, out: Optional[Path_] = None) -> List[Path]:

@@ -20,6 +20,7 @@ from typing import Iterable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
+from mmwamim.arguments import settles_arguments
 from mmwamim.cores import granted_cores
 from mmwamim.datasets.channels import read_channels
 from mmwamim.datasets.listing import printable, readable_endings
@@ -27,8 +28,9 @@ from mmwamim.datasets.loading import UnreadableImage, read_rgb
 from mmwamim.datasets.pixels import check_range
 from mmwamim.datasets.sources import Source, open_source
 from mmwamim.errors import UserError
-from mmwamim.outputs import settles_places
 from mmwamim.progress import Progress
+
+from .fields import check_counts
 
 BLOCK = 32  # images
 GIVEN: dict = {}  # of a worker, which takes it once and not with every block
@@ -57,7 +59,7 @@ class Statistics:
                 f'to_rgb={self.channels is None})')
 
 
-@settles_places
+@settles_arguments
 def statistics(data: Union[str, Path], *, channels: Optional[int] = None,
                value_range: Optional[Sequence[float]] = None, column: Optional[str] = None,
                images: Optional[int] = None, workers: Optional[int] = None,
@@ -85,9 +87,8 @@ def statistics(data: Union[str, Path], *, channels: Optional[int] = None,
         >>> mmwamim.statistics('photos').mean  # doctest: +SKIP
         [118.2, 112.9, 101.4]
     """
+    check_counts(channels=channels, images=images, workers=workers)
     report, value_range = Path(report), check_range(value_range)
-    if images is not None and images < 1:
-        raise UserError('--images must be at least 1')
     endings = None if channels is None else [*readable_endings(), '.npy']
     source = open_source(str(data), endings=endings, column=column)
     print(source.description, file=sys.stderr)

@@ -25,13 +25,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Union
 
+from mmwamim.arguments import settles_arguments
 from mmwamim.datasets.splits import settle_split
 from mmwamim.engine.config.reading import read_config
 from mmwamim.errors import PREEMPTED, Preempted, UserError
-from mmwamim.outputs import settles_places
 from mmwamim.visualization import read_accuracies, read_scalars
 
 from .architectures import configs_folder, find_config
+from .fields import check_counts
 from .sweep_curves import draw_curves, keeping, probe_checkpoints, seconds_by_epoch
 from .sweep_table import Results, write_tables
 
@@ -78,7 +79,7 @@ class Swept:
     """Markdown; beside it are table.csv, table.png and runs.json. None if every run failed."""
 
 
-@settles_places
+@settles_arguments
 def sweep(configs: Union[Path_, Sequence[Path_]], data: Path_, *, out: Path_ = 'work_dirs/sweep',
           seeds: Sequence[int] = (0, ), epochs: Optional[int] = None, frozen: bool = False,
           curve: Optional[int] = None, most: Optional[int] = None, finetune: Optional[Path_] = None,
@@ -112,19 +113,22 @@ def sweep(configs: Union[Path_, Sequence[Path_]], data: Path_, *, out: Path_ = '
         ...               epochs=10, frozen=True).table
         PosixPath('/home/me/work_dirs/sweep/table.md')
     """
+    check_counts(epochs=epochs, most=most, finetune_epochs=finetune_epochs)
+    if curve is not None and curve < 1:
+        raise UserError(f'--curve is a number of epochs, 1 or more, not {curve}')
     settle_split(data, 'train')
     if frozen or finetune:
         settle_split(data, 'val')
     configs = [find_config(one) for one in (
         [configs] if isinstance(configs, (str, Path)) else configs)]
+    if not configs:
+        raise UserError('configs: name at least one to pre-train')
     if len({path.stem for path in configs}) != len(configs):
         raise UserError('two configs have the same file name, under which results are kept')
     finetune = find_config(finetune) if finetune else None
     # A config that cannot be read should not be found out in a week.
     digests = {path: hashlib.sha256(read_config(path).pretty_text.encode()).hexdigest()
                for path in [*configs, *filter(None, [finetune])]}
-    if curve is not None and curve < 1:
-        raise UserError(f'--curve is a number of epochs, 1 or more, not {curve}')
     plan = Plan(data, Path(out), epochs, frozen, curve, most, finetune, finetune_epochs, launch,
                 list(cfg_options), digests)
     return run_all([(config, seed) for seed in seeds for config in configs], plan)

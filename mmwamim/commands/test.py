@@ -11,6 +11,7 @@ import mmengine
 from mmengine.evaluator import DumpResults
 from mmengine.model import is_model_wrapper
 
+from mmwamim.arguments import settles_arguments
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.config.data import checkpoint_classes, settle_data
 from mmwamim.engine.config.options import FieldAction
@@ -19,7 +20,7 @@ from mmwamim.engine.config.step import settle_precision
 from mmwamim.engine.distributed.processes import part_processes, settle_processes
 from mmwamim.engine.training.runner import TrainingRunner
 from mmwamim.errors import UserError
-from mmwamim.outputs import check_output_file, settles_places
+from mmwamim.outputs import check_output_file
 
 from .architectures import find_config
 from .fields import add_columns
@@ -30,7 +31,7 @@ ENDINGS = dict(pred=('.pkl', '.pickle'), metrics=('.json', '.yaml', '.yml', '.pk
 
 
 @takes_gpus
-@settles_places
+@settles_arguments
 def evaluate(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = None,
              column: Optional[str] = None, label_column: Optional[str] = None,
              work_dir: Optional[Path_] = None, out: Optional[Path_] = None, out_item: str = 'pred',

@@ -1,6 +1,7 @@
 """Crops that are fast enough to feed a GPU, resized by torch: of any number of channels."""
 import math
 import random
+from numbers import Integral
 from typing import List, Sequence, Tuple, Union
 
 import mmcv
@@ -216,8 +217,8 @@ class ResizeEdge(BaseTransform):
 
 
 def _check_size(name: str, size: Size) -> None:
-    sides = [size] if isinstance(size, int) else size
+    sides = [size] if isinstance(size, Integral) else size
     if not (isinstance(sides, Sequence) and len(sides) in (1, 2)
-            and all(isinstance(side, int) and side >= 1 for side in sides)):
+            and all(isinstance(side, Integral) and side >= 1 for side in sides)):
         raise ValueError(f'{name} must be at least 1, or a height and a width that are, not '
                          f'{size!r}')

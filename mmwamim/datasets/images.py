@@ -1,5 +1,6 @@
 """Folders of images, with and without labels."""
 import os
+from numbers import Integral
 from typing import Any, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -30,7 +31,7 @@ class _FromSource(CustomDataset):
         return Records(source)
 
     def _get_unserialized_subset(self, indices: Union[int, Sequence[int]]) -> Records:
-        if isinstance(indices, int):
+        if isinstance(indices, Integral):
             indices = slice(indices) if indices >= 0 else slice(indices, None)
         return self.data_list[indices]
 

@@ -1,5 +1,6 @@
 """Features of frozen encoders: images of a split, read by workers, pooled level by level."""
 import inspect
+from numbers import Integral
 from typing import Callable, List, Optional, Sequence, Tuple, Union
 
 import torch
@@ -12,6 +13,7 @@ from mmwamim.cores import granted_cores
 from mmwamim.datasets import ClassFolders, UnlabelledImages, collate_images
 from mmwamim.datasets.crop import Size
 from mmwamim.datasets.listing import readable_endings
+from mmwamim.errors import UserError
 from mmwamim.progress import Progress
 
 # Read from here by everything that judges features.
@@ -50,14 +52,39 @@ def pool_levels(outputs: Union[Tensor, Sequence[Tensor]], num_extra_tokens: int 
     return pooled
 
 
+def settle_pool(backbone: nn.Module, pool: Optional[str] = None) -> None:
+    """Has an encoder return what :func:`pool_with` pools.
+
+    Args:
+        backbone: From :func:`mmwamim.engine.export.programs.load_encoder`.
+        pool: ``'mean'`` of the patches or class ``'token'``. Default: as it was trained.
+
+    Raises:
+        UserError: It is neither, or the encoder has no class token.
+    """
+    if pool not in (None, 'mean', 'token'):
+        raise UserError(f"pool must be 'mean' or 'token', not {pool!r}")
+    if pool is not None:
+        backbone.pools_token = pool == 'token'
+    if getattr(backbone, 'pools_token', False):
+        if getattr(backbone, 'cls_token', None) is None:
+            raise UserError(f'pool: this {type(backbone).__name__} has no class token, the mean '
+                            'alone')
+        backbone.out_type = 'raw'
+
+
 def pool_with(backbone: nn.Module, outputs: Union[Tensor, Sequence[Tensor]]) -> Tensor:
-    """:func:`pool_features` of what an encoder returns, with the norm after pooling that it was
-    fine-tuned with, if there is one (``ln2`` of mmpretrain's ViT).
+    """One vector of what an encoder returns: the mean of the last level's patches, or its class
+    token (:func:`settle_pool`); with the norm after pooling that it was fine-tuned with, if there
+    is one (``ln2`` of mmpretrain's ViT).
 
     Returns:
         float32 (B, C).
     """
-    pooled = pool_features(outputs, getattr(backbone, 'num_extra_tokens', 0))
+    if getattr(backbone, 'pools_token', False):
+        pooled = outputs[-1][:, 0].float()
+    else:
+        pooled = pool_features(outputs, getattr(backbone, 'num_extra_tokens', 0))
     norm = getattr(backbone, 'ln2', None)
     return pooled if norm is None else norm(pooled)
 
@@ -104,7 +131,7 @@ def image_size(backbone) -> Tuple[int, int]:
     if size is None:
         patch = backbone.patch_embed.projection.stride[0]
         size = [cells * patch for cells in backbone.patch_resolution]
-    return (size, size) if isinstance(size, int) else tuple(size)
+    return (size, size) if isinstance(size, Integral) else tuple(size)
 
 
 class LabelledImages:

@@ -5,6 +5,7 @@ import re
 import time
 from collections import defaultdict
 from functools import lru_cache
+from numbers import Integral
 from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -53,7 +54,7 @@ class Pictures(Dataset):
         crops = [step.get('crop_size', step.get('size'))
                  for step, kind in zip(pipeline, kinds) if kind == 'CenterCrop']
         size = crops[-1] if cropped and crops else None
-        self.crop = (size, size) if isinstance(size, int) else size and tuple(size)
+        self.crop = (size, size) if isinstance(size, Integral) else size and tuple(size)
         self.listing = listing
         self.full = Compose(pipeline)
         self.without_resize = Compose([

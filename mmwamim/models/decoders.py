@@ -1,4 +1,5 @@
 """A light decoder for each level, sized for encoder and target."""
+from numbers import Integral
 from typing import List, Sequence, Tuple, Union
 
 from mmengine.model import BaseModule, ModuleList
@@ -66,7 +67,7 @@ class MultiLevelDecoder(BaseModule):
             raise ValueError(
                 f'the backbone gives {len(in_channels)} levels (its out_indices) but the target '
                 f'has {len(out_channels)}: both need the same number')
-        widths = [embed_dims] * len(in_channels) if isinstance(embed_dims, int) else embed_dims
+        widths = [embed_dims] * len(in_channels) if isinstance(embed_dims, Integral) else embed_dims
         if len(widths) != len(in_channels):
             raise ValueError(f'embed_dims must be a width or one for each of {len(in_channels)} '
                              f'levels, not {tuple(widths)}')

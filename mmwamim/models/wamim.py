@@ -1,5 +1,6 @@
 """WaMIM: the map of the method. Start reading at :meth:`WaMIM.loss`."""
 from inspect import signature
+from numbers import Integral
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
@@ -87,7 +88,7 @@ class WaMIM(BaseSelfSupervisor):
         backbone = _build(backbone)
         target_generator = _build(target_generator)
         mask_unit = backbone.mask_unit if mask_unit is None else mask_unit
-        if not isinstance(mask_unit, int) or mask_unit < 1 or mask_unit % backbone.mask_unit:
+        if not isinstance(mask_unit, Integral) or mask_unit < 1 or mask_unit % backbone.mask_unit:
             raise ValueError(f'mask_unit {mask_unit!r} must be a multiple of the '
                              f'{backbone.mask_unit} px that {type(backbone).__name__} masks')
         if getattr(backbone, 'needs_shared_mask', False) and not shared_mask:
@@ -217,10 +218,10 @@ class WaMIM(BaseSelfSupervisor):
 
 def _check_cells(target_generator: nn.Module, size: Optional[Union[int, Sequence[int]]]) -> None:
     """Raises ValueError if a cell of the target is larger than the images, or these are none."""
-    if size is not None and min([size] if isinstance(size, int) else size) < 1:
+    if size is not None and min([size] if isinstance(size, Integral) else size) < 1:
         raise ValueError(f"backbone: img_size must be positive, not {size}")
     coarsest = max(target_generator.grid_strides)
-    if size is not None and coarsest > min([size] if isinstance(size, int) else size):
+    if size is not None and coarsest > min([size] if isinstance(size, Integral) else size):
         raise ValueError(f'target_generator: its coarsest cells are {coarsest} pixels wide, and the'
                          f" images (the backbone's img_size) {size}: take finer levels")
 

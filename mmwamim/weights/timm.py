@@ -24,11 +24,9 @@ SWIN_LEFT = r'norm\d+\..*|.*relative_position_index'
 
 
 class Classifier(NamedTuple):
-    """The linear layer of a classifier on an encoder, (classes, width) and (classes, ), and whether
-    it is given the class token, rather than the mean of the others."""
+    """The linear layer of a classifier on an encoder, (classes, width) and (classes, )."""
     weight: Tensor
     bias: Tensor
-    of_token: bool = False
 
 
 def to_timm(encoder: nn.Module, classifier: Optional[Classifier] = None
@@ -46,7 +44,7 @@ def to_timm(encoder: nn.Module, classifier: Optional[Classifier] = None
         table, stages, left, head = VIT_TIMM, 0, '', 'head'
     else:
         table, stages, left, head = SWIN_TIMM, len(encoder.stages), SWIN_LEFT, 'head.fc'
-    name, _ = timm_arguments(encoder, classifier)
+    name, _ = timm_arguments(encoder)
     renamed = table.to_theirs(encoder.state_dict(), stages)
     check_left(renamed.unknown, left, 'timm')
     if classifier is not None:
@@ -62,10 +60,9 @@ def check_left(names: Sequence[str], allowed: str, library: str) -> None:
                         f'{", ".join(lost[:3])}')
 
 
-def timm_arguments(encoder: nn.Module, classifier: Optional[Classifier] = None
-                   ) -> Tuple[str, dict]:
-    """What ``timm.create_model`` takes: the name, and the arguments that differ from it. Without a
-    classifier, and with ``num_classes=0``, the model gives what ``mmwamim.Encoder`` gives.
+def timm_arguments(encoder: nn.Module) -> Tuple[str, dict]:
+    """What ``timm.create_model`` takes: the name, and the arguments that differ from it. With
+    ``num_classes=0`` the model gives what ``mmwamim.Encoder`` gives.
 
     Raises:
         UserError: timm has no such network.
@@ -76,7 +73,7 @@ def timm_arguments(encoder: nn.Module, classifier: Optional[Classifier] = None
     """
     if hasattr(encoder, 'layers'):
         name, arguments = _vit_arguments(encoder)
-        arguments.update(_vit_pooling(encoder, classifier is not None and classifier.of_token))
+        arguments.update(_vit_pooling(encoder))
     else:
         name, arguments = _swin_arguments(encoder)
     size = image_size(encoder)
@@ -109,9 +106,9 @@ def _vit_arguments(encoder: nn.Module) -> Tuple[str, dict]:
     return name, arguments
 
 
-def _vit_pooling(encoder: nn.Module, of_token: bool) -> dict:
+def _vit_pooling(encoder: nn.Module) -> dict:
     """The arguments that say what becomes of the last layer's tokens."""
-    if of_token:  # which is timm's default
+    if getattr(encoder, 'pools_token', False):  # which is timm's default
         return {} if encoder.final_norm else dict(final_norm=False)
     if not hasattr(encoder, 'ln2'):  # the norm stays ahead of the mean
         return dict(global_pool='avg', fc_norm=False,

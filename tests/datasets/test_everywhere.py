@@ -96,6 +96,8 @@ def test_a_single_picture_and_what_has_no_columns(tmp_path):
     with pytest.raises(UserError, match='has no columns'):
         open_source(str(tmp_path / 'tar'), 'train', True, label_column='kind')
     assert name_of_place(tmp_path / 'train-{000..099}.tar.gz') == 'train'
+    (tmp_path / 'birds').symlink_to(tmp_path / 'tar')  # a link has a name of its own
+    assert name_of_place(f'{tmp_path}/birds/') == 'birds' == name_of_place(tmp_path / 'birds/.')
 
 
 @pytest.mark.parametrize('channels', [None, 4])

@@ -230,7 +230,7 @@ def name_of_place(where: Union[str, Path]) -> str:
         ['birds', 'x', 'cats']
     """
     where = parted_stream(str(where))[1] if is_stream(str(where)) else where
-    name = Path(where).expanduser().resolve().name
+    name = os.path.basename(os.path.abspath(os.path.expanduser(where)))  # a link keeps its own
     if not os.path.isdir(where):
         name = re.split(r'[{*?[]', re.sub(r'(\.\w{1,7})+$', '', name))[0].rstrip('-_. ')
     return name or 'images'

@@ -1,4 +1,5 @@
 """Settles pictures of other than three channels: reader, preprocessor, encoder and target."""
+from numbers import Integral
 from typing import Iterator
 
 from mmengine.config import Config
@@ -23,7 +24,7 @@ def settle_channels(cfg: Config) -> None:
     if channels is None:
         check_channels(cfg)
         return
-    if not isinstance(channels, int) or channels < 1:
+    if not isinstance(channels, Integral) or channels < 1:
         raise UserError(f'channels must be the number of channels of the images, not {channels!r}')
     for name in LOADERS:
         for dataset in data_sets(cfg.get(name)):

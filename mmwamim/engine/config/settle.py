@@ -6,6 +6,7 @@ from typing import Callable, Optional, Sequence, Union
 
 from mmengine.config import Config
 
+from mmwamim.arguments import plain
 from mmwamim.errors import UserError
 from mmwamim.outputs import at_home, check_output_folder
 from mmwamim.weights.init import settle_init
@@ -73,7 +74,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            setattr(self, one.name, at_home(getattr(self, one.name)))
+            setattr(self, one.name, plain(at_home(getattr(self, one.name))))
 
 
 def settle(options: RunOptions, claim: Optional[Callable[[str], object]] = None) -> Config:

@@ -4,6 +4,7 @@ import math
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple, Union
 
@@ -83,8 +84,8 @@ def check_integer(place: str, value: object, least: int) -> None:
         Traceback (most recent call last):
         mmwamim.errors.UserError: --workers must be an integer of at least 0, not -1
     """
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LARGEST:
-        most = f', {LARGEST} at most' if isinstance(value, int) and value > LARGEST else ''
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= value <= LARGEST:
+        most = f', {LARGEST} at most' if isinstance(value, Integral) and value > LARGEST else ''
         raise _wrong(place, f'an integer of at least {least}{most}', value)
 
 

@@ -43,7 +43,9 @@ def run_config(checkpoint: Union[str, Path], config: Optional[str] = None) -> Co
 def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None) -> nn.Module:
     """Rebuilds the encoder of a checkpoint; its forward pass without a mask gives a tuple whose
     last entry is the feature map (B, C, H / stride, W / stride) after the final norm. A ViT that
-    was fine-tuned with a norm after mean pooling has that, ``ln2``, and no final norm.
+    was fine-tuned with a norm after mean pooling has that, ``ln2``, and no final norm. Its
+    attribute ``pools_token`` says whether the class token is what its classifier, or the loss of
+    its pre-training, was given.
 
     Args:
         checkpoint: encoder.pth, or a full checkpoint of pre-training or fine-tuning.
@@ -53,7 +55,8 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None) -> 
         UserError: The checkpoint cannot be read, has no config, or does not
             belong to the config.
     """
-    backbone = run_config(checkpoint, config).model.get('backbone')
+    model = run_config(checkpoint, config).model
+    backbone = model.get('backbone')
     if not isinstance(backbone, dict) or 'type' not in backbone:
         raise UserError(f'the config of {str(checkpoint if config is None else config)!r} has no '
                         'model.backbone: give one with --config')
@@ -62,14 +65,16 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None) -> 
         kind = settings['type']
         kind = MODELS.get(kind) if isinstance(kind, str) else kind
         if kind is not None and issubclass(kind, VisionTransformer):
-            pooled = settings.get('out_type') == 'avg_featmap'
-            settings.update(out_type='avg_featmap' if pooled else 'featmap', out_indices=-1)
+            settings.update(out_indices=-1)
         encoder = MODELS.build(settings)
         if not hasattr(encoder, 'patch_embed'):
             raise UserError(f'the encoder of {str(checkpoint)!r} is a {type(encoder).__name__}: '
                             'here are Vision and Swin Transformers alone')
-        if isinstance(encoder, VisionTransformer):
-            encoder.out_type = 'featmap'  # also of one that was built with ln2
+        if hasattr(encoder, 'out_type'):  # built with its own, which brings ln2 along
+            # WaMIM has no loss on that token, also where a config leaves this at its default.
+            encoder.pools_token = encoder.out_type == 'cls_token' and \
+                'target_generator' not in model
+            encoder.out_type = 'featmap'
     check_encoder(checkpoint, encoder)
     encoder.load_state_dict(read_encoder(checkpoint), strict=False)
     encoder.requires_grad_(False)
@@ -90,8 +95,7 @@ def load_classifier(checkpoint: Union[str, Path], cfg: Config) -> Optional[Class
     kinds = type_name(backbone), type_name(neck), type_name(head)
     layer = dict(LinearClsHead='head.fc', VisionTransformerClsHead='head.layers.head').get(kinds[2])
     weight, bias = state.get(f'{layer}.weight'), state.get(f'{layer}.bias')
-    pooled = backbone.get('out_type', 'cls_token')
-    is_map = 'Swin' in kinds[0] or pooled == 'featmap'
+    is_map = 'Swin' in kinds[0] or backbone.get('out_type') == 'featmap'
     if weight is None or bias is None or head.get('hidden_dim') or \
             (kinds[1] == 'GlobalAveragePooling') != is_map:
         return None
@@ -99,7 +103,7 @@ def load_classifier(checkpoint: Union[str, Path], cfg: Config) -> Optional[Class
         weight, bias = _with_batch_norm(weight, bias, state, neck)
     elif neck and not is_map:
         return None
-    return Classifier(weight, bias, of_token=not is_map and pooled == 'cls_token')
+    return Classifier(weight, bias)
 
 
 def _with_batch_norm(weight: Tensor, bias: Tensor, state: Dict[str, Tensor], neck: dict

@@ -1,5 +1,6 @@
 """Swin Transformer that computes visible tokens only, in every stage."""
 from math import lcm
+from numbers import Integral
 from typing import Any, List, Sequence, Union
 
 import torch
@@ -96,7 +97,7 @@ class SparseSwin(SwinTransformer):
             raise ValueError(f'out_indices {tuple(indices)} must be different stages in rising '
                              f'order from 0 to {stages - 1}')
         if 'stage_cfgs' not in parent:
-            height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+            height, width = (img_size, img_size) if isinstance(img_size, Integral) else img_size
             side = min(height, width) // patch_size
             parent['stage_cfgs'] = [dict(window_size=max(1, min(window_size, side >> stage)))
                                     for stage in range(stages)]

@@ -1,4 +1,5 @@
 """Vision Transformer that embeds and encodes visible patches only."""
+from numbers import Integral
 from typing import Any, List, Sequence, Union
 
 import torch
@@ -105,7 +106,7 @@ class MaskedViT(VisionTransformer):
             raise TypeError('MaskedViT does not support patch_cfg or frozen_stages: the stock '
                             'mmpretrain.VisionTransformer does')
         # The parent refuses negative entries of a tuple and writes into a list of the caller's.
-        wanted = [out_indices] if isinstance(out_indices, int) else list(out_indices)
+        wanted = [out_indices] if isinstance(out_indices, Integral) else list(out_indices)
         super().__init__(out_indices=-1, **parent)
         indices = [index + self.num_layers if index < 0 else index for index in wanted]
         if not indices or sorted(set(indices)) != indices or not (
