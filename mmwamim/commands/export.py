@@ -87,7 +87,7 @@ def export(encoder: Path_, to: str, out: Path_, *, config: Optional[Path_] = Non
     """
     out = Path(out)
     check_target(to, out)
-    card = out / 'README.md' if to == 'transformers' else out.with_suffix('.md')
+    card = out / 'README.md' if to == 'transformers' else out.with_name(f'{out.name}.md')
     if to == 'transformers':
         check_output_folder(out)
     else:

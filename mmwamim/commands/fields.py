@@ -2,7 +2,7 @@
 import argparse
 import difflib
 from pathlib import Path
-from typing import Any, Dict, Iterable, Mapping, Optional, Sequence
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from mmengine.config import Config
 
@@ -129,9 +129,21 @@ def check_names(fields: Mapping[str, Any], cfg: Config, options: Sequence[str]) 
     for name in fields:
         first = name.split('.')[0]
         if first not in known:
-            near = difflib.get_close_matches(first, [*options, *known], n=1, cutoff=0.5)
+            near = _below(cfg, first) or difflib.get_close_matches(
+                first, [*options, *known], n=1, cutoff=0.5)
             raise UserError(f'{first}: the config has no such field'
                             + (f'; did you mean {near[0]!r}?' if near else ''))
+
+
+def _below(section: Mapping[str, Any], field: str, place: str = '') -> List[str]:
+    """The dotted names of a field that lie inside of others, those of fewest parts first."""
+    found = []
+    for name, value in section.items():
+        if name == field and place:
+            found.append(f'{place}{name}')
+        if isinstance(value, dict):
+            found += _below(value, field, f'{place}{name}.')
+    return sorted(found, key=lambda one: one.count('.'))
 
 
 def read_with(config: Path, fields: Mapping[str, Any], options: Sequence[str]) -> Config:

@@ -15,7 +15,7 @@ license: {license}
 
 | | |
 |---|---|
-| Encoder | {encoder}, {parameters:.1f} million parameters, images of {size} px |
+| Encoder | {encoder}, {parameters:.3g} million parameters, images of {size} px |
 | Data | {data} |
 | Recipe | {recipe} |
 | Written by | `{command}` |

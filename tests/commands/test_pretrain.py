@@ -270,6 +270,8 @@ def test_a_run_that_fails_leaves_nothing_behind_either(images, tmp_path, monkeyp
     (dict(arch='no.py'), "there is no config 'no.py'"),
     (dict(arch='vit_s_ft_200e'), 'is no config of pre-training'),
     (dict(epoch=3), "epoch: the config has no such field; did you mean 'epochs'"),
+    (dict(seed=3), "seed: the config has no such field; did you mean 'randomness.seed'"),
+    (dict(lr=1e-3), "lr: .* did you mean 'optim_wrapper.optimizer.lr'"),
     (dict(modle=dict(mask_ratio=0.6)), "modle: the config has no such field; did you mean 'model'"),
     (dict(model=dict(mask_ration=0.6)), "model.mask_ration: .*did you mean 'mask_ratio'"),
     ({'param_scheduler.9.begin': 1}, 'a field that was given does not fit'),
@@ -277,7 +279,7 @@ def test_a_run_that_fails_leaves_nothing_behind_either(images, tmp_path, monkeyp
     (dict(arch='swin_b', image_size=64), 'only the ViT recipes'),
     (dict(init='no.pth'), 'no.pth'),
     (dict(epochs=0), '--epochs must be at least 1'),
-    (dict(image_size='32'), "--image-size must be an integer of at least 1, not '32'"),
+    (dict(image_size='32'), "image_size must be an integer, not '32'"),
     (dict(launcher='openmpi'), "--launcher must be 'none', 'pytorch' or 'slurm', not 'openmpi'"),
     (dict(init=''), "no file, folder or name is given, but ''"),
     (dict(batch_size=0), '--batch-size must be at least 1')])

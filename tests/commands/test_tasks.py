@@ -297,14 +297,16 @@ def test_files_of_the_user_are_not_written_over(pretrained, tmp_path):
     before = encoder.read_bytes()
     with pytest.raises(UserError, match='encoder.pth. is what is read, and would be lost'):
         mmwamim.export(encoder, 'mmpretrain', encoder)
-    (tmp_path / 'notes.md').write_text('# Mine\n')
-    with pytest.raises(UserError, match='notes.md., where the model card goes, is a text of yours'):
+    (tmp_path / 'notes.pth.md').write_text('# Mine\n')
+    with pytest.raises(UserError, match='notes.pth.md., where the model card goes, is a text of yours'):
         mmwamim.export(encoder, 'timm', tmp_path / 'notes.pth')
     assert encoder.read_bytes() == before and not (tmp_path / 'notes.pth').exists()
-    assert (tmp_path / 'notes.md').read_text() == '# Mine\n'
+    assert (tmp_path / 'notes.pth.md').read_text() == '# Mine\n'
     for _ in range(2):  # a card of before is replaced
         card = mmwamim.export(encoder, 'timm', tmp_path / 'vit.pth').card
     assert 'Pre-trained without labels by mmwamim' in card.read_text()
+    other = mmwamim.export(encoder, 'safetensors', tmp_path / 'vit.safetensors').card
+    assert other != card and other.is_file()  # each file has its own
     Image.new('RGB', (64, 64)).save(tmp_path / 'cat.png')
     with pytest.raises(UserError, match='cat.png. is what is read'):
         show(tmp_path / 'cat.png', out=tmp_path / 'cat.png')

@@ -60,4 +60,4 @@ def test_timm_takes_the_encoder_of_the_quick_start(tmp_path):
     with torch.no_grad():
         theirs = eval(call, dict(timm=timm)).eval().forward_features(images)[:, 1:]
     torch.testing.assert_close(tokens(tmp_path / 'encoder.pth', images), theirs, rtol=0, atol=1e-5)
-    assert 'license: unknown' in (tmp_path / 'timm.md').read_text()
+    assert 'license: unknown' in (tmp_path / 'timm.pth.md').read_text()
