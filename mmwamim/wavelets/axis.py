@@ -156,13 +156,13 @@ def _slice(x: Tensor, start: int, count: int, stride: int, dim: int) -> Tensor:
 
 def _sum(terms, scale: float) -> Tensor:
     """The sum of tap * part; taps that are zero cost nothing."""
-    total = None
+    total = part = None
     for tap, part in terms:
         if tap == 0:
             continue
         tap *= scale
         total = part * tap if total is None else total.add_(part, alpha=tap)
-    return total
+    return torch.zeros_like(part) if total is None else total
 
 
 def _is_product(x: Tensor, step: Step, dim: int) -> bool:
@@ -171,9 +171,16 @@ def _is_product(x: Tensor, step: Step, dim: int) -> bool:
         return False
     if x.shape[dim] > min(LONGEST, VALUES_A_TAP * filters(step.wavelet).length):
         return False
-    # 'tf32' and 'bf16' leave 10 and 7 bits of a float32.
-    backend = torch.backends.cuda if x.device.type == 'cuda' else torch.backends.mkldnn
-    return x.dtype == torch.float64 or backend.matmul.fp32_precision in ('none', 'ieee')
+    return x.dtype == torch.float64 or _keeps_float32(x.device)
+
+
+def _keeps_float32(device: torch.device) -> bool:
+    """Whether products do; 'tf32' and 'bf16' leave 10 and 7 of its 23 bits."""
+    backend = torch.backends.cuda if device.type == 'cuda' else torch.backends.mkldnn
+    try:
+        return backend.matmul.fp32_precision in ('none', 'ieee')
+    except AttributeError:  # before torch 2.9
+        return torch.get_float32_matmul_precision() == 'highest'
 
 
 def _product(x: Tensor, matrix: Tensor, dim: int) -> Tensor:

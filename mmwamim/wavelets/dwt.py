@@ -103,7 +103,7 @@ def wavedec2(x: Tensor,
         details were not asked for.
 
     Raises:
-        TypeError: The input is no torch tensor, or a complex one.
+        TypeError: The input is no torch tensor, or a complex one; ``detail_levels`` is a number.
         ValueError: ``wavelet``, ``mode`` or ``level`` is not usable.
 
     Examples:
@@ -205,6 +205,9 @@ def _wavedec2(x: Tensor, wavelet: Wavelet, level: int, mode: str,
     check_images(x, 2)
     step = checked(wavelet, mode)
     level = whole(level, 'level', 1)
+    if isinstance(detail_levels, int):
+        raise TypeError(f'detail_levels must be a sequence of levels, such as ({detail_levels}, ), '
+                        f'not {detail_levels}')
     wanted = set(range(1, level + 1) if detail_levels is None else detail_levels)
     if not wanted <= set(range(1, level + 1)):
         raise ValueError(f'detail_levels {sorted(wanted)} must lie within 1 to level = {level}')

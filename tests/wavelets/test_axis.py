@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import pywt
@@ -6,6 +8,7 @@ import torch
 from mmwamim.wavelets import axis, dwt2, idwt2, wavedec2, waverec2
 from mmwamim.wavelets.axis import Step, analyse, synthesise
 from mmwamim.wavelets.borders import extend
+from mmwamim.wavelets.dwt import checked
 from mmwamim.wavelets.filters import filters
 
 WAVELETS = ['haar', 'db2', 'bior1.3', 'rbio3.1', 'sym5', 'dmey', 'db38']
@@ -99,6 +102,47 @@ def test_low_precision_of_products_does_not_reach_coefficients(precision):
     for ours, theirs in zip(found, exact, strict=True):
         for a, b in zip(ours, theirs, strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=2e-5)
+
+
+def test_precision_of_products_before_torch_2_9(monkeypatch):
+    """There the backends have no such setting, and torch one for all."""
+    old = SimpleNamespace(matmul=SimpleNamespace())
+    monkeypatch.setattr(torch.backends, 'mkldnn', old)
+    monkeypatch.setattr(torch.backends, 'cuda', old)
+    for precision, keeps in (('highest', True), ('high', False)):
+        monkeypatch.setattr(torch, 'get_float32_matmul_precision', lambda value=precision: value)
+        assert all(axis._keeps_float32(torch.device(kind)) == keeps for kind in ('cpu', 'cuda'))
+
+
+@pytest.mark.parametrize('bank', [
+    [[0, 1], [1, 0], [1, 0], [0, 1]],  # even and odd places, nothing filtered
+    [[.5, .5], [0, 0], [.5, .5], [0, 0]],  # no details
+    [[2], [3], [4], [5]]])
+def test_filters_with_zeros(bank, way):
+    own = pywt.Wavelet('own', bank)
+    x = noise(2, 8)
+    for mode in ('zero', 'symmetric', 'periodization'):
+        theirs = pywt.dwt(x, own, mode)
+        ours = analyse(torch.tensor(x), checked(own, mode), 1)
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(synthesise(ours, checked(own, mode), 1),
+                                   pywt.idwt(*theirs, own, mode), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize('mode', ['smooth', 'antireflect'])
+@pytest.mark.parametrize('wavelet', ['haar', 'db2', 'sym20', 'dmey', 'bior3.1'])
+def test_bound_where_the_signal_goes_on_beyond_its_largest_value(wavelet, mode, way):
+    bank = filters(wavelet)
+    rise = 2 * bank.length - 1
+    for size in (8, 17):
+        x = np.float32(np.where(noise(size, size) < 0, -1.1, 1.1))
+        for level in (1, 2, 3):
+            theirs = pywt.wavedec2(np.float64(x), wavelet, mode, level)
+            ours = wavedec2(torch.tensor(x), wavelet, level, mode)[-1]
+            most = bound(wavelet, level, bank.analysis) * rise**(2 * level) * np.abs(x).max()
+            for a, b in zip(ours, (theirs[0], *theirs[1]), strict=True):
+                assert np.abs(a.numpy() - b).max() <= most
 
 
 @pytest.mark.parametrize('wavelet, mode', [('haar', 'zero'), ('db2', 'zero'), ('db2', 'symmetric'),

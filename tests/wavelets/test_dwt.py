@@ -197,6 +197,11 @@ def test_bad_input_is_named(call, message):
         call(torch.zeros(1, 1, 8, 8))
 
 
+def test_one_level_of_details_is_a_sequence_as_well():
+    with pytest.raises(TypeError, match=r'detail_levels must be .* such as \(2, \), not 2'):
+        wavedec2(torch.zeros(8, 8), level=2, detail_levels=2)
+
+
 @pytest.mark.parametrize('transform', [dwt2, wavedec2])
 def test_only_real_tensors_are_taken(transform):
     name = transform.__name__
