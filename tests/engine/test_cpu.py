@@ -101,8 +101,10 @@ def test_values_and_gradients_are_those_of_float64(onednn, shape, bias, threads)
     bias = noise(40, seed=2) if bias else None
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    found = gradients(linear, x, weight, bias)
-    torch.set_num_threads(before)
+    try:
+        found = gradients(linear, x, weight, bias)
+    finally:
+        torch.set_num_threads(before)
     assert len(onednn) == 1
     expected = gradients(F.linear, *(None if t is None else t.double() for t in (x, weight, bias)))
     for ours, theirs in zip(found, expected, strict=True):
