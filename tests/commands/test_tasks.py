@@ -298,7 +298,7 @@ def test_files_of_the_user_are_not_written_over(pretrained, tmp_path):
     with pytest.raises(UserError, match='encoder.pth. is what is read, and would be lost'):
         mmwamim.export(encoder, 'mmpretrain', encoder)
     (tmp_path / 'notes.pth.md').write_text('# Mine\n')
-    with pytest.raises(UserError, match='notes.pth.md., where the model card goes, is a text of yours'):
+    with pytest.raises(UserError, match='notes.pth.md., where the model card goes, is a text'):
         mmwamim.export(encoder, 'timm', tmp_path / 'notes.pth')
     assert encoder.read_bytes() == before and not (tmp_path / 'notes.pth').exists()
     assert (tmp_path / 'notes.pth.md').read_text() == '# Mine\n'
