@@ -8,6 +8,11 @@ from mmwamim.errors import UserError
 Device = Union[str, int, torch.device, None]  # None: a GPU if there is one
 
 
+def best_device() -> str:
+    """A GPU if there is one."""
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
 def check_device(device: Device) -> torch.device:
     """A device of this machine by its name; of None a GPU if there is one.
 
@@ -19,7 +24,7 @@ def check_device(device: Device) -> torch.device:
         device(type='cpu')
     """
     if device is None:
-        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        device = best_device()
     try:
         found = torch.device(device)
     except (RuntimeError, TypeError):

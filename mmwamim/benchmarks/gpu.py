@@ -31,7 +31,7 @@ import torch
 from mmengine.config import Config
 
 from mmwamim.commands.architectures import find_config
-from mmwamim.commands.automatic import device as best_device
+from mmwamim.devices import best_device
 from mmwamim.engine.config import reading
 from mmwamim.engine.training.compile import compile_model
 from mmwamim.engine.training.measure import (

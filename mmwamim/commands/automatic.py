@@ -11,6 +11,7 @@ from mmwamim.cores import granted_cores
 from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.datasets.pixels import opened
 from mmwamim.datasets.sources import Source
+from mmwamim.devices import best_device
 from mmwamim.engine.config.reading import type_name
 from mmwamim.engine.training.measure import build_step
 from mmwamim.errors import UserError
@@ -48,17 +49,13 @@ def describe(choices: Sequence[Choice]) -> str:
                       *(f'  {row[0]:<{name}}{row[1]:<{value}}{row[2]}' for row in rows)])
 
 
-def device() -> str:
-    return 'cuda' if torch.cuda.is_available() else 'cpu'
-
-
 def place() -> str:
     """The device of this process of a run."""
-    return f'cuda:{os.environ.get("LOCAL_RANK", 0)}' if device() == 'cuda' else 'cpu'
+    return f'cuda:{os.environ.get("LOCAL_RANK", 0)}' if best_device() == 'cuda' else 'cpu'
 
 
 def choose_arch() -> Choice:
-    if device() == 'cuda':
+    if best_device() == 'cuda':
         return Choice('arch', 'vit_s', 'the smallest encoder of the paper; a GPU was found', {})
     return Choice('arch', 'vit_tiny', 'the smallest recipe; no GPU was found', {})
 
@@ -143,7 +140,7 @@ def pretraining_memory(cfg: Config) -> Tuple[float, int]:
 
 def memory_of(forward: Callable[[], Tensor], model: nn.Module, images: int) -> Tuple[float, int]:
     """As :func:`pretraining_memory`, of any model and a function that gives its loss."""
-    kind = device()
+    kind = best_device()
     with torch.autocast(kind, torch.bfloat16, enabled=kind == 'cuda'):
         saved = saved_for_backward(forward, model)
     return saved / images, 16 * sum(parameter.numel() for parameter in model.parameters())
@@ -158,7 +155,7 @@ def choose_batch(memory: Tuple[float, int], images: int, processes: int = 1) -> 
         images: Of the set.
         processes: Of the run.
     """
-    kind, (image, fixed) = device(), memory
+    kind, (image, fixed) = best_device(), memory
     # Of a GPU the whole, which is the same for all processes of a machine.
     total = torch.cuda.get_device_properties(0).total_memory if kind == 'cuda' \
         else free_memory() // int(os.environ.get('LOCAL_WORLD_SIZE', 1))
@@ -183,7 +180,7 @@ def choose_workers(cfg: Config) -> Choice:
     """Processes that read images, for each process of the run."""
     cores = granted_cores()
     share = max(cores // int(os.environ.get('LOCAL_WORLD_SIZE', 1)), 1)
-    if device() == 'cuda':
+    if best_device() == 'cuda':
         workers = min(share, cfg.train_dataloader.get('num_workers') or 8)
         why = f'{counted(cores, "core")} available'
     else:
@@ -200,7 +197,7 @@ def choose_epochs(cfg: Config, steps: int, enough: Optional[Dict[str, int]] = No
         steps: Of an epoch.
         enough: Steps that a run should have at least, by device. Default: those of pre-training.
     """
-    kind, recipe = device(), cfg.train_cfg.get('max_epochs', 100)
+    kind, recipe = best_device(), cfg.train_cfg.get('max_epochs', 100)
     wanted = -(-(enough or STEPS)[kind] // steps)
     if kind == 'cpu':
         epochs = min(wanted, LONGEST)

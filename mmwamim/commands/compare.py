@@ -22,7 +22,7 @@ from typing import List, Sequence, Tuple, Union
 import torch
 
 from mmwamim.arguments import settles_arguments
-from mmwamim.devices import Device, check_device
+from mmwamim.devices import Device, best_device, check_device
 from mmwamim.engine.config.check import check_config, check_trains
 from mmwamim.engine.config.reading import read_config
 from mmwamim.engine.training.cpu import keep_memory
@@ -41,7 +41,6 @@ from mmwamim.outputs import check_output_file
 from mmwamim.progress import Progress
 
 from .architectures import architectures, find_config
-from .automatic import device as best_device
 from .calls import as_a_call
 from .fields import check_counts
 

@@ -159,11 +159,11 @@ def look_at_step(findings: Findings, arch: str, batch: int, steps: int) -> None:
     """Measures training steps of an encoder."""
     import torch
 
+    from mmwamim.devices import best_device
     from mmwamim.engine.config.reading import read_config
     from mmwamim.engine.training.measure import build_step, build_update, run_step
 
     from .architectures import find_config
-    from .automatic import device as best_device
     from .calls import as_a_call, quiet_logger
     device = best_device()
     cfg = read_config(find_config(arch))

@@ -1,4 +1,5 @@
 """The 2-D discrete wavelet transform, of one level and of several, and its inverse."""
+from numbers import Integral
 from typing import Any, List, NamedTuple, Optional, Sequence
 
 import torch
@@ -205,7 +206,7 @@ def _wavedec2(x: Tensor, wavelet: Wavelet, level: int, mode: str,
     check_images(x, 2)
     step = checked(wavelet, mode)
     level = whole(level, 'level', 1)
-    if isinstance(detail_levels, int):
+    if isinstance(detail_levels, Integral):
         raise TypeError(f'detail_levels must be a sequence of levels, such as ({detail_levels}, ), '
                         f'not {detail_levels}')
     wanted = set(range(1, level + 1) if detail_levels is None else detail_levels)

@@ -25,7 +25,7 @@ def recipe():
 
 
 def on_a_gpu(monkeypatch, memory):
-    monkeypatch.setattr(automatic, 'device', lambda: 'cuda')
+    monkeypatch.setattr(automatic, 'best_device', lambda: 'cuda')
     monkeypatch.setattr(torch.cuda, 'get_device_properties',
                         lambda number: SimpleNamespace(total_memory=memory))
 
@@ -85,7 +85,7 @@ def test_memory_is_that_of_the_container_where_it_is_less(tmp_path):
     ('cuda', 5, 1600),  # at most
     ('cpu', 18, 56), ('cpu', 5000, 1)])  # 1,000 steps, a first look
 def test_epochs_by_the_size_of_the_set(device, steps, epochs, recipe, monkeypatch):
-    monkeypatch.setattr(automatic, 'device', lambda: device)
+    monkeypatch.setattr(automatic, 'best_device', lambda: device)
     assert automatic.choose_epochs(recipe, steps).value == epochs
     assert automatic.choose_epochs(recipe, 30, TUNING).value == dict(cuda=167, cpu=10)[device]
 
@@ -144,7 +144,7 @@ def test_images_that_grow_do_so_in_proportion(side, sizes):
 def test_workers_by_the_cores(recipe, monkeypatch):
     monkeypatch.setattr(automatic, 'granted_cores', lambda: 12)
     assert automatic.choose_workers(recipe).value == 4  # the CPU trains
-    monkeypatch.setattr(automatic, 'device', lambda: 'cuda')
+    monkeypatch.setattr(automatic, 'best_device', lambda: 'cuda')
     assert automatic.choose_workers(recipe).value == 8  # as in the recipe
     monkeypatch.setenv('LOCAL_WORLD_SIZE', '4')
     assert automatic.choose_workers(recipe).value == 3
