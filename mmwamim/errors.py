@@ -63,7 +63,7 @@ class ProcessesFailed(RuntimeError):
 
 
 def _tell_starter(code: int) -> int:
-    """mmwamim.launch takes the exit code from a file, since torchrun makes every other
+    """mmwamim.machine.launch takes the exit code from a file, since torchrun makes every other
     one than 0 a 1, with a traceback."""
     if 'EXIT_CODE_FILE' not in os.environ:
         return code

@@ -1,7 +1,7 @@
 """One run of training, from its options to its end."""
 from contextlib import ExitStack
 
-from mmwamim.outputs import full_disk_is_named
+from mmwamim.interface.outputs import full_disk_is_named
 
 from .config.settle import RunOptions, settle
 from .distributed.processes import part_processes
