@@ -113,3 +113,12 @@ def test_what_does_not_fit_the_run_is_told(images, tmp_path, config, fields, mes
                      fields=[HOOK + field for field in fields])
     with pytest.raises(UserError, match=message):
         runner.train()
+
+
+def test_a_recipe_without_its_schedule(images, tmp_path):
+    """``None`` takes a hook out of a config, as it does MMEngine's own."""
+    runner = prepare(GROWING, images, tmp_path, '--epochs', 1, '--batch-size', 4,
+                     fields=[f'{HOOK}=None', 'default_hooks.timer=None'])
+    names = [type(hook).__name__ for hook in runner.hooks]
+    assert 'ResolutionScheduleHook' not in names and 'IterTimerHook' not in names
+    assert 'DeferredInfoHook' in names
