@@ -4,19 +4,21 @@ from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from mmengine.config import Config
+from mmengine.utils import to_2tuple
 from PIL import Image
 from torch import Tensor, nn
 
 from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.datasets.pixels import opened
 from mmwamim.datasets.sources import Source
-from mmwamim.engine.config.reading import type_name
+from mmwamim.engine.config.reading import hooks_of, is_type, type_name
 from mmwamim.engine.training.measure import build_step
 from mmwamim.errors import UserError
 from mmwamim.interface.words import counted
 from mmwamim.machine.cores import granted_cores
 from mmwamim.machine.devices import best_device
 from mmwamim.machine.memory import free_memory, saved_for_backward
+from mmwamim.registry import HOOKS
 
 # Patch, and levels of wavelets, of the recipes for images of at least so many pixels: the token
 # grid is 7 x 7 or finer, and targets are 4, 2, 1 and 0.5 times as fine.
@@ -118,10 +120,12 @@ def resize(cfg: Config, side: int) -> dict:
         raise UserError(f'image_size must be {LARGEST_SIDE} at most, not {side}: every pixel is '
                         'held in memory')
     _, patch, levels = found
-    growing = ((cfg.get('default_hooks') or {}).get('resolution') or {}).get('sizes')
-    sizes = {} if not growing else {'default_hooks.resolution.sizes': tuple(
+    growing = {place: HOOKS.build(hook).sizes for place, hook in hooks_of(cfg).items()
+               if is_type(hook, 'ResolutionScheduleHook')}
+    sizes = {f'{place}.sizes': tuple(
         # in proportion, up to whole cells of the coarsest level
-        -(-size * side // (growing[-1] << levels[-1])) << levels[-1] for size in growing)}
+        -(-to_2tuple(size)[0] * side // (to_2tuple(old[-1])[0] << levels[-1])) << levels[-1]
+        for size in old) for place, old in growing.items()}
     return {'model.backbone.img_size': side, 'model.backbone.patch_size': patch,
             'model.mask_unit': patch, 'model.target_generator.levels': levels, **sizes,
             **{f'train_dataloader.dataset.pipeline.{number}.size': side for number in crops}}

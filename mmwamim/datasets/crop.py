@@ -81,19 +81,19 @@ class RandomCropToTensor(BaseTransform):
             raise ValueError(f"interpolation must be 'bicubic' or 'bilinear', not "
                              f'{interpolation!r}')
         self.size = size
-        self.phases: List[Tuple[int, int]] = []
+        self.phases: List[Tuple[int, Size]] = []
         self.epoch = None
         self.scale = tuple(scale)
         self.log_ratio = tuple(math.log(value) for value in ratio)
         self.flip = flip
         self.interpolation = interpolation
 
-    def follow(self, phases: Sequence[Tuple[int, int]]) -> None:
+    def follow(self, phases: Sequence[Tuple[int, Size]]) -> None:
         """Makes results of a size that follows the epoch.
 
         Args:
-            phases: First epoch (from 0) and side in pixels, by rising epochs. An image of which
-                the epoch is not known has the usual size.
+            phases: First epoch (from 0) and size in pixels, by rising epochs. An image of which
+                the epoch is not known has the usual one.
         """
         self.phases = list(phases)
 

@@ -134,6 +134,14 @@ def image_size(backbone) -> Tuple[int, int]:
     return (size, size) if isinstance(size, Integral) else tuple(size)
 
 
+def known_image_size(backbone) -> Optional[Tuple[int, int]]:
+    """:func:`image_size`; None if the encoder, of another package, does not say."""
+    try:
+        return image_size(backbone)
+    except AttributeError:
+        return None
+
+
 class LabelledImages:
     """Images of one split with labels, as tensors for an encoder.
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from mmwamim.errors import UserError
+
 
 def is_share(value: Any) -> bool:
     """Whether it is a number between 0 and 1, both excluded."""
@@ -23,14 +25,15 @@ def count_visible(units: int, ratio: float) -> int:
     """Number of visible units, floor(units * (1 - ratio)), the same for every image.
 
     Raises:
-        ValueError: ``ratio`` lies outside (0, 1), or leaves nothing visible.
+        ValueError: ``ratio`` lies outside (0, 1).
+        UserError: It leaves nothing visible.
     """
     if not is_share(ratio):
         raise ValueError(f'mask_ratio must lie between 0 and 1, both excluded, not {ratio!r}')
     # 10 * (1 - 0.9) is 0.9999999999999998 in floating point, and 1 in truth.
     visible = math.floor(units * (1 - ratio) + 1e-9)
     if visible == 0:
-        raise ValueError(f'mask_ratio {ratio} leaves none of the {units} units visible: lower '
+        raise UserError(f'mask_ratio {ratio} leaves none of the {units} units visible: lower '
                          'mask_ratio, or use smaller mask units or larger images')
     return visible
 

@@ -12,6 +12,7 @@ from mmwamim.commands import automatic
 from mmwamim.commands.architectures import architectures, configs_folder, find_config
 from mmwamim.commands.finetune import STEPS as TUNING
 from mmwamim.datasets.sources import open_source
+from mmwamim.engine.training.measure import sizes_of_run
 from mmwamim.errors import UserError
 from mmwamim.machine.memory import free_memory, saved_for_backward
 from tests.support.commands import ROOT
@@ -139,6 +140,16 @@ def test_images_that_grow_do_so_in_proportion(side, sizes):
     hook = HOOKS.build(cfg.default_hooks.resolution)
     assert hook.sizes == sizes
     hook._check(MODELS.build(cfg.model), side)  # they fit the model
+    shares = sizes_of_run(cfg)  # a size that comes twice has both shares
+    assert shares == {size: pytest.approx(sum(share for one, share in zip(
+        sizes, (0.4, 0.3, 0.2, 0.1)) if one == size)) for size in sizes}
+
+
+def test_images_that_grow_by_a_hook_of_ones_own():
+    cfg = Config.fromfile(find_config('vit_s_100e'))
+    cfg.custom_hooks.append(dict(type='mmwamim.ResolutionScheduleHook', sizes=(128, 224)))
+    fields = automatic.resize(cfg, 96)
+    assert fields[f'custom_hooks.{len(cfg.custom_hooks) - 1}.sizes'] == (64, 96)
 
 
 def test_workers_by_the_cores(recipe, monkeypatch):

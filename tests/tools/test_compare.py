@@ -2,6 +2,9 @@ import json
 
 import pytest
 
+from mmwamim.engine.config.reading import read_config
+from mmwamim.engine.training.measure import count_flops_of_run
+from mmwamim.errors import UserError
 from tests.support.commands import ROOT, run_here
 
 
@@ -42,10 +45,11 @@ def test_flops_of_a_run_whose_images_grow(tmp_path):
     pipeline = f"[dict(type='mmwamim.LoadImage'), {crop}]"
     size = ('model = dict(backbone=dict(img_size={0}))\n'
             f'train_dataloader = dict(dataset=dict(pipeline={pipeline}))\n')
-    for name, side, more in (
-            ('small', 16, ''), ('large', 32, ''),
-            ('grows', 32, "train_cfg = dict(max_epochs=8)\ncustom_hooks = [dict(type="
-             "'mmwamim.ResolutionScheduleHook', sizes=(16, 32), until=(0.25, 1.))]\n")):
+    grows = ("train_cfg = dict(max_epochs=8)\ncustom_hooks = [dict(type="
+             "'mmwamim.ResolutionScheduleHook', sizes=(16, 32), until=(0.25, 1.))]\n")
+    packs = ("train_dataloader = dict(dataset=dict(pipeline=[dict(type='mmwamim.LoadImage'), dict("
+             "type='mmwamim.RandomResizedCrop', scale=32), dict(type='PackInputs')]))\n")
+    for name, side, more in (('small', 16, ''), ('large', 32, ''), ('grows', 32, grows)):
         (tmp_path / f'{name}.py').write_text(base + size.format(side) + more)
     out = tmp_path / 'figures.json'
     code, log = compare(*(tmp_path / f'{name}.py' for name in ('grows', 'small', 'large')),
@@ -57,3 +61,10 @@ def test_flops_of_a_run_whose_images_grow(tmp_path):
     assert flops['small'] == (small, small) and small < 0.5 * large
     assert flops['grows'] == (large, pytest.approx(0.25 * small + 0.75 * large))
     assert 'mean of the run' in log
+    model = size.format(32).splitlines(True)[0]
+    (tmp_path / 'packs.py').write_text(base + model + packs + grows)
+    cfg = read_config(tmp_path / 'packs.py')
+    assert count_flops_of_run(cfg, 2) == pytest.approx(flops['grows'][1])
+    cfg.train_cfg = dict(max_iters=8)
+    with pytest.raises(UserError, match='length is given in epochs'):
+        count_flops_of_run(cfg, 2)

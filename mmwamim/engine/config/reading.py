@@ -1,7 +1,7 @@
 """Config files, and what is asked of them again and again."""
 import os
 from pathlib import Path
-from typing import Optional, Sequence, Union
+from typing import Dict, Optional, Sequence, Union
 
 from mmengine.config import Config
 
@@ -75,6 +75,14 @@ def default_hooks(cfg: Config) -> dict:
     if cfg.get('default_hooks') is None:
         cfg.default_hooks = {}
     return cfg.default_hooks
+
+
+def hooks_of(cfg: Config) -> Dict[str, dict]:
+    """The hooks that a config names, by their places in it."""
+    custom = cfg.get('custom_hooks') or []
+    found = {f'default_hooks.{name}': hook for name, hook in default_hooks(cfg).items() if hook}
+    return {**found, **({'custom_hooks': custom} if isinstance(custom, dict) else {
+        f'custom_hooks.{number}': hook for number, hook in enumerate(custom)})}
 
 
 def is_type(part: dict, name: str) -> bool:

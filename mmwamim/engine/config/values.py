@@ -148,8 +148,8 @@ def describe(hint: Any) -> str:
     """An annotation in words.
 
     Examples:
-        >>> describe(Optional[float]), describe(Sequence[int])
-        ('a number or None', 'a list of int')
+        >>> describe(Optional[float]), describe(Sequence[Union[int, Sequence[int]]])
+        ('a number or None', 'a list of an integer or a list of int')
     """
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
@@ -158,7 +158,8 @@ def describe(hint: Any) -> str:
         return f'one of {", ".join(map(repr, inside))}'
     kind = origin or hint
     if kind in (list, tuple, Sequence, Iterable):
-        of = getattr(inside[0], '__name__', str(inside[0])) if _of_one_kind(inside) else ''
+        one = inside[0] if _of_one_kind(inside) else None
+        of = describe(one) if typing.get_origin(one) else getattr(one, '__name__', str(one or ''))
         return f'a list of {of}' if of else 'a list'
     if kind is Mapping:
         return 'a dict'

@@ -1,6 +1,7 @@
 """Measures pre-training steps: time, memory, parameters, FLOPs, share of the matrix rate."""
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
@@ -16,14 +17,16 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmwamim.datasets.crop import Size
 from mmwamim.errors import UserError
 from mmwamim.weights.card import preprocessor_of
 
 from ..config.data import UNLABELLED
-from ..config.reading import default_hooks, is_type, type_name
+from ..config.reading import hooks_of, is_type, type_name
 from ..config.step import settle_step
 from ..optim.guarded import GuardedOptimWrapper
 from .cpu import fast_linear, linear
+from .resolution import NEEDS_EPOCHS, crop_of
 
 
 class Step(NamedTuple):
@@ -35,7 +38,7 @@ class Step(NamedTuple):
 
 
 def build_step(cfg: Config, batch: int, device: str = 'cpu', part: str = 'model',
-               plain: bool = False) -> Step:
+               plain: bool = False, size: Optional[Size] = None) -> Step:
     """The training step of a pre-training config on noise that went through its own pipeline.
 
     Args:
@@ -47,6 +50,7 @@ def build_step(cfg: Config, batch: int, device: str = 'cpu', part: str = 'model'
             'dense encoder' for the encoder on all patches.
         plain: On the CPU leaves linear layers to PyTorch where the model does, instead of taking
             the faster ones that ``tools/train.py`` takes for every model.
+        size: Of the images, as where they grow; default: the config's.
     """
     init_default_scope(cfg.get('default_scope') or 'mmpretrain')
     cfg = Config(cfg._cfg_dict.to_dict(), filename=cfg.filename)
@@ -57,7 +61,7 @@ def build_step(cfg: Config, batch: int, device: str = 'cpu', part: str = 'model'
     MessageHub.get_current_instance().update_info('max_iters', 10**6)  # moving averages ask for it
     model = MODELS.build(dict(cfg.model, data_preprocessor=preprocessor_of(cfg)))
     model = model.to(device).train()
-    data = model.data_preprocessor(noise_batch(cfg, batch), training=True)
+    data = model.data_preprocessor(noise_batch(cfg, batch, size), training=True)
     inputs, samples = data['inputs'], data.get('data_samples')
     if part == 'model':
         def forward() -> Tensor:
@@ -74,12 +78,13 @@ def build_step(cfg: Config, batch: int, device: str = 'cpu', part: str = 'model'
     return Step(model.backbone, encode, batch)
 
 
-def noise_batch(cfg: Config, batch: int) -> dict:
+def noise_batch(cfg: Config, batch: int, size: Optional[Size] = None) -> dict:
     """A batch of smooth noise through the config's own training pipeline; where it says
     ``channels``, :func:`mmwamim.engine.config.channel_data.settle_channels` went before.
 
     Raises:
-        UserError: The config is none of pre-training on images.
+        UserError: The config is none of pre-training on images, or has no crop that takes another
+            ``size``.
     """
     images = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     if type_name(images) != UNLABELLED:
@@ -99,6 +104,8 @@ def noise_batch(cfg: Config, batch: int) -> dict:
         dataset = {key: value for key, value in images.items()
                    if key not in ('indices', 'column', 'label_column')}
         made = DATASETS.build(dict(dataset, data_root=folder))
+        if size is not None:
+            crop_of(made).size = size
         samples = [made[i % 2] for i in range(batch)]
         if not isinstance(samples[0], dict) or 'inputs' not in samples[0]:
             raise UserError('train_dataloader.dataset.pipeline gives no inputs: its last step must '
@@ -177,19 +184,23 @@ def count_flops_in_batch(small: Step, larger: Step, batch: int) -> float:
     return one + (few - one * small.images) / batch
 
 
-def sizes_of_run(cfg: Config) -> Dict[int, float]:
-    """Sides of the images of a run, in pixels, and the share of its epochs that each has.
+def sizes_of_run(cfg: Config) -> Dict[Size, float]:
+    """Sizes of the images of a run, in pixels, and the share of its epochs that each has.
 
     Empty where :class:`~mmwamim.engine.training.resolution.ResolutionScheduleHook` is not used:
     all images have the size of the config.
+
+    Raises:
+        UserError: The hook is used, and the run's length is not given in epochs.
     """
-    hooks = [*default_hooks(cfg).values(), *(cfg.get('custom_hooks') or [])]
-    for hook in hooks:
-        if hook is not None and is_type(hook, 'ResolutionScheduleHook'):
-            epochs = cfg.train_cfg.max_epochs
-            starts = HOOKS.build(hook).phases(epochs)
-            ends = [start for start, _ in starts[1:]] + [epochs]
-            return {size: (end - start) / epochs for (start, size), end in zip(starts, ends)}
+    for hook in hooks_of(cfg).values():
+        if is_type(hook, 'ResolutionScheduleHook'):
+            epochs = cfg.train_cfg.get('max_epochs')
+            if not epochs:
+                raise UserError(NEEDS_EPOCHS)
+            schedule = HOOKS.build(hook)  # whose sizes may come again
+            counts = Counter(schedule.size_at(epoch, epochs) for epoch in range(epochs))
+            return {size: count / epochs for size, count in counts.items()}
     return {}
 
 
@@ -197,11 +208,8 @@ def count_flops_of_run(cfg: Config, batch: int) -> float:
     """:func:`count_flops_in_batch`, the mean over the epochs of a run of :func:`sizes_of_run`."""
     total = 0.
     for size, share in sizes_of_run(cfg).items():
-        sized = Config(cfg._cfg_dict.to_dict(), filename=cfg.filename)
-        for transform in sized.train_dataloader.dataset.pipeline:
-            if is_type(transform, 'RandomCropToTensor'):
-                transform.size = size
-        total += share * count_flops_in_batch(build_step(sized, 2), build_step(sized, 4), batch)
+        few, more = (build_step(cfg, images, size=size) for images in (2, 4))
+        total += share * count_flops_in_batch(few, more, batch)
     return total
 
 

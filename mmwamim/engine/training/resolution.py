@@ -1,17 +1,27 @@
 """Images that grow over the epochs: early ones, small, cost a fraction of the last ones."""
-from math import lcm
-from typing import List, Optional, Sequence, Tuple
+from math import isclose, lcm
+from numbers import Integral, Real
+from typing import Any, Iterable, List, Optional, Sequence, Tuple
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.utils import to_2tuple
 from torch import nn
+from torch.utils.data import Dataset
 
 from mmwamim.datasets import RandomCropToTensor, ResumableSampler
+from mmwamim.datasets.crop import Size
 from mmwamim.errors import UserError
-from mmwamim.evaluation.features import image_size
+from mmwamim.evaluation.features import known_image_size
+from mmwamim.models.masking import count_visible
 from mmwamim.registry import HOOKS
+
+NEEDS_EPOCHS = ('ResolutionScheduleHook needs a run whose length is given in epochs '
+                '(train_cfg.max_epochs)')
+NEEDS = ('ResolutionScheduleHook needs one mmwamim.RandomCropToTensor in train_dataloader.dataset.'
+         'pipeline, and train_dataloader.sampler of type mmwamim.ResumableSampler')
 
 
 @HOOKS.register_module()
@@ -24,15 +34,15 @@ class ResolutionScheduleHook(Hook):
     without the schedule; at least the last epoch has it. Masks, positions and targets follow.
 
     Args:
-        sizes: Sides of the images in pixels, one after the other.
+        sizes: Sides of the images in pixels, or heights and widths, one after the other.
         until: Shares of the run's epochs, rising to 1, at which each size ends. Default: parts of
             the same length.
         rates: What the learning rate is multiplied with at each size, in (0, 1]. Default: 1.
 
     Raises:
-        UserError: Before training: a field has no such value, a size does not fit the model, or
-            the data are not those of pre-training (``mmwamim.RandomCropToTensor`` and
-            ``mmwamim.ResumableSampler``, in epochs).
+        UserError: Before training: a field has no such value, a size does not fit the model or
+            its ``mask_ratio``, or the data are not those of pre-training
+            (``mmwamim.RandomCropToTensor`` and ``mmwamim.ResumableSampler``, in epochs).
 
     Examples:
         >>> custom_hooks = [dict(  # in a config
@@ -41,40 +51,51 @@ class ResolutionScheduleHook(Hook):
         [(0, 128), (25, 160), (50, 192), (75, 224)]
     """
 
-    def __init__(self, sizes: Sequence[int], until: Optional[Sequence[float]] = None,
+    def __init__(self, sizes: Sequence[Size], until: Optional[Sequence[float]] = None,
                  rates: Optional[Sequence[float]] = None) -> None:
+        sizes = _listed('sizes', sizes)
         count = len(sizes)
-        until = [(i + 1) / count for i in range(count)] if until is None else until
-        rates = [1.] * count if rates is None else rates
+        until = [(i + 1) / count for i in range(count)] if until is None \
+            else _listed('until', until)
+        rates = [1.] * count if rates is None else _listed('rates', rates)
         for name, values in (('until', until), ('rates', rates)):
             if len(values) != count:
                 raise UserError(f'ResolutionScheduleHook: {name} has {len(values)} entries, but '
                                 f'there are {count} sizes')
-        if not count or any(size < 1 for size in sizes):
-            raise UserError(f'ResolutionScheduleHook: sizes must be pixels, not {tuple(sizes)}')
-        if list(until) != sorted(set(until)) or until[0] <= 0 or until[-1] != 1:
+        if not count or not all(_is_size(size) for size in sizes):
+            raise UserError('ResolutionScheduleHook: sizes must be pixels, or pairs of height and '
+                            f'width, not {tuple(sizes)}')
+        rising = all(isinstance(share, Real) and share > before
+                     for before, share in zip([0, *until], until))
+        if not rising or not isclose(until[-1], 1):  # the sum of some shares is 1 but for rounding
             raise UserError('ResolutionScheduleHook: until must be rising shares of the epochs, '
                             f'the last one 1, not {tuple(until)}')
-        if any(not 0 < rate <= 1 for rate in rates):
+        if not all(isinstance(rate, Real) and 0 < rate <= 1 for rate in rates):
             raise UserError('ResolutionScheduleHook: rates must lie above 0 and be at most 1, not '
                             f'{tuple(rates)}')
-        self.sizes, self.until, self.rates = tuple(sizes), tuple(until), tuple(rates)
-        self._told: Optional[int] = None
+        self.sizes = tuple(int(size) if isinstance(size, Integral) else tuple(map(int, size))
+                           for size in sizes)
+        self.until, self.rates = tuple(until), tuple(rates)
+        self._told: Optional[Size] = None
 
-    def phases(self, epochs: int) -> List[Tuple[int, int]]:
+    def phases(self, epochs: int) -> List[Tuple[int, Size]]:
         """First epoch (from 0) and size of each part of a run of so many epochs."""
         starts = [0, *(min(round(share * epochs), epochs - 1) for share in self.until[:-1])]
         return list(zip(starts, self.sizes))
 
-    def size_at(self, epoch: int, epochs: int) -> int:
-        """The side of the images of an epoch (from 0)."""
+    def size_at(self, epoch: int, epochs: int) -> Size:
+        """The size of the images of an epoch (from 0)."""
         return [size for start, size in self.phases(epochs) if start <= epoch][-1]
 
     def before_run(self, runner: Runner) -> None:
         """Before a checkpoint is loaded, since schedules are played up to its step then."""
+        if isinstance(runner._train_loop, (dict, type(None))):
+            return  # validated or tested alone
+        if sum(isinstance(hook, ResolutionScheduleHook) for hook in runner.hooks) > 1:
+            raise UserError('ResolutionScheduleHook is there twice, in default_hooks and '
+                            'custom_hooks: leave one of them out (default_hooks.resolution=None)')
         if not isinstance(runner._train_loop, EpochBasedTrainLoop):
-            raise UserError('ResolutionScheduleHook needs a run whose length is given in epochs '
-                            '(train_cfg.max_epochs)')
+            raise UserError(NEEDS_EPOCHS)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         crop = _find_crop(runner)
         self._check(model, crop.size)
@@ -84,23 +105,35 @@ class ResolutionScheduleHook(Hook):
     def before_train_epoch(self, runner: Runner) -> None:
         now = self.size_at(runner.epoch, runner.max_epochs)
         if now != self._told:
-            runner.logger.info(f'From epoch {runner.epoch + 1} on: images of {now} x {now} pixels')
+            high, wide = to_2tuple(now)
+            runner.logger.info(f'From epoch {runner.epoch + 1} on: images of {high} x {wide} '
+                               'pixels')
         self._told = now
 
-    def _check(self, model: nn.Module, usual: int) -> None:
-        if self.sizes[-1] != usual:
+    def _check(self, model: nn.Module, usual: Size) -> None:
+        last, usual = to_2tuple(self.sizes[-1]), tuple(to_2tuple(usual))
+        if last != usual:
             raise UserError(f'ResolutionScheduleHook: the last of sizes {self.sizes} must be that '
-                            f'of the crop in train_dataloader.dataset.pipeline, {usual}')
-        divisor, built_for = _divisor(model), image_size(model.backbone)
-        if built_for != (usual, usual):
+                            'of the crop in train_dataloader.dataset.pipeline, '
+                            f'{usual[0]} x {usual[1]}')
+        (divisor, uncut), built_for = _divisors(model), known_image_size(model.backbone)
+        if built_for not in (None, usual):
             raise UserError(f'ResolutionScheduleHook: the last of sizes {self.sizes} must be '
                             f'model.backbone.img_size, {built_for[0]} x {built_for[1]}')
-        wrong = [size for size in self.sizes if size % divisor]
+        wrong = [side for size in self.sizes for side in to_2tuple(size) if side % divisor]
         if wrong:
             near = max(divisor, round(wrong[0] / divisor) * divisor)
+            way = '' if uncut == divisor else f', or with backbone.cut_windows=True of {uncut}'
             raise UserError(f'ResolutionScheduleHook: images of {wrong[0]} pixels do not divide '
                             f'into the mask units, windows and target cells of the model: sizes '
-                            f'must be multiples of {divisor}, such as {near}')
+                            f'must be multiples of {divisor}, such as {near}{way}')
+        for size in self.sizes:  # a late one would stop the run after days
+            rows, cols = (side // model.mask_unit for side in to_2tuple(size))
+            try:
+                count_visible(rows * cols, model.mask_ratio)
+            except UserError as error:
+                raise UserError(f'ResolutionScheduleHook: for images of {size} pixels model.'
+                                f'{error}') from None
 
     def _add_rates(self, runner: Runner) -> None:
         """A schedule of each size whose rate is another one."""
@@ -117,22 +150,46 @@ class ResolutionScheduleHook(Hook):
 def _find_crop(runner: Runner) -> RandomCropToTensor:
     """The crop of the training images."""
     loader = runner.train_dataloader
-    transforms = getattr(getattr(loader.dataset, 'pipeline', None), 'transforms', ())
-    crops = [transform for transform in transforms if isinstance(transform, RandomCropToTensor)]
     sampler = getattr(loader.batch_sampler, 'sampler', loader.sampler)
-    if len(crops) != 1 or not isinstance(sampler, ResumableSampler):
-        raise UserError('ResolutionScheduleHook needs one mmwamim.RandomCropToTensor in '
-                        'train_dataloader.dataset.pipeline, and train_dataloader.sampler of type '
-                        'mmwamim.ResumableSampler')
+    if not isinstance(sampler, ResumableSampler):
+        raise UserError(NEEDS)
+    return crop_of(loader.dataset)
+
+
+def crop_of(dataset: Dataset) -> RandomCropToTensor:
+    """The one transform of a data set that makes images of a size.
+
+    Raises:
+        UserError: There is none of ours, or there are several.
+    """
+    transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
+    crops = [transform for transform in transforms if isinstance(transform, RandomCropToTensor)]
+    if len(crops) != 1:
+        raise UserError(NEEDS)
     return crops[0]
 
 
-def _divisor(model: nn.Module) -> int:
-    """Pixels of which the sides of images must be multiples."""
+def _listed(name: str, values: Any) -> list:
+    """The entries of a field."""
+    if isinstance(values, (str, dict)) or not isinstance(values, Iterable):
+        raise UserError(f'ResolutionScheduleHook: {name} must be a list, not {values!r}')
+    return list(values)
+
+
+def _is_size(size: Any) -> bool:
+    """Whether it is a side in pixels, or height and width."""
+    sides = (size, size) if isinstance(size, Integral) else size
+    return isinstance(sides, (list, tuple)) and len(sides) == 2 and all(
+        isinstance(side, Integral) and side >= 1 for side in sides)
+
+
+def _divisors(model: nn.Module) -> Tuple[int, int]:
+    """Pixels of which the sides of images must be multiples, and would have to be if windows could
+    be cut."""
     try:
         encoder, target = model.backbone, model.target_generator
-        return lcm(model.mask_unit, *encoder.feature_strides, *target.grid_strides,
-                   *getattr(encoder, 'window_strides', ()))
+        uncut = lcm(model.mask_unit, *encoder.feature_strides, *target.grid_strides)
+        return lcm(uncut, *getattr(encoder, 'window_strides', ())), uncut
     except AttributeError:
         raise UserError('ResolutionScheduleHook needs mmwamim.WaMIM, whose masks, positions and '
                         f'targets follow the images, not {type(model).__name__}') from None

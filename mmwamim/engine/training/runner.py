@@ -19,6 +19,7 @@ from ..config.loggers import start_loggers
 from ..config.reading import type_name
 from .terminal import shorten
 
+STOCK_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 FROM_FILES = ('Pretrained', 'PretrainedInit', 'PretrainedFrom')
 
 
@@ -71,6 +72,12 @@ class TrainingRunner(Runner):
         if self.cfg.get('terminal') == 'short':
             shorten(logger)
         return logger
+
+    def register_default_hooks(self, hooks: Optional[dict] = None) -> None:
+        """As MMEngine's, where None leaves out its own hooks alone: here also those of a config
+        (``default_hooks.resolution=None``)."""
+        super().register_default_hooks({name: hook for name, hook in (hooks or {}).items()
+                                        if hook is not None or name in STOCK_HOOKS})
 
     def build_visualizer(self, visualizer: Union[Visualizer, dict, None] = None) -> Visualizer:
         built = super().build_visualizer(visualizer)

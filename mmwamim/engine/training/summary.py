@@ -11,11 +11,12 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
+from mmengine.utils import to_2tuple
 from mmpretrain.models import BaseSelfSupervisor, ImageClassifier
 from torch import nn
 
 from mmwamim.errors import UserError
-from mmwamim.evaluation.features import image_size
+from mmwamim.evaluation.features import known_image_size
 from mmwamim.interface.words import counted
 from mmwamim.registry import HOOKS
 from mmwamim.version import __version__
@@ -57,6 +58,7 @@ def summary(runner: Runner, model: nn.Module) -> Dict[str, object]:
     return {
         'config': runner.cfg.filename,
         'images': f'{layout.images} in {getattr(loader.dataset, "data_root", "")}',
+        **_describe_sizes(runner),
         'encoder': _describe_encoder(model),
         'model': type(model).__name__,
         'target': _describe_target(model),
@@ -88,19 +90,11 @@ def _describe_encoder(model: nn.Module) -> str:
                   if parameter.requires_grad)
     if not trained:
         text += ', frozen'
-    size = _size(encoder)
+    size = known_image_size(encoder)
     if size is None:
         return text
     side = f'{size[0]} pixels' if size[0] == size[1] else f'{size[0]} x {size[1]} pixels'
     return f'{text}, for images of {side}'
-
-
-def _size(encoder: nn.Module) -> Optional[Tuple[int, int]]:
-    """(H, W) of the images that an encoder was built for; None if it does not say."""
-    try:
-        return image_size(encoder)
-    except AttributeError:  # of another package
-        return None
 
 
 def _describe_target(model: nn.Module) -> str:
@@ -148,18 +142,35 @@ def _last_rate(runner: Runner) -> Optional[float]:
     return last_rate(schedulers, runner.optim_wrapper, runner.iter, runner.max_iters, epoch)
 
 
+def _schedule(runner: Runner) -> Optional[ResolutionScheduleHook]:
+    """What the size of images follows, if it is not the same in all epochs."""
+    return next((hook for hook in runner.hooks if isinstance(hook, ResolutionScheduleHook)), None)
+
+
 def _scheduled_size(runner: Runner) -> Optional[Tuple[int, int]]:
     """(H, W) of the images of this epoch, where their size follows the epoch."""
-    for hook in runner.hooks:
-        if isinstance(hook, ResolutionScheduleHook):
-            return (hook.size_at(runner.epoch, runner.max_epochs), ) * 2
-    return None
+    hook = _schedule(runner)
+    return hook and tuple(to_2tuple(hook.size_at(runner.epoch, runner.max_epochs)))
+
+
+def _describe_sizes(runner: Runner) -> Dict[str, str]:
+    """The sizes of images that follow the epoch; of those that have any."""
+    hook = _schedule(runner)
+    if hook is None:
+        return {}
+    sizes = [hook.size_at(epoch, runner.max_epochs) for epoch in range(runner.max_epochs)]
+    changes = [epoch for epoch, size in enumerate(sizes) if epoch == 0 or size != sizes[epoch - 1]]
+    return {'image size': ', '.join(
+        f'{"{} x {}".format(*to_2tuple(sizes[epoch]))} pixels'
+        + f' from epoch {epoch + 1} on' * (epoch > 0) for epoch in changes)}
 
 
 def _check_first_images(runner: Runner, model: nn.Module) -> None:
     """Looks at the size of the first images that the encoder gets, then at no other."""
     encoder = getattr(model, 'backbone', None)
-    known = _size(encoder) if isinstance(model, (BaseSelfSupervisor, ImageClassifier)) else None
+    if not isinstance(model, (BaseSelfSupervisor, ImageClassifier)):
+        return
+    known = known_image_size(encoder)
     if known is None or getattr(encoder, 'pos_embed', None) is None:
         return
 
