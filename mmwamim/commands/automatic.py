@@ -16,7 +16,7 @@ from mmwamim.engine.config.reading import type_name
 from mmwamim.engine.training.measure import build_step
 from mmwamim.errors import UserError
 from mmwamim.memory import free_memory, saved_for_backward
-from mmwamim.words import counted
+from mmwamim.words import counted, option
 
 # Patch, and levels of wavelets, of the recipes for images of at least so many pixels: the token
 # grid is 7 x 7 or finer, and targets are 4, 2, 1 and 0.5 times as fine.
@@ -105,18 +105,18 @@ def resize(cfg: Config, side: int) -> dict:
              if type_name(step) == 'RandomCropToTensor']
     if type_name(backbone) != 'MaskedViT' or not crops or type_name(
             cfg.model.get('target_generator') or {}) != 'WaveletTargetGenerator':
-        raise UserError(f'image_size {side}: only the ViT recipes of configs/wamim change their '
-                        'size by one number, and this encoder is for '
+        raise UserError(f'{option("image_size", side)}: only the ViT recipes of configs/wamim '
+                        'change their size by one number, and this encoder is for '
                         f'{backbone.get("img_size")} pixels; set model.backbone.img_size and the '
                         'crop of the pipeline')
     found = next((row for row in GEOMETRY if side >= row[0]), None)
     if found is None or side % 2**found[2][-1]:
         step = 2**(found or GEOMETRY[-1])[2][-1]
-        raise UserError(f'image_size must be a multiple of {step} here, and at least '
+        raise UserError(f'{option("image_size")} must be a multiple of {step} here, and at least '
                         f'{GEOMETRY[-1][0]}, not {side}')
     if side > LARGEST_SIDE:
-        raise UserError(f'image_size must be {LARGEST_SIDE} at most, not {side}: every pixel is '
-                        'held in memory')
+        raise UserError(f'{option("image_size")} must be {LARGEST_SIDE} at most, not {side}: every '
+                        'pixel is held in memory')
     _, patch, levels = found
     growing = ((cfg.get('default_hooks') or {}).get('resolution') or {}).get('sizes')
     sizes = {} if not growing else {'default_hooks.resolution.sizes': tuple(

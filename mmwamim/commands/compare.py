@@ -39,6 +39,7 @@ from mmwamim.engine.training.measure import (
 from mmwamim.errors import UserError
 from mmwamim.outputs import check_output_file
 from mmwamim.progress import Progress
+from mmwamim.words import option
 
 from .architectures import architectures, find_config
 from .calls import as_a_call
@@ -105,7 +106,7 @@ def compare(configs: Union[Path_, Sequence[Path_]], *, batch: int = 16, rounds: 
     device = str(check_device(device))
     check_counts(batch=batch, rounds=rounds)
     if warmup < 0:
-        raise UserError(f'--warmup must be at least 0, not {warmup}')
+        raise UserError(f'{option("warmup")} must be at least 0, not {warmup}')
     todo = [_split(str(config), batch) for config in (
         [configs] if isinstance(configs, (str, Path)) else configs)]
     if not todo:

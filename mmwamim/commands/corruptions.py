@@ -32,6 +32,7 @@ from mmwamim.datasets.sources.file_names import file_names, parted
 from mmwamim.datasets.splits import pretraining_folder, settle_split
 from mmwamim.errors import UserError
 from mmwamim.evaluation.robustness import CORRUPTIONS, SEVERITIES
+from mmwamim.words import option
 
 from .fields import add_columns, check_counts
 
@@ -86,7 +87,7 @@ def corruptions(images: Union[str, Path], out: Union[str, Path], *,
                         ) from None
     check_counts(per_class=per_class)
     if size < 32:
-        raise UserError(f'--size must be at least 32, not {size}')
+        raise UserError(f'{option("size")} must be at least 32, not {size}')
     out, value_range = Path(out).expanduser(), check_range(value_range)
     source, names, rows = find_images(os.path.expanduser(str(images)), per_class, column,
                                       label_column)

@@ -24,6 +24,7 @@ from mmwamim.cores import granted_cores
 from mmwamim.environment import OPS, problems
 from mmwamim.errors import UserError
 from mmwamim.version import __version__
+from mmwamim.words import option
 
 from .main import quiet_import
 
@@ -203,8 +204,8 @@ def examine(*, arch: Union[str, Path, None] = None, batch_size: int = 8,
         []
     """
     if batch_size < 1 or steps < 0:
-        raise UserError('--batch-size must be at least 1 and --steps at least 0, not '
-                        f'{batch_size} and {steps}')
+        raise UserError(f'{option("batch_size")} must be at least 1 and {option("steps")} at least '
+                        f'0, not {batch_size} and {steps}')
     findings = Findings()
     look_at_packages(findings)
     if not findings.faults:

@@ -42,6 +42,7 @@ from mmwamim.evaluation.features import (
 from mmwamim.outputs import check_output_file
 from mmwamim.progress import Progress
 from mmwamim.weights.card import preprocessor_of
+from mmwamim.words import option
 
 from .calls import as_a_call
 from .fields import add_columns, check_counts
@@ -92,7 +93,7 @@ def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
         (120, 384)
     """
     if out is not None and Path(out).suffix != '.npz':
-        raise UserError(f'--out must end with .npz, not {str(out)!r}')
+        raise UserError(f'{option("out")} must end with .npz, not {str(out)!r}')
     if out is not None:
         check_output_file(out)
     check_counts(batch_size=batch_size, workers=workers)

@@ -36,6 +36,7 @@ from mmwamim.outputs import check_output_file, check_output_folder
 from mmwamim.weights.card import MARK, model_card, preprocessor_of
 from mmwamim.weights.timm import Classifier, timm_arguments, to_timm
 from mmwamim.weights.transformers import write_folder
+from mmwamim.words import option
 
 from .calls import as_a_call
 
@@ -93,8 +94,8 @@ def export(encoder: Path_, to: str, out: Path_, *, config: Optional[Path_] = Non
     else:
         check_output_file(out, source=encoder if Path(encoder).exists() else None)
     if card.is_file() and MARK not in card.read_text(errors='replace'):
-        raise UserError(f'{str(card)!r}, where the model card goes, is a text of yours: give --out '
-                        'another name')
+        raise UserError(f'{str(card)!r}, where the model card goes, is a text of yours: give '
+                        f'{option("out")} another name')
     with as_a_call():
         network = load_encoder(encoder, config)
         if hasattr(network, 'ln2') and to not in WHOLE:
@@ -120,12 +121,14 @@ def check_target(form: str, out: Path) -> None:
         raise UserError(f'there is no format {form!r}; there are {", ".join(NEEDS)}')
     if form == 'transformers':
         if out.is_file():
-            raise UserError(f'--out of format transformers is a folder; {str(out)!r} is a file')
+            raise UserError(f'{option("out")} of format transformers is a folder; {str(out)!r} is '
+                            'a file')
         if out.is_dir() and any(out.iterdir()) and not (
                 out / 'config.json').is_file():  # a README.md there would be lost
-            raise UserError(f'{str(out)!r} has other files in it: give --out a new folder')
+            raise UserError(f'{str(out)!r} has other files in it: give '
+                            f'{option("out")} a new folder')
     elif out.suffix not in SUFFIXES[form]:
-        raise UserError(f'--out of format {form} must end with '
+        raise UserError(f'{option("out")} of format {form} must end with '
                         f'{" or ".join(SUFFIXES[form])}, not {str(out)!r}')
     for package in NEEDS[form] + ['safetensors'] * (out.suffix == '.safetensors'):
         try:

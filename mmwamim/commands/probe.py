@@ -95,8 +95,9 @@ def probe(encoder: Path_, data: Path_, *, train: str = 'train', val: str = 'val'
     device = str(check_device(device))
     if out is not None:
         check_output_file(out)
-    check_counts(batch_size=batch_size, workers=workers, most=most,
-                 **{f'k[{place}]': one for place, one in enumerate(k)})
+    check_counts(batch_size=batch_size, workers=workers, most=most)
+    for neighbours in k:
+        check_counts(k=neighbours)
     with as_a_call():
         join_processes(launcher)
         result = _probe(encoder, run_config(encoder, config), data, (train, val),

@@ -29,6 +29,7 @@ from mmwamim.errors import MissingFile, UserError
 from mmwamim.evaluation.features import evaluation_pipeline, image_size
 from mmwamim.outputs import check_output_file, check_output_folder
 from mmwamim.visualization import draw_losses, draw_reconstructions, save, wavelet_figure
+from mmwamim.words import option
 
 from .calls import as_a_call
 from .fields import add_columns, check_counts
@@ -73,8 +74,8 @@ def show(what: Union[Path_, Sequence[Path_]], *, images: Optional[Path_] = None,
         raise MissingFile(f'there is no run, checkpoint or image {str(missing[0])!r}')
     first = things[0]
     if images is not None and (len(things) > 1 or not first.is_dir() and first.suffix != '.pth'):
-        raise UserError('images: they are reconstructed by one run or checkpoint, not by '
-                        f'{", ".join(map(str, things[:3]))}')
+        raise UserError(f'{option("images")}: they are reconstructed by one run or '
+                        f'checkpoint, not by {", ".join(map(str, things[:3]))}')
     if out is not None and first.is_dir():
         check_output_folder(out)
     elif out is not None:
@@ -133,7 +134,7 @@ def _images_of(cfg: Config, images: Optional[Path_], column: Optional[str]) -> S
         return open_source(dataset.data_root, endings=endings, column=dataset.get('column'))
     except NoImages:
         raise UserError(f'the images of the run, {dataset.data_root!r}, are not here: give others '
-                        'with --images') from None
+                        f'with {option("images")}') from None
 
 
 def load_model(cfg: Config, checkpoint: Path_) -> torch.nn.Module:
@@ -194,7 +195,8 @@ def draw_wavelets(image: Path_, out: Path_, wavelet: str = 'haar', level: int = 
         pixels = read_rgb(str(image), value_range=value_range)
         deepest = max((max(pixels.shape[:2]) - 1).bit_length(), 5)
         if level > deepest:  # of which a cell would be larger than the image
-            raise UserError(f'level must be at most {deepest} for this image, not {level}')
+            raise UserError(f'{option("level")} must be at most {deepest} for this image, not '
+                            f'{level}')
         save(wavelet_figure(torch.from_numpy(pixels).permute(2, 0, 1), wavelet, level, mode), out)
     except ValueError as error:  # of the wavelet, its levels or the range
         raise UserError(error) from error

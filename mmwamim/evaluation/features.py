@@ -15,6 +15,7 @@ from mmwamim.datasets.crop import Size
 from mmwamim.datasets.listing import readable_endings
 from mmwamim.errors import UserError
 from mmwamim.progress import Progress
+from mmwamim.words import option
 
 # Read from here by everything that judges features.
 from .judges import effective_rank, knn_accuracy, linear_accuracy  # noqa: F401
@@ -63,13 +64,13 @@ def settle_pool(backbone: nn.Module, pool: Optional[str] = None) -> None:
         UserError: It is neither, or the encoder has no class token.
     """
     if pool not in (None, 'mean', 'token'):
-        raise UserError(f"pool must be 'mean' or 'token', not {pool!r}")
+        raise UserError(f"{option('pool')} must be 'mean' or 'token', not {pool!r}")
     if pool is not None:
         backbone.pools_token = pool == 'token'
     if getattr(backbone, 'pools_token', False):
         if getattr(backbone, 'cls_token', None) is None:
-            raise UserError(f'pool: this {type(backbone).__name__} has no class token, the mean '
-                            'alone')
+            raise UserError(f'{option("pool")}: this {type(backbone).__name__} has no class '
+                            'token, the mean alone')
         backbone.out_type = 'raw'
 
 

@@ -38,7 +38,7 @@ def test_more_processes_than_the_cpu_holds_are_not_started(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)
     monkeypatch.setattr(several, 'granted_cores', lambda: 2)
     monkeypatch.setattr(several, 'run_processes', None)
-    with pytest.raises(UserError, match='^--gpus 9: this machine has no GPU, and 2 cores: 8 proc'):
+    with pytest.raises(UserError, match='^gpus=9: this machine has no GPU, and 2 cores: 8 proc'):
         mmwamim.pretrain('nowhere', gpus=9)
     several.check_gpus(8)
     monkeypatch.setattr(several, 'granted_cores', lambda: 96)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import encode
 from mmwamim.weights.timm import Classifier, to_timm  # noqa: F401
+from mmwamim.words import option
 
 from ..checkpoints import read_checkpoint
 from ..checkpoints.writing import write_atomically
@@ -36,7 +37,7 @@ def run_config(checkpoint: Union[str, Path], config: Optional[str] = None) -> Co
     text = (meta.get('config') or meta.get('cfg')) if isinstance(meta, dict) else None
     if not text:
         raise UserError(f'{str(checkpoint)!r} does not hold the config of its run: give it with '
-                        '--config')
+                        f'{option("config")}')
     return config_of_text(text, checkpoint)
 
 
@@ -59,7 +60,7 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None) -> 
     backbone = model.get('backbone')
     if not isinstance(backbone, dict) or 'type' not in backbone:
         raise UserError(f'the config of {str(checkpoint if config is None else config)!r} has no '
-                        'model.backbone: give one with --config')
+                        f'model.backbone: give one with {option("config")}')
     settings = dict(backbone, init_cfg=None)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         kind = settings['type']
