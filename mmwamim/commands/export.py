@@ -34,7 +34,7 @@ from mmwamim.errors import UserError
 from mmwamim.evaluation.features import image_size
 from mmwamim.outputs import check_output_file, check_output_folder
 from mmwamim.weights.card import MARK, model_card, preprocessor_of
-from mmwamim.weights.timm import Classifier, timm_arguments, to_timm
+from mmwamim.weights.timm import Classifier, timm_arguments, timm_pictures, to_timm
 from mmwamim.weights.transformers import write_folder
 from mmwamim.words import option
 
@@ -149,8 +149,9 @@ def write(encoder: nn.Module, form: str, out: Path, size: Tuple[int, int],
         name, state = to_timm(encoder, classifier)
         _save(state, out, name)
         classes = 0 if classifier is None else len(classifier.bias)
-        more = ''.join(f', {key}={value!r}'
-                       for key, value in timm_arguments(encoder)[1].items())
+        given = dict(timm_arguments(encoder)[1],
+                     pretrained_cfg_overlay=timm_pictures(encoder, preprocessor))
+        more = ''.join(f', {key}={value!r}' for key, value in given.items())
         return (f"timm.create_model('{name}', num_classes={classes}{more}, "
                 f'checkpoint_path={str(out.absolute())!r})')
     if form in ('mmpretrain', 'safetensors'):
