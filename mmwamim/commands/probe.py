@@ -27,7 +27,7 @@ from mmwamim.devices import Device, check_device
 from mmwamim.engine.checkpoints.finding import is_first
 from mmwamim.engine.distributed.processes import join_processes, part_processes
 from mmwamim.engine.export.arrival import check_encoder, read_encoder
-from mmwamim.engine.export.programs import run_config
+from mmwamim.engine.export.programs import pools_token, run_config
 from mmwamim.evaluation.features import (
     LabelledImages,
     default_workers,
@@ -115,6 +115,7 @@ def _probe(checkpoint: Path_, cfg: Config, data: Path_, splits: Sequence[str],
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain'):
         backbone = MODELS.build({**cfg.model.backbone, 'init_cfg': None})
         preprocessor = MODELS.build(dict(preprocessor_of(cfg))).to(device)
+    backbone.pools_token = pools_token(cfg.model, backbone)
     check_encoder(checkpoint, backbone)
     train, val, share = _read_splits(data, splits, columns, image_size(backbone), most, cfg)
     backbone.load_state_dict(read_encoder(checkpoint), strict=False)

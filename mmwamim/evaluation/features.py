@@ -31,14 +31,15 @@ def pool_features(outputs: Union[Tensor, Sequence[Tensor]], num_extra_tokens: in
     return pool_levels(last, num_extra_tokens)[0]
 
 
-def pool_levels(outputs: Union[Tensor, Sequence[Tensor]], num_extra_tokens: int = 0
-                ) -> List[Tensor]:
-    """The mean of the patch tokens of every level.
+def pool_levels(outputs: Union[Tensor, Sequence[Tensor]], num_extra_tokens: int = 0,
+                token: bool = False) -> List[Tensor]:
+    """The mean of the patch tokens of every level, or its class token.
 
     Args:
         outputs: What a backbone returns, one or several levels: each is a map (B, C, H, W),
             tokens (B, extra + N, C), or already (B, C).
         num_extra_tokens: Tokens ahead of the patches, which are left out.
+        token: Whether to take the first of those in place of the mean, where tokens are given.
 
     Returns:
         float32 (B, C) for each level.
@@ -48,7 +49,7 @@ def pool_levels(outputs: Union[Tensor, Sequence[Tensor]], num_extra_tokens: int 
         if level.dim() == 4:
             level = level.mean((2, 3))
         elif level.dim() == 3:
-            level = level[:, num_extra_tokens:].mean(1)
+            level = level[:, 0] if token else level[:, num_extra_tokens:].mean(1)
         pooled.append(level.float())
     return pooled
 
@@ -241,10 +242,11 @@ def extract_levels(backbone: nn.Module, preprocessor: nn.Module, images: Labelle
     mine = [(get_rank() + turn * get_world_size()) % len(images) for turn in range(share)]
     loader = image_loader(Subset(images, mine), batch_size, num_workers, device, collate_images)
     extra = getattr(backbone, 'num_extra_tokens', 0)
+    token = getattr(backbone, 'pools_token', False)  # as mmwamim.Encoder
     parts, ahead, told = [], None, Progress(len(mine), 'images')
     for number, batch in enumerate(loader, start=1):
         inputs = preprocessor(batch)['inputs'].to(device, non_blocking=True)
-        computed = pool_levels(encode(backbone, inputs), extra)
+        computed = pool_levels(encode(backbone, inputs), extra, token)
         if ahead is not None:  # copied while the device has the next batch
             parts.append([level.cpu() for level in ahead])
         ahead = computed

@@ -1,7 +1,7 @@
 """The pre-trained encoder for other ecosystems: torch.export and ONNX programs."""
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Optional, Tuple, Union
+from typing import Dict, Mapping, Optional, Tuple, Union
 from unittest import mock
 
 import torch
@@ -71,16 +71,30 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None) -> 
         if not hasattr(encoder, 'patch_embed'):
             raise UserError(f'the encoder of {str(checkpoint)!r} is a {type(encoder).__name__}: '
                             'here are Vision and Swin Transformers alone')
+        encoder.pools_token = pools_token(model, encoder)
         if hasattr(encoder, 'out_type'):  # built with its own, which brings ln2 along
-            # WaMIM has no loss on that token, also where a config leaves this at its default.
-            encoder.pools_token = encoder.out_type == 'cls_token' and \
-                'target_generator' not in model
             encoder.out_type = 'featmap'
     check_encoder(checkpoint, encoder)
     encoder.load_state_dict(read_encoder(checkpoint), strict=False)
     encoder.requires_grad_(False)
     encoder.eval()
     return encoder
+
+
+def pools_token(model: Mapping, encoder: nn.Module) -> bool:
+    """Whether the class token is what stands for an image in the training of an encoder: a ViT with
+    ``out_type='cls_token'``, or a model that says so by its attribute ``pools_token``, as iBOT.
+
+    Args:
+        model: Of the config.
+        encoder: Built from its backbone.
+    """
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        kind = model.get('type')
+        kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    # WaMIM has no loss on that token, also where a config leaves the type at its default.
+    token = getattr(encoder, 'out_type', None) == 'cls_token' and 'target_generator' not in model
+    return token or getattr(kind, 'pools_token', False)
 
 
 def load_classifier(checkpoint: Union[str, Path], cfg: Config) -> Optional[Classifier]:
