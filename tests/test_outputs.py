@@ -160,3 +160,10 @@ def test_nothing_to_show_and_places_for_pictures(tmp_path):
         show(tmp_path, out=tmp_path / 'a.png')
     with pytest.raises(UserError, match='is a folder: give a file'):
         show(tmp_path / 'a.png', out=tmp_path)
+    (tmp_path / 'data/a').mkdir(parents=True)
+    Image.new('RGB', (48, 40)).save(tmp_path / 'data/a/a.PNG')
+    with pytest.raises(UserError, match='data. holds images .* of the run, with images=.*data.;'):
+        show(tmp_path / 'data')
+    (tmp_path / 'data/2026/vis_data').mkdir(parents=True)  # a run that has not logged yet
+    with pytest.raises(FileNotFoundError, match='no log found'):
+        show(tmp_path / 'data')

@@ -80,6 +80,8 @@ def show(what: Union[Path_, Sequence[Path_]], *, images: Optional[Path_] = None,
         check_output_folder(out)
     elif out is not None:
         check_output_file(out, source=first)
+    for thing in things:
+        _check_no_images(thing)
     with as_a_call():
         if first.is_dir():
             return _show_runs(things, images, column, most, seed, Path(out or first))
@@ -91,6 +93,16 @@ def show(what: Union[Path_, Sequence[Path_]], *, images: Optional[Path_] = None,
         target = Path(out or f'{first.stem}_wavelets.png')
         draw_wavelets(first, target, wavelet, level)
         return [target]
+
+
+def _check_no_images(thing: Path) -> None:
+    """Raises UserError of a folder that holds images and no log of a run."""
+    if not thing.is_dir() or any(thing.glob('*/vis_data')):
+        return
+    if any(path.suffix.lower() in readable_endings() for path in thing.rglob('*')):
+        raise UserError(f'{str(thing)!r} holds images and is no work directory of a run: what a '
+                        f'run makes of them is drawn of the run, with '
+                        f'{option("images", str(thing))}; wavelets are drawn of one image')
 
 
 def _show_runs(runs: List[Path], images: Optional[Path_], column: Optional[str], most: int,
