@@ -34,6 +34,7 @@ from mmwamim.errors import UserError
 from mmwamim.evaluation.robustness import CORRUPTIONS, SEVERITIES
 from mmwamim.words import option
 
+from .calls import as_a_call
 from .fields import add_columns, check_counts
 
 QUALITY = 85  # of the JPEG files, as in the published set
@@ -95,7 +96,8 @@ def corruptions(images: Union[str, Path], out: Union[str, Path], *,
     if value_range is not None:
         settings['value_range'] = list(value_range)
     check_settings(out, settings)
-    written, unreadable = make(source, out, names, rows, size, seed, value_range)
+    with as_a_call():  # NumPy's generator is seeded for each image
+        written, unreadable = make(source, out, names, rows, size, seed, value_range)
     return Corrupted(out, len(rows) - len(unreadable), written, unreadable)
 
 

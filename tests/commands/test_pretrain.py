@@ -1,13 +1,21 @@
 """mmwamim.pretrain as a call: what it writes, and that it leaves the process as it found it."""
 import copy
 import io
+import logging
+import multiprocessing
+import os
+import random
 import re
 import shutil
 import signal
 import sys
 import threading
 import time
+import warnings
 
+import cv2
+import matplotlib
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -30,8 +38,8 @@ from mmwamim.visualization import read_scalars
 from tests.commands.conftest import SMALL
 
 
-def again(images, out, **more):
-    return mmwamim.pretrain(data=images, arch='vit_tiny', epochs=2, workers=0, batch_size=4,
+def again(images, out, workers=0, **more):
+    return mmwamim.pretrain(data=images, arch='vit_tiny', epochs=2, workers=workers, batch_size=4,
                             out=out, **copy.deepcopy(SMALL), **more)
 
 
@@ -98,6 +106,44 @@ def test_a_second_run_from_a_thread_is_the_same_and_leaves_nothing_behind(
     out = capsys.readouterr().out
     assert 'image size' in out and 'Epoch(train)' in out and 'This run:' in out
     assert 'Hooks will be executed' not in out and 'after_val_epoch' not in out
+
+
+def settings():
+    """Of the process, by name."""
+    return dict(
+        python=random.getstate(), numpy=[str(part) for part in np.random.get_state()],
+        torch=torch.get_rng_state().tolist(), threads=torch.get_num_threads(),
+        opencv=cv2.getNumThreads(), cudnn=torch.backends.cudnn.benchmark,
+        strict=torch.are_deterministic_algorithms_enabled(), folder=os.getcwd(),
+        environment=dict(os.environ), filters=list(warnings.filters),
+        handlers=list(logging.root.handlers), level=logging.root.level,
+        dtype=torch.get_default_dtype(), backend=matplotlib.get_backend(),
+        workers=multiprocessing.active_children())
+
+
+def test_calls_leave_the_process_as_it_was(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(automatic, 'pretraining_memory', lambda cfg: (1, 1))
+    threads, benchmark = cv2.getNumThreads(), torch.backends.cudnn.benchmark
+    cv2.setNumThreads(3)
+    torch.backends.cudnn.benchmark = False
+    before, seeds = settings(), []
+    given = {'env_cfg.cudnn_benchmark': True, 'randomness.seed': None,
+             'randomness.deterministic': True, 'workers': 1}
+    try:
+        for place in 'ab':
+            run = again(images, tmp_path / place, pictures=False, **given)
+            assert settings() == before
+            seeds.append(re.search(r'seed +(\d+)', run.log.read_text())[1])
+        mmwamim.load_encoder(run.encoder)  # draws weights first
+        assert settings() == before and seeds[0] != seeds[1]
+
+        monkeypatch.setattr(WaMIM, 'loss', lambda *args, **more: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            again(images, tmp_path / 'c', **given)
+        assert settings() == before
+    finally:
+        cv2.setNumThreads(threads)
+        torch.backends.cudnn.benchmark = benchmark
 
 
 def test_a_run_goes_on_with_what_was_settled(pretrained, images, tmp_path):
@@ -278,11 +324,11 @@ def test_a_run_that_fails_leaves_nothing_behind_either(images, tmp_path, monkeyp
     (dict(image_size=100), 'image_size must be a multiple of 16 here'),
     (dict(arch='swin_b', image_size=64), 'only the ViT recipes'),
     (dict(init='no.pth'), 'no.pth'),
-    (dict(epochs=0), '--epochs must be at least 1'),
+    (dict(epochs=0), '^epochs must be at least 1'),
     (dict(image_size='32'), "image_size must be an integer, not '32'"),
-    (dict(launcher='openmpi'), "--launcher must be 'none', 'pytorch' or 'slurm', not 'openmpi'"),
+    (dict(launcher='openmpi'), "^launcher must be 'none', 'pytorch' or 'slurm', not 'openmpi'"),
     (dict(init=''), "no file, folder or name is given, but ''"),
-    (dict(batch_size=0), '--batch-size must be at least 1')])
+    (dict(batch_size=0), '^batch_size must be at least 1')])
 def test_mistakes_are_exceptions_that_name_what_is_wrong(given, message, images, tmp_path):
     with pytest.raises(UserError, match=message):
         mmwamim.pretrain(**{'data': images, 'arch': 'vit_tiny', 'out': tmp_path, 'batch_size': 4,
