@@ -1,4 +1,5 @@
 """What every call from Python shares: it leaves the process as it found it."""
+import logging
 import random
 import secrets
 import threading
@@ -10,8 +11,9 @@ from typing import Iterator, Optional, Tuple
 import cv2
 import numpy as np
 import torch
-from mmengine.logging import MMLogger
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 
 from mmwamim.engine.training.cpu import switch_linear
 from mmwamim.engine.training.preemption import signals_put_back
@@ -83,6 +85,23 @@ def _settings_put_back(trains: bool) -> Iterator[None]:
 
 
 @contextmanager
+def _instances_put_back() -> Iterator[None]:
+    """MMEngine keeps the logger, with its open file, the history and the visualizer of every run,
+    the last one as the current one: they go, and those of before are current again."""
+    kinds = (MMLogger, MessageHub, Visualizer)
+    before = [set(kind._instance_dict) for kind in kinds]
+    try:
+        yield
+    finally:
+        for kind, there in zip(kinds, before):
+            for name in set(kind._instance_dict) - there - {'mmengine'}:  # the one for all
+                gone = kind._instance_dict.pop(name)
+                for handler in getattr(gone, 'handlers', ()):
+                    if isinstance(handler, logging.FileHandler):
+                        handler.close()
+
+
+@contextmanager
 def as_a_call(trains: bool = False) -> Iterator[None]:
     """Signals, random generators, MMEngine's default scope and settings, and linear layers are
     afterwards what they were before, and wrong values in a config are errors of the user. Calls
@@ -95,6 +114,7 @@ def as_a_call(trains: bool = False) -> Iterator[None]:
         UserError: Another thread of this process has a run.
     """
     with _one_at_a_time(trains), signals_put_back(), _settings_put_back(trains), \
+            _instances_put_back(), \
             refused_fields_are_user_errors(), DefaultScope.overwrite_default_scope('mmpretrain'):
         try:
             yield

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 
 import cv2
 import matplotlib
@@ -20,6 +21,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import VISBACKENDS, DefaultScope
 from mmengine.visualization import LocalVisBackend
 
@@ -118,7 +120,10 @@ def settings():
         environment=dict(os.environ), filters=list(warnings.filters),
         handlers=list(logging.root.handlers), level=logging.root.level,
         dtype=torch.get_default_dtype(), backend=matplotlib.get_backend(),
-        workers=multiprocessing.active_children())
+        workers=multiprocessing.active_children(),
+        current=[kind.get_current_instance() for kind in (MMLogger, MessageHub)],
+        logs=[path for path in map(os.path.realpath, Path('/proc/self/fd').iterdir())
+              if path.endswith('.log')])
 
 
 def test_calls_leave_the_process_as_it_was(images, tmp_path, monkeypatch):
@@ -197,7 +202,7 @@ def test_a_run_that_goes_on_keeps_its_own_weights(pretrained, images, tmp_path, 
     state = read_checkpoint(first.encoder)['state_dict']
     source.unlink()
     longer = mmwamim.pretrain(data=images, arch='vit_tiny', epochs=3, workers=0, out=out, **fields)
-    assert f'--init {source} is not used: the run goes on' in capsys.readouterr().out
+    assert f"init='{source}' is not used: the run goes on" in capsys.readouterr().out
     assert longer.checkpoint.name == 'epoch_3.pth'
     ours = read_checkpoint(longer.encoder)['state_dict']
     assert all(torch.equal(ours[name], state[name]) for name in state)

@@ -25,7 +25,7 @@ def train(images, out, **more):
 
 @pytest.mark.parametrize('gpus, message', [
     (4, '^4 GPUs were asked for, but this machine has 2$'),
-    (0, '^--gpus must be at least 1, not 0$'),
+    (0, '^gpus must be at least 1, not 0$'),
     (True, '^gpus must be an integer, not True$'), ('2', '^gpus must be an integer, not .2.$')])
 def test_what_cannot_be_is_told_before_anything_starts(gpus, message, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)

@@ -1,4 +1,5 @@
 """The pre-trained encoder for other ecosystems: torch.export and ONNX programs."""
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Dict, Mapping, Optional, Tuple, Union
@@ -165,6 +166,8 @@ def to_program(encoder: nn.Module, size: Tuple[int, int]) -> 'torch.export.Expor
 
 def to_onnx(encoder: nn.Module, size: Tuple[int, int], path: Union[str, Path]) -> None:
     """An ONNX file from 'images' (B, C, *size) to 'features', the last map."""
-    program = torch.onnx.export(to_program(encoder, size), input_names=['images'],
-                                output_names=['features'], dynamo=True, verbose=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', FutureWarning)  # of torch to itself
+        program = torch.onnx.export(to_program(encoder, size), input_names=['images'],
+                                    output_names=['features'], dynamo=True, verbose=False)
     write_atomically(program.model_proto.SerializeToString(), path)
