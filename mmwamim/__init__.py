@@ -1,9 +1,9 @@
 """mmwamim: wavelet-driven masked image modeling for OpenMMLab."""
 from typing import TYPE_CHECKING
 
-from .detectors_later import leave_detectors_for_later
-from .hub import join_model_hub
-from .multimodal import leave_out_multimodal
+from .openmmlab.detectors_later import leave_detectors_for_later
+from .openmmlab.hub import join_model_hub
+from .openmmlab.multimodal import leave_out_multimodal
 from .version import __version__
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from mmpretrain.models import VisionTransformer
 from PIL import Image
 from torch import Tensor, nn
 
-from .arguments import settled, settles_arguments
 from .commands.calls import as_a_call
 from .datasets.channels import as_channels
 from .datasets.collate import collate_images
@@ -19,7 +18,6 @@ from .datasets.listing import readable_endings
 from .datasets.paths import PackedPaths
 from .datasets.pixels import Refused, to_rgb
 from .datasets.sources import ListedSource, Source, open_all
-from .devices import Device, check_device
 from .engine.config.values import check_integer
 from .engine.export import programs
 from .errors import UserError
@@ -31,7 +29,9 @@ from .evaluation.features import (
     pool_with,
     settle_pool,
 )
-from .outputs import at_home
+from .interface.arguments import settled, settles_arguments
+from .interface.outputs import at_home
+from .machine.devices import Device, check_device
 from .weights.card import preprocessor_of
 
 Picture = Union[Image.Image, np.ndarray, Tensor]

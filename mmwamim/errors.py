@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional
 
-from mmwamim.words import in_shell, option
+from mmwamim.interface.words import in_shell, option
 
 PREEMPTED = 85  # exit code: saved, please start again with --resume
 
@@ -65,7 +65,7 @@ class ProcessesFailed(RuntimeError):
 
 
 def _tell_starter(code: int) -> int:
-    """mmwamim.launch takes the exit code from a file, since torchrun makes every other
+    """mmwamim.machine.launch takes the exit code from a file, since torchrun makes every other
     one than 0 a 1, with a traceback."""
     if 'EXIT_CODE_FILE' not in os.environ:
         return code

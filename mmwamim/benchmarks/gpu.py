@@ -31,7 +31,6 @@ import torch
 from mmengine.config import Config
 
 from mmwamim.commands.architectures import find_config
-from mmwamim.devices import best_device
 from mmwamim.engine.config import reading
 from mmwamim.engine.training.compile import compile_model
 from mmwamim.engine.training.measure import (
@@ -43,6 +42,7 @@ from mmwamim.engine.training.measure import (
     peak_so_far,
 )
 from mmwamim.errors import UserError
+from mmwamim.machine.devices import best_device
 
 Figures = Dict[str, object]
 CONFIGS = {

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Subset
 
 from mmwamim.datasets.sampling import Draw
 from mmwamim.errors import UserError
-from mmwamim.progress import Progress
+from mmwamim.interface.progress import Progress
 
 READ, THEIRS = dict(type='mmwamim.LoadImage'), dict(type='mmpretrain.LoadImageFromFile')
 CROP = dict(type='mmpretrain.RandomResizedCrop', scale=224, crop_ratio_range=(0.2, 1.0),

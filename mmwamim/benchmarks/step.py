@@ -44,7 +44,7 @@ from mmwamim.engine.training.measure import (
     peak_memory,
     run_step,
 )
-from mmwamim.progress import Progress
+from mmwamim.interface.progress import Progress
 
 CONFIGS = dict(vit_b='configs/wamim/vit_b_400e.py', vit_s='configs/wamim/vit_s_300e.py',
                swin_b='configs/wamim/swin_b_400e.py')

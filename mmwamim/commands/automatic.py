@@ -7,16 +7,16 @@ from mmengine.config import Config
 from PIL import Image
 from torch import Tensor, nn
 
-from mmwamim.cores import granted_cores
 from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.datasets.pixels import opened
 from mmwamim.datasets.sources import Source
-from mmwamim.devices import best_device
 from mmwamim.engine.config.reading import type_name
 from mmwamim.engine.training.measure import build_step
 from mmwamim.errors import UserError
-from mmwamim.memory import free_memory, saved_for_backward
-from mmwamim.words import counted, option
+from mmwamim.interface.words import counted, option
+from mmwamim.machine.cores import granted_cores
+from mmwamim.machine.devices import best_device
+from mmwamim.machine.memory import free_memory, saved_for_backward
 
 # Patch, and levels of wavelets, of the recipes for images of at least so many pixels: the token
 # grid is 7 x 7 or finer, and targets are 4, 2, 1 and 0.5 times as fine.

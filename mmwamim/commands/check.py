@@ -19,14 +19,14 @@ from functools import partial
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple, Union
 
-from mmwamim.arguments import settles_arguments
-from mmwamim.command_line import short_path
-from mmwamim.cores import granted_cores
 from mmwamim.datasets.listing import printable, readable_endings
 from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.datasets.pixels import check_range
 from mmwamim.datasets.sources import Source, open_all
-from mmwamim.progress import Progress
+from mmwamim.interface.arguments import settles_arguments
+from mmwamim.interface.command_line import short_path
+from mmwamim.interface.progress import Progress
+from mmwamim.machine.cores import granted_cores
 
 from .fields import add_columns, check_counts
 

@@ -21,8 +21,6 @@ from typing import List, Sequence, Tuple, Union
 
 import torch
 
-from mmwamim.arguments import settles_arguments
-from mmwamim.devices import Device, best_device, check_device
 from mmwamim.engine.config.check import check_config, check_trains
 from mmwamim.engine.config.reading import read_config
 from mmwamim.engine.training.cpu import keep_memory
@@ -37,9 +35,11 @@ from mmwamim.engine.training.measure import (
     sizes_of_run,
 )
 from mmwamim.errors import UserError
-from mmwamim.outputs import check_output_file
-from mmwamim.progress import Progress
-from mmwamim.words import option
+from mmwamim.interface.arguments import settles_arguments
+from mmwamim.interface.outputs import check_output_file
+from mmwamim.interface.progress import Progress
+from mmwamim.interface.words import option
+from mmwamim.machine.devices import Device, best_device, check_device
 
 from .architectures import architectures, find_config
 from .calls import as_a_call

@@ -22,8 +22,6 @@ from typing import Dict, List, Optional, Sequence, Tuple, Union
 import numpy as np
 from PIL import Image
 
-from mmwamim.arguments import settles_arguments
-from mmwamim.command_line import short_path
 from mmwamim.datasets.listing import list_images, printable
 from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.datasets.pixels import Range, check_range
@@ -32,7 +30,9 @@ from mmwamim.datasets.sources.file_names import file_names, parted
 from mmwamim.datasets.splits import pretraining_folder, settle_split
 from mmwamim.errors import UserError
 from mmwamim.evaluation.robustness import CORRUPTIONS, SEVERITIES
-from mmwamim.words import option
+from mmwamim.interface.arguments import settles_arguments
+from mmwamim.interface.command_line import short_path
+from mmwamim.interface.words import option
 
 from .calls import as_a_call
 from .fields import add_columns, check_counts

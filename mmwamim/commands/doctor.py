@@ -19,12 +19,12 @@ from typing import Dict, List, Optional, Tuple, Union
 
 from packaging.requirements import Requirement
 
-from mmwamim.arguments import settles_arguments
-from mmwamim.cores import granted_cores
 from mmwamim.environment import OPS, problems
 from mmwamim.errors import UserError
+from mmwamim.interface.arguments import settles_arguments
+from mmwamim.interface.words import option
+from mmwamim.machine.cores import granted_cores
 from mmwamim.version import __version__
-from mmwamim.words import option
 
 from .main import quiet_import
 
@@ -139,7 +139,7 @@ def look_at_imports(findings: Findings) -> None:
 def look_at_machine(findings: Findings) -> None:
     import torch
 
-    from mmwamim.memory import free_memory
+    from mmwamim.machine.memory import free_memory
     rows = [('mmwamim', __version__), ('Python', platform.python_version()),
             ('system', platform.platform()),
             ('cores', f'{granted_cores()} granted of {os.cpu_count()}'),
@@ -160,9 +160,9 @@ def look_at_step(findings: Findings, arch: str, batch: int, steps: int) -> None:
     """Measures training steps of an encoder."""
     import torch
 
-    from mmwamim.devices import best_device
     from mmwamim.engine.config.reading import read_config
     from mmwamim.engine.training.measure import build_step, build_update, run_step
+    from mmwamim.machine.devices import best_device
 
     from .architectures import find_config
     from .calls import as_a_call, quiet_logger

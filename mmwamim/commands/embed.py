@@ -20,13 +20,10 @@ from mmengine.registry import MODELS
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmwamim.arguments import settles_arguments
-from mmwamim.command_line import short_path
 from mmwamim.datasets.collate import collate_images
 from mmwamim.datasets.listing import printable, readable_endings
 from mmwamim.datasets.loading import UnreadableImage
 from mmwamim.datasets.sources import Source, open_all
-from mmwamim.devices import Device, check_device
 from mmwamim.engine.checkpoints.writing import write_atomically
 from mmwamim.engine.export.programs import load_encoder, run_config
 from mmwamim.errors import UserError
@@ -39,10 +36,13 @@ from mmwamim.evaluation.features import (
     pool_with,
     settle_pool,
 )
-from mmwamim.outputs import check_output_file
-from mmwamim.progress import Progress
+from mmwamim.interface.arguments import settles_arguments
+from mmwamim.interface.command_line import short_path
+from mmwamim.interface.outputs import check_output_file
+from mmwamim.interface.progress import Progress
+from mmwamim.interface.words import option
+from mmwamim.machine.devices import Device, check_device
 from mmwamim.weights.card import preprocessor_of
-from mmwamim.words import option
 
 from .calls import as_a_call
 from .fields import add_columns, check_counts

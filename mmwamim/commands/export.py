@@ -20,8 +20,6 @@ from typing import Optional, Sequence, Tuple, Union
 import torch
 from torch import nn
 
-from mmwamim.arguments import settles_arguments
-from mmwamim.command_line import short_path
 from mmwamim.engine.checkpoints.writing import write_atomically
 from mmwamim.engine.export.programs import (
     load_classifier,
@@ -32,11 +30,13 @@ from mmwamim.engine.export.programs import (
 )
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import image_size
-from mmwamim.outputs import check_output_file, check_output_folder
+from mmwamim.interface.arguments import settles_arguments
+from mmwamim.interface.command_line import short_path
+from mmwamim.interface.outputs import check_output_file, check_output_folder
+from mmwamim.interface.words import option
 from mmwamim.weights.card import MARK, model_card, preprocessor_of
 from mmwamim.weights.timm import Classifier, timm_arguments, timm_pictures, to_timm
 from mmwamim.weights.transformers import write_folder
-from mmwamim.words import option
 
 from .calls import as_a_call
 

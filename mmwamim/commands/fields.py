@@ -6,14 +6,14 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from mmengine.config import Config
 
-from mmwamim.arguments import plain
 from mmwamim.engine.config.check import SECTIONS, check_config
 from mmwamim.engine.config.options import FieldAction, merge_options
 from mmwamim.engine.config.reading import read_config
 from mmwamim.engine.config.values import check_integer
 from mmwamim.engine.training.compile import MODES
 from mmwamim.errors import UserError
-from mmwamim.words import option
+from mmwamim.interface.arguments import plain
+from mmwamim.interface.words import option
 
 from .several import add_gpus
 

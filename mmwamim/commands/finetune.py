@@ -20,8 +20,6 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from mmwamim.arguments import settles_arguments
-from mmwamim.command_line import command_line, short_path
 from mmwamim.datasets.held_out import PARTS, SHARE, describe, rows_of, without_validation
 from mmwamim.datasets.listing import NoImages, printable, readable_endings
 from mmwamim.datasets.sources import name_of_place, open_source
@@ -34,6 +32,8 @@ from mmwamim.engine.export.programs import load_encoder, run_config
 from mmwamim.engine.run import train
 from mmwamim.engine.training.preemption import StopRequest
 from mmwamim.evaluation.features import image_size
+from mmwamim.interface.arguments import settles_arguments
+from mmwamim.interface.command_line import command_line, short_path
 
 from . import automatic
 from .architectures import find_config

@@ -15,14 +15,14 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, VISUALIZERS, DefaultScope
 
-from mmwamim.arguments import settles_arguments
 from mmwamim.datasets.loading import read_rgb, turn_to_size
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.config.data import settle_data
 from mmwamim.engine.config.reading import read_config
 from mmwamim.engine.distributed.processes import settle_processes
 from mmwamim.errors import UserError
-from mmwamim.progress import Progress
+from mmwamim.interface.arguments import settles_arguments
+from mmwamim.interface.progress import Progress
 
 from .architectures import find_config
 from .calls import as_a_call

@@ -13,7 +13,6 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 from mmengine.config import Config
 
-from mmwamim.arguments import settles_arguments
 from mmwamim.datasets.listing import readable_endings
 from mmwamim.datasets.sources import Source, name_of_place, open_source
 from mmwamim.engine.checkpoints.finding import is_first
@@ -27,6 +26,7 @@ from mmwamim.engine.distributed.processes import settle_launcher
 from mmwamim.engine.run import train
 from mmwamim.engine.training.preemption import StopRequest
 from mmwamim.errors import UserError
+from mmwamim.interface.arguments import settles_arguments
 
 from . import automatic
 from .architectures import find_config

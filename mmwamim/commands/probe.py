@@ -21,9 +21,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor
 
-from mmwamim.arguments import settles_arguments
 from mmwamim.datasets.held_out import SHARE, describe, without_validation
-from mmwamim.devices import Device, check_device
 from mmwamim.engine.checkpoints.finding import is_first
 from mmwamim.engine.distributed.processes import join_processes, part_processes
 from mmwamim.engine.export.arrival import check_encoder, read_encoder
@@ -37,7 +35,9 @@ from mmwamim.evaluation.features import (
     knn_accuracy,
     linear_accuracy,
 )
-from mmwamim.outputs import check_output_file
+from mmwamim.interface.arguments import settles_arguments
+from mmwamim.interface.outputs import check_output_file
+from mmwamim.machine.devices import Device, check_device
 from mmwamim.weights.card import preprocessor_of
 
 from .calls import as_a_call

@@ -30,12 +30,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mmwamim.arguments import settles_arguments
-from mmwamim.command_line import command_line, short_path
-from mmwamim.cores import granted_cores
 from mmwamim.engine.config.reading import read_config
 from mmwamim.errors import UserError
 from mmwamim.evaluation.few_labels import compare_few_labels
+from mmwamim.interface.arguments import settles_arguments
+from mmwamim.interface.command_line import command_line, short_path
+from mmwamim.machine.cores import granted_cores
 from mmwamim.visualization import draw_losses
 
 from .architectures import configs_folder

@@ -8,8 +8,8 @@ from mmwamim.engine.config.loaders import LOADERS
 from mmwamim.engine.config.reading import type_name
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import image_size, size_before_crop
+from mmwamim.interface.words import option
 from mmwamim.weights.card import preprocessor_of
-from mmwamim.words import option
 
 # What a classifier's backbone takes over from the encoder of pre-training.
 SHARED = dict(

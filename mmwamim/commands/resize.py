@@ -26,9 +26,6 @@ from typing import List, Optional, Sequence, Tuple, Union
 
 from PIL import Image
 
-from mmwamim.arguments import settles_arguments
-from mmwamim.command_line import short_path
-from mmwamim.cores import granted_cores
 from mmwamim.datasets.listing import NoImages, list_images, printable
 from mmwamim.datasets.loading import UnreadableImage, read_rgb
 from mmwamim.datasets.paths import PackedPaths
@@ -36,8 +33,11 @@ from mmwamim.datasets.pixels import File, Range, check_range, opened, orientatio
 from mmwamim.datasets.sources import ListedSource, Source, is_images_folder, open_part, parts_of
 from mmwamim.datasets.sources.file_names import clean, file_names
 from mmwamim.errors import UserError
-from mmwamim.progress import Progress
-from mmwamim.words import option
+from mmwamim.interface.arguments import settles_arguments
+from mmwamim.interface.command_line import short_path
+from mmwamim.interface.progress import Progress
+from mmwamim.interface.words import option
+from mmwamim.machine.cores import granted_cores
 
 from .fields import add_columns, check_counts
 

@@ -6,9 +6,9 @@ import torch
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmwamim.command_line import command_line, short_path
 from mmwamim.engine.config.loaders import say
 from mmwamim.errors import UserError
+from mmwamim.interface.command_line import command_line, short_path
 from mmwamim.visualization import draw_losses, draw_reconstructions
 
 from .calls import Run

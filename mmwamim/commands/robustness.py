@@ -22,11 +22,8 @@ from mmengine.dataset import pseudo_collate
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmwamim.arguments import settles_arguments
-from mmwamim.command_line import short_path
 from mmwamim.datasets.listing import NoImages
 from mmwamim.datasets.sources import kind_of_place
-from mmwamim.devices import Device, check_device
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.config.data import checkpoint_classes, settle_reading
 from mmwamim.engine.config.reading import read_config
@@ -49,7 +46,10 @@ from mmwamim.evaluation.robustness_sets import (
     load_classifier,
     read_classes,
 )
-from mmwamim.words import option
+from mmwamim.interface.arguments import settles_arguments
+from mmwamim.interface.command_line import short_path
+from mmwamim.interface.words import option
+from mmwamim.machine.devices import Device, check_device
 
 from .architectures import find_config
 from .calls import as_a_call

@@ -15,11 +15,11 @@ import traceback
 from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
 
-from mmwamim.arguments import settled
-from mmwamim.cores import granted_cores
 from mmwamim.errors import Preempted, ProcessesFailed, UserError, leave_with
-from mmwamim.launch import run_processes
-from mmwamim.words import in_shell, is_in_shell, option
+from mmwamim.interface.arguments import settled
+from mmwamim.interface.words import in_shell, is_in_shell, option
+from mmwamim.machine.cores import granted_cores
+from mmwamim.machine.launch import run_processes
 
 Call = TypeVar('Call', bound=Callable)
 MOST_ON_CPU = 8  # processes, where there are fewer cores: each takes half a gigabyte to start

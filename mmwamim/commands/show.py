@@ -17,8 +17,6 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import MODELS, DefaultScope
 
-from mmwamim.arguments import settles_arguments
-from mmwamim.command_line import short_path
 from mmwamim.datasets.listing import NoImages, printable, readable_endings
 from mmwamim.datasets.loading import UnreadableImage, read_rgb
 from mmwamim.datasets.sources import Source, open_all, open_source
@@ -27,9 +25,11 @@ from mmwamim.engine.checkpoints.finding import latest_checkpoint
 from mmwamim.engine.export.programs import run_config
 from mmwamim.errors import MissingFile, UserError
 from mmwamim.evaluation.features import evaluation_pipeline, image_size
-from mmwamim.outputs import check_output_file, check_output_folder
+from mmwamim.interface.arguments import settles_arguments
+from mmwamim.interface.command_line import short_path
+from mmwamim.interface.outputs import check_output_file, check_output_folder
+from mmwamim.interface.words import option
 from mmwamim.visualization import draw_losses, draw_reconstructions, save, wavelet_figure
-from mmwamim.words import option
 
 from .calls import as_a_call
 from .fields import add_columns, check_counts

@@ -20,15 +20,15 @@ from typing import Iterable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from mmwamim.arguments import settles_arguments
-from mmwamim.cores import granted_cores
 from mmwamim.datasets.channels import read_channels
 from mmwamim.datasets.listing import printable, readable_endings
 from mmwamim.datasets.loading import UnreadableImage, read_rgb
 from mmwamim.datasets.pixels import check_range
 from mmwamim.datasets.sources import Source, open_source
 from mmwamim.errors import UserError
-from mmwamim.progress import Progress
+from mmwamim.interface.arguments import settles_arguments
+from mmwamim.interface.progress import Progress
+from mmwamim.machine.cores import granted_cores
 
 from .fields import check_counts
 

@@ -25,12 +25,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Union
 
-from mmwamim.arguments import settles_arguments
 from mmwamim.datasets.splits import settle_split
 from mmwamim.engine.config.reading import read_config
 from mmwamim.errors import PREEMPTED, Preempted, UserError
+from mmwamim.interface.arguments import settles_arguments
+from mmwamim.interface.words import option
 from mmwamim.visualization import read_accuracies, read_scalars
-from mmwamim.words import option
 
 from .architectures import configs_folder, find_config
 from .fields import check_counts

@@ -3,9 +3,9 @@ import json
 from pathlib import Path
 from typing import Callable, Dict, List
 
+from mmwamim.interface.words import option
 from mmwamim.visualization import read_scalars, save
 from mmwamim.visualization.figures import new_figure
-from mmwamim.words import option
 
 from .sweep_table import Results
 

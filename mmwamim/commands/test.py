@@ -11,7 +11,6 @@ import mmengine
 from mmengine.evaluator import DumpResults
 from mmengine.model import is_model_wrapper
 
-from mmwamim.arguments import settles_arguments
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.config.data import checkpoint_classes, settle_data
 from mmwamim.engine.config.options import FieldAction
@@ -20,8 +19,9 @@ from mmwamim.engine.config.step import settle_precision
 from mmwamim.engine.distributed.processes import part_processes, settle_processes
 from mmwamim.engine.training.runner import TrainingRunner
 from mmwamim.errors import UserError
-from mmwamim.outputs import check_output_file
-from mmwamim.words import option
+from mmwamim.interface.arguments import settles_arguments
+from mmwamim.interface.outputs import check_output_file
+from mmwamim.interface.words import option
 
 from .architectures import find_config
 from .fields import add_columns

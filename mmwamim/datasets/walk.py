@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Iterator, List, Optional, Sequence, Set, Tuple, Union
 
-from mmwamim.progress import Progress
+from mmwamim.interface.progress import Progress
 
 from .paths import Spool, encode
 

@@ -3,7 +3,7 @@ import sys
 from contextlib import ExitStack
 
 from mmwamim.errors import Preempted
-from mmwamim.outputs import full_disk_is_named
+from mmwamim.interface.outputs import full_disk_is_named
 
 from .config.settle import RunOptions, settle
 from .distributed.processes import part_processes

@@ -9,13 +9,13 @@ from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from mmwamim.cores import granted_cores
 from mmwamim.datasets import ClassFolders, UnlabelledImages, collate_images
 from mmwamim.datasets.crop import Size
 from mmwamim.datasets.listing import readable_endings
 from mmwamim.errors import UserError
-from mmwamim.progress import Progress
-from mmwamim.words import option
+from mmwamim.interface.progress import Progress
+from mmwamim.interface.words import option
+from mmwamim.machine.cores import granted_cores
 
 # Read from here by everything that judges features.
 from .judges import effective_rank, knn_accuracy, linear_accuracy  # noqa: F401

@@ -17,9 +17,9 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
-from mmwamim.cores import granted_cores
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.errors import UserError
+from mmwamim.machine.cores import granted_cores
 
 from .judges import linear_accuracy
 

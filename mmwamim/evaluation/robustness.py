@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mmwamim.errors import MissingFile, UserError
-from mmwamim.words import option
+from mmwamim.interface.words import option
 
 # Average error of AlexNet over the five severities, Hendrycks and Dietterich 2019, Table 1.
 # The keys are the 15 corruptions in the published order and under their folders' names.

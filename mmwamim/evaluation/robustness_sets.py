@@ -30,7 +30,7 @@ from mmwamim.datasets.sources import (
 from mmwamim.datasets.splits import list_labelled
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.errors import UserError
-from mmwamim.words import option
+from mmwamim.interface.words import option
 
 from . import robustness
 

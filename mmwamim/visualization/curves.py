@@ -6,7 +6,7 @@ from typing import Dict, Iterator, List, Sequence
 import matplotlib
 
 from mmwamim.errors import MissingFile, UserError
-from mmwamim.words import option
+from mmwamim.interface.words import option
 
 from .figures import Path_, new_figure, save
 

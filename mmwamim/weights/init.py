@@ -11,8 +11,8 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
 from mmwamim.errors import UserError
+from mmwamim.interface.words import option
 from mmwamim.registry import WEIGHT_INITIALIZERS
-from mmwamim.words import option
 
 from .reading import Source, read_source
 from .resizing import change_channels, resize_patches, resize_positions, resize_relative

@@ -13,7 +13,7 @@ from mmwamim.commands.architectures import architectures, configs_folder, find_c
 from mmwamim.commands.finetune import STEPS as TUNING
 from mmwamim.datasets.sources import open_source
 from mmwamim.errors import UserError
-from mmwamim.memory import free_memory, saved_for_backward
+from mmwamim.machine.memory import free_memory, saved_for_backward
 from tests.support.commands import ROOT
 
 MIB = 2**20

@@ -46,7 +46,7 @@ def test_limits_of_the_group_of_this_process(tmp_path, monkeypatch, lines, files
 
 def test_loaders_get_no_more_workers_than_cores_and_no_fields_without(monkeypatch):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda process: set(range(4)))
-    monkeypatch.setattr('mmwamim.cores._limits', lambda *places: [])
+    monkeypatch.setattr('mmwamim.machine.cores._limits', lambda *places: [])
     loader = dict(batch_size=2, persistent_workers=True, prefetch_factor=4)
     cfg = Config(dict(train_dataloader=dict(loader, num_workers=16),
                       val_dataloader=dict(loader, num_workers=0), test_dataloader=dict(loader)))

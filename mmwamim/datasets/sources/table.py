@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Dict, Iterator, List, Optional, Sequence, TextIO
 
 from mmwamim.errors import UserError
-from mmwamim.words import option
+from mmwamim.interface.words import option
 
 from ..label_files import LOOKED_AT
 from ..listing import NoImages, printable, readable_endings, shortened

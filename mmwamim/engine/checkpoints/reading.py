@@ -11,7 +11,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 from mmwamim.errors import MissingFile, UserError, describe
-from mmwamim.words import option
+from mmwamim.interface.words import option
 
 UNBOUNDED = r'(mask|(min|max)_val)$'  # tensors that may rightly hold infinity
 TORCH = (b'PK', b'\x80')  # of a zip file, and of a pickle, as before torch 1.6

@@ -5,7 +5,7 @@ from typing import Iterator, List, Optional, Tuple
 from mmengine.config import Config
 
 from mmwamim.errors import UserError
-from mmwamim.words import option
+from mmwamim.interface.words import option
 
 from .finding import damage, is_first, latest_checkpoint
 from .reading import UnsafeFile, check_safe, read_checkpoint, read_header

@@ -13,8 +13,8 @@ from mmwamim.datasets.sources import kind_of_place, open_source
 from mmwamim.datasets.unreadable import name_unreadable
 from mmwamim.errors import UserError
 from mmwamim.evaluation.robustness import read_wnids
+from mmwamim.interface.words import option
 from mmwamim.registry import HOOKS
-from mmwamim.words import option
 
 from .channel_data import settle_channels
 from .class_data import KINDS, settle_classification

@@ -8,7 +8,7 @@ from mmengine.registry import VISBACKENDS
 from mmengine.visualization import Visualizer
 
 from mmwamim.errors import UserError
-from mmwamim.words import option
+from mmwamim.interface.words import option
 
 from .reading import type_name
 

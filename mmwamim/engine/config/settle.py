@@ -6,11 +6,11 @@ from typing import Callable, Optional, Sequence, Union
 
 from mmengine.config import Config
 
-from mmwamim.arguments import plain
 from mmwamim.errors import UserError
-from mmwamim.outputs import at_home, check_output_folder
+from mmwamim.interface.arguments import plain
+from mmwamim.interface.outputs import at_home, check_output_folder
+from mmwamim.interface.words import option
 from mmwamim.weights.init import settle_init
-from mmwamim.words import option
 
 from ..checkpoints.settling import settle_resume
 from ..distributed.processes import settle_launcher, settle_processes

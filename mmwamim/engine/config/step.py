@@ -3,7 +3,7 @@ import torch
 from mmengine.config import Config
 
 from mmwamim.errors import UserError
-from mmwamim.words import option
+from mmwamim.interface.words import option
 
 from .loaders import add_hook
 from .reading import default_hooks, is_type, type_name

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmpretrain.registry import BATCH_AUGMENTS  # has no parent
 
 from mmwamim.errors import UserError
-from mmwamim.words import option
+from mmwamim.interface.words import option
 
 from .check import REGISTRIES, typed
 

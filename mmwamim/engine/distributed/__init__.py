@@ -1,5 +1,5 @@
 """How many processes there are, how they find each other, and what each of them may use."""
-from mmwamim.cores import granted_cores
+from mmwamim.machine.cores import granted_cores
 
 from .processes import part_processes, settle_launcher, settle_processes
 from .workers import settle_workers

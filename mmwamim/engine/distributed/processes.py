@@ -10,7 +10,7 @@ import torch.distributed
 from mmengine.config import Config
 
 from mmwamim.errors import UserError
-from mmwamim.words import option
+from mmwamim.interface.words import option
 
 from ..config.loaders import LOADERS, add_hook
 from ..config.reading import type_name

@@ -3,7 +3,7 @@ import os
 
 from mmengine.config import Config
 
-from mmwamim.cores import granted_cores
+from mmwamim.machine.cores import granted_cores
 
 from ..config.loaders import LOADERS
 

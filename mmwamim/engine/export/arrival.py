@@ -18,8 +18,8 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mmwamim.errors import UserError
+from mmwamim.interface.words import option
 from mmwamim.registry import HOOKS
-from mmwamim.words import option
 
 from ..checkpoints import read_checkpoint
 from ..checkpoints.reading import check_safe

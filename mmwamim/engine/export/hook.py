@@ -10,7 +10,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmwamim.command_line import command_line
+from mmwamim.interface.command_line import command_line
 from mmwamim.registry import HOOKS
 
 from ..checkpoints import write_atomically

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import encode
+from mmwamim.interface.words import option
 from mmwamim.weights.timm import Classifier, to_timm  # noqa: F401
-from mmwamim.words import option
 
 from ..checkpoints import read_checkpoint
 from ..checkpoints.writing import write_atomically

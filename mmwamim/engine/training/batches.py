@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from mmwamim.datasets.sampling import ResumableBatches, ResumableSampler
 from mmwamim.errors import UserError
-from mmwamim.words import option
+from mmwamim.interface.words import option
 
 from .progress import Position
 

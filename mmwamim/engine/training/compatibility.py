@@ -5,7 +5,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmwamim.errors import UserError
-from mmwamim.words import option
+from mmwamim.interface.words import option
 
 from .changes import Change
 

@@ -14,8 +14,8 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmwamim.errors import Preempted
+from mmwamim.interface.words import option
 from mmwamim.registry import HOOKS
-from mmwamim.words import option
 
 from ..checkpoints.finding import PREEMPTED_NAME
 from .watch import look_at_steps

@@ -16,8 +16,8 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
+from mmwamim.interface.words import option
 from mmwamim.registry import HOOKS
-from mmwamim.words import option
 
 from ..checkpoints.finding import list_checkpoints
 from ..export.hook import EncoderExportHook

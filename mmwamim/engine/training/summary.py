@@ -16,9 +16,9 @@ from torch import nn
 
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import image_size
+from mmwamim.interface.words import counted
 from mmwamim.registry import HOOKS
 from mmwamim.version import __version__
-from mmwamim.words import counted
 
 from .progress import Layout
 from .resolution import ResolutionScheduleHook

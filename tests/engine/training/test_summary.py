@@ -14,7 +14,7 @@ from mmwamim.engine import RunSummaryHook
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.training.summary import _last_rate, summary
 from mmwamim.errors import UserError
-from mmwamim.words import counted
+from mmwamim.interface.words import counted
 from tests.support.commands import ROOT
 from tests.support.runs import FINETUNE, PRETRAIN, SEGMENT, prepare, record
 from tests.support.small_data import make_ade, make_classes, make_images

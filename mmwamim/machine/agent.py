@@ -1,7 +1,7 @@
-"""torchrun, for :mod:`mmwamim.launch`: ``python -m mmwamim.agent PARENT [options of torchrun]``.
+"""torchrun, for :mod:`mmwamim.machine.launch`: ``python -m mmwamim.machine.agent PARENT ...``.
 
 It ends with its parent, and with the exit code of the first process that failed. What that process
-has printed tells more than torchrun's report of it, which is left out.
+has printed tells more than torchrun's report of it, which is left out. The options are torchrun's.
 """
 import ctypes
 import logging
@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 
-from .errors import leave_with
+from mmwamim.errors import leave_with
 
 
 def leave_with_parent(parent: int) -> None:

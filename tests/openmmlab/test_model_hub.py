@@ -9,9 +9,9 @@ import yaml
 from mmpretrain.apis import ModelHub, get_model, list_models
 
 import mmwamim
-from mmwamim import hub
 from mmwamim.errors import UserError
-from mmwamim.late import after_import
+from mmwamim.openmmlab import hub
+from mmwamim.openmmlab.late import after_import
 from tests.support.commands import ROOT
 from tests.test_metafile import ENTRIES, FIRST
 

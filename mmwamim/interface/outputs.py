@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Iterator, Optional, Union
 
 from mmwamim.errors import UserError
-from mmwamim.words import option
+from mmwamim.interface.words import option
 
 
 def check_output_folder(path: Union[str, Path], name: Optional[str] = None) -> None:

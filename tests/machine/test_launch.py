@@ -11,7 +11,7 @@ import time
 import pytest
 
 from mmwamim.errors import PREEMPTED, UserError
-from mmwamim.launch import choose_port, is_free, run_processes
+from mmwamim.machine.launch import choose_port, is_free, run_processes
 from tests.faults.kill_and_resume import alive
 from tests.support.commands import ROOT, run
 

@@ -16,11 +16,11 @@ from mmwamim.commands.check import check as find_unreadable
 from mmwamim.commands.fields import parse_fields
 from mmwamim.commands.show import show
 from mmwamim.commands.test import evaluate
-from mmwamim.devices import check_device
 from mmwamim.engine.checkpoints.writing import write_atomically
 from mmwamim.engine.config.settle import RunOptions
 from mmwamim.errors import UserError, told_in_one_line
-from mmwamim.outputs import check_output_file, check_output_folder
+from mmwamim.interface.outputs import check_output_file, check_output_folder
+from mmwamim.machine.devices import check_device
 from tests.support.commands import QUICK
 from tests.support.models import noise, save_encoder
 

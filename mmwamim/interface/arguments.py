@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, TypeVar, Union
 
 from mmwamim.errors import UserError
-from mmwamim.outputs import at_home
+from mmwamim.interface.outputs import at_home
 
 Call = TypeVar('Call', bound=Callable)
 WORDS = {bool: 'True or False', int: 'an integer', float: 'a number', str: 'a text',

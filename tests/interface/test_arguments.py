@@ -10,9 +10,9 @@ import torch
 from mmengine.config import Config
 
 import mmwamim
-from mmwamim.arguments import plain, settled
 from mmwamim.engine.config.settle import RunOptions
 from mmwamim.errors import UserError
+from mmwamim.interface.arguments import plain, settled
 from mmwamim.models.encoders import MaskedViT
 from tests.support.models import TINY, save_encoder
 from tests.support.small_data import make_images

@@ -2,8 +2,8 @@
 import io
 import sys
 
-from mmwamim import progress
-from mmwamim.progress import Progress
+from mmwamim.interface import progress
+from mmwamim.interface.progress import Progress
 
 
 class Terminal(io.StringIO):

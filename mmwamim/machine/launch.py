@@ -1,6 +1,6 @@
 """Starts several processes of this machine that train together, and stands in for them.
 
-torchrun does the work (:mod:`mmwamim.agent`). Added are a free port where one machine is all there
+torchrun does the work (:mod:`mmwamim.machine.agent`). Added are a free port where one machine is all there
 is, one line where several machines cannot have theirs, and signals: SIGTERM and SIGUSR1 go to the
 processes, which save and stop together, Ctrl-C ends them, and their exit code is what comes back.
 
@@ -17,12 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Sequence
 
+from mmwamim.errors import UserError, leave_with, told_in_one_line
+
 from .cores import granted_cores
-from .errors import UserError, leave_with, told_in_one_line
 
 DEFAULT_PORT = 29500
 HANDED_ON = (signal.SIGTERM, signal.SIGUSR1)
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def is_free(port: int) -> bool:
@@ -99,7 +100,7 @@ def run_processes(processes: int, words: Sequence[str], gpus: bool = False) -> i
     nodes, rank = (int(os.environ.get(name) or default) for name, default in (
         ('NNODES', 1), ('NODE_RANK', 0)))
     port = choose_port(nodes, rank, os.environ.get('PORT', ''))
-    command = [sys.executable, '-m', 'mmwamim.agent', str(os.getpid()), f'--nnodes={nodes}',
+    command = [sys.executable, '-m', 'mmwamim.machine.agent', str(os.getpid()), f'--nnodes={nodes}',
                f'--node_rank={rank}', f'--nproc_per_node={processes}',
                f'--master_addr={os.environ.get("MASTER_ADDR") or "127.0.0.1"}',
                f'--master_port={port}', *map(str, words)]

@@ -49,7 +49,7 @@ def register_models(hub: type) -> List[str]:
     from mmengine.runner import CheckpointLoader
     from modelindex.load_model_index import load  # which mmpretrain has imported
 
-    from .commands.architectures import configs_folder
+    from mmwamim.commands.architectures import configs_folder
     root = configs_folder().parent
     names = [model.name for model in load(str(root / 'model-index.yml')).models]
     known = hub._models_dict
@@ -70,7 +70,7 @@ def _no_weights(filename: str, map_location=None) -> dict:
     Raises:
         UserError: Always: nobody has published weights.
     """
-    from .errors import UserError
+    from mmwamim.errors import UserError
     name = filename.removeprefix(UNPUBLISHED)
     raise UserError(f'no weights of {name!r} are published: give a file of your own, '
                     f"get_model({name!r}, pretrained='encoder.pth'), as mmwamim pretrain FOLDER "

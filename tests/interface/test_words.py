@@ -53,13 +53,13 @@ def test_processes_of_a_call_have_its_words(tmp_path, monkeypatch):
     def told(**_):
         raise UserError(several.option('workers', 3))
 
-    monkeypatch.setattr('mmwamim.words.told', told, raising=False)
+    monkeypatch.setattr('mmwamim.interface.words.told', told, raising=False)
     monkeypatch.setattr('mmwamim.engine.training.preemption.StopRequest.listen', lambda: None)
     monkeypatch.setattr(several.signal, 'pthread_sigmask', lambda *_: None)
     monkeypatch.setitem(os.environ, 'RANK', '0')
     for shell, expected in ((True, '--workers 3'), (False, 'workers=3')):
         folder = tmp_path / str(shell)
         folder.mkdir()
-        (folder / several.CALL).write_bytes(pickle.dumps(('mmwamim.words:told', (), {}, shell)))
+        (folder / several.CALL).write_bytes(pickle.dumps(('mmwamim.interface.words:told', (), {}, shell)))
         assert several._take_part(folder) == 1
         assert str(pickle.loads((folder / several.ERROR).read_bytes())[1]) == expected

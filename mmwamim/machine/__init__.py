@@ -1,0 +1,1 @@
+"""What this machine has (cores, memory, devices) and the processes that are started on it."""

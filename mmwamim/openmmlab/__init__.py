@@ -1,0 +1,1 @@
+"""What other OpenMMLab packages do differently once ``mmwamim`` is imported."""
