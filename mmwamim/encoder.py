@@ -49,7 +49,7 @@ def load_encoder(checkpoint: Union[str, Path], config: Union[str, Path, None] = 
         device: Where it computes.
         pool: ``'mean'``, of the patches, or ``'token'``, the class token, becomes the features.
             Default: what the classifier of a fine-tuned encoder was given, or the loss of
-            pre-training (MoCo v3: the token); where that is all tokens, the mean.
+            pre-training (MoCo v3, iBOT: the token); where that is all tokens, the mean.
 
     Returns:
         The encoder in eval mode, without gradients (``encoder.requires_grad_()`` trains it on).

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional
 
+from mmwamim.interface.words import in_shell, option
+
 PREEMPTED = 85  # exit code: saved, please start again with --resume
 
 
@@ -45,7 +47,7 @@ class Preempted(Exception):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f'asked to stop; saved {path}; go on with --resume')
+        super().__init__(f'asked to stop; saved {path}; go on with {option("resume", True)}')
         self.path = path
 
 
@@ -167,12 +169,12 @@ def refused_fields_are_user_errors() -> Iterator[None]:
 def told_in_one_line() -> Iterator[None]:
     """For the ``main`` of a script: a :class:`UserError`, a wrong value in a config, or what the
     system refuses (a full disk, no permission) becomes one line and exit code 1, Ctrl-C a word and
-    130, and :class:`Preempted` exit code 85.
+    130, and :class:`Preempted` exit code 85. Messages name options as a shell has them.
 
     A context and a decorator alike: ``with told_in_one_line(): ...`` or ``@told_in_one_line()``.
     """
     try:
-        with refused_fields_are_user_errors():
+        with in_shell(), refused_fields_are_user_errors():
             yield
     except UserError as error:
         sys.exit(1 if _is_said(str(error)) else f'error: {error}')

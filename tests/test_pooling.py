@@ -1,4 +1,6 @@
 """Features are those that a classifier or a loss was trained on: class token or mean."""
+import inspect
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -12,8 +14,9 @@ from tests.support.small_data import make_classes
 
 VIT = dict(type='mmpretrain.VisionTransformer', arch=TINY, img_size=32, patch_size=8)
 TOKEN, MEAN = dict(VIT), dict(VIT, out_type='avg_featmap', final_norm=False)  # mmpretrain's default
-MOCO, MAE, BEIT = (dict(VIT, type=f'mmpretrain.{name}') for name in (
-    'MoCoV3ViT', 'MAEViT', 'BEiTPretrainViT'))
+MOCO, MAE, BEIT, MASKFEAT = (dict(VIT, type=f'mmpretrain.{name}') for name in (
+    'MoCoV3ViT', 'MAEViT', 'BEiTPretrainViT', 'MaskFeatViT'))
+IBOT = dict(type='mmwamim.IBOT')
 WAMIM = dict(VIT, type='mmwamim.MaskedViT', out_indices=(1, 3))
 
 
@@ -21,7 +24,8 @@ def save(path, backbone, **model):
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         encoder = shake(MODELS.build(dict(backbone)), 0.1)
-    cfg = Config(dict(model=dict(type='mmpretrain.ImageClassifier', backbone=backbone, **model)))
+    model = dict(dict(type='mmpretrain.ImageClassifier', backbone=backbone), **model)
+    cfg = Config(dict(model=model))
     torch.save(dict(meta=dict(config=cfg.pretty_text), state_dict={
         f'backbone.{name}': value for name, value in encoder.state_dict().items()}), path)
     encoder.eval()
@@ -31,8 +35,7 @@ def save(path, backbone, **model):
 def by_hand(encoder, images, token):
     """The last layer's tokens, pooled."""
     encoder.out_type = 'raw'
-    more = dict(mask=None) if 'Pretrain' in type(encoder).__name__ or isinstance(
-        encoder, MODELS.get('mmpretrain.MAEViT')) else {}
+    more = dict(mask=None) if 'mask' in inspect.signature(encoder.forward).parameters else {}
     with torch.no_grad():
         tokens = encoder(images, **more)[-1]
         pooled = tokens[:, 0] if token else tokens[:, 1:].mean(1)
@@ -42,6 +45,7 @@ def by_hand(encoder, images, token):
 
 @pytest.mark.parametrize('backbone, model, token', [
     (TOKEN, {}, True), (MEAN, {}, False), (MOCO, {}, True), (MAE, {}, False), (BEIT, {}, False),
+    (MASKFEAT, IBOT, True), (MASKFEAT, dict(type='mmpretrain.MaskFeat'), False),
     (dict(BEIT, out_type='avg_featmap', type='mmpretrain.BEiTViT', final_norm=False), {}, False),
     (dict(TOKEN, out_indices=(1, 3)), {}, True), (WAMIM, dict(target_generator={}), False)])
 def test_it_follows_the_training_or_what_is_asked_for(backbone, model, token, tmp_path):
@@ -57,8 +61,9 @@ def test_it_follows_the_training_or_what_is_asked_for(backbone, model, token, tm
     assert (token - mean).abs().mean() > 0.1
 
 
-def test_files_give_what_pictures_give_and_the_probe_sees_the_same(tmp_path):
-    save(tmp_path / 'a.pth', TOKEN)
+@pytest.mark.parametrize('backbone, model', [(TOKEN, {}), (MASKFEAT, IBOT)])
+def test_files_give_what_pictures_give_and_the_probe_sees_the_same(backbone, model, tmp_path):
+    save(tmp_path / 'a.pth', backbone, **model)
     data = make_classes(tmp_path / 'data')
     found = {pool: mmwamim.embed(tmp_path / 'a.pth', data / 'train', pool=pool, workers=0).features
              for pool in (None, 'token', 'mean')}

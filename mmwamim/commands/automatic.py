@@ -14,7 +14,7 @@ from mmwamim.datasets.sources import Source
 from mmwamim.engine.config.reading import hooks_of, is_type, type_name
 from mmwamim.engine.training.measure import build_step
 from mmwamim.errors import UserError
-from mmwamim.interface.words import counted
+from mmwamim.interface.words import counted, option
 from mmwamim.machine.cores import granted_cores
 from mmwamim.machine.devices import best_device
 from mmwamim.machine.memory import free_memory, saved_for_backward
@@ -107,18 +107,18 @@ def resize(cfg: Config, side: int) -> dict:
              if type_name(step) == 'RandomCropToTensor']
     if type_name(backbone) != 'MaskedViT' or not crops or type_name(
             cfg.model.get('target_generator') or {}) != 'WaveletTargetGenerator':
-        raise UserError(f'image_size {side}: only the ViT recipes of configs/wamim change their '
-                        'size by one number, and this encoder is for '
+        raise UserError(f'{option("image_size", side)}: only the ViT recipes of configs/wamim '
+                        'change their size by one number, and this encoder is for '
                         f'{backbone.get("img_size")} pixels; set model.backbone.img_size and the '
                         'crop of the pipeline')
     found = next((row for row in GEOMETRY if side >= row[0]), None)
     if found is None or side % 2**found[2][-1]:
         step = 2**(found or GEOMETRY[-1])[2][-1]
-        raise UserError(f'image_size must be a multiple of {step} here, and at least '
+        raise UserError(f'{option("image_size")} must be a multiple of {step} here, and at least '
                         f'{GEOMETRY[-1][0]}, not {side}')
     if side > LARGEST_SIDE:
-        raise UserError(f'image_size must be {LARGEST_SIDE} at most, not {side}: every pixel is '
-                        'held in memory')
+        raise UserError(f'{option("image_size")} must be {LARGEST_SIDE} at most, not {side}: every '
+                        'pixel is held in memory')
     _, patch, levels = found
     growing = {place: HOOKS.build(hook).sizes for place, hook in hooks_of(cfg).items()
                if is_type(hook, 'ResolutionScheduleHook')}

@@ -38,6 +38,7 @@ from mmwamim.errors import UserError
 from mmwamim.interface.arguments import settles_arguments
 from mmwamim.interface.outputs import check_output_file
 from mmwamim.interface.progress import Progress
+from mmwamim.interface.words import option
 from mmwamim.machine.devices import Device, best_device, check_device
 
 from .architectures import architectures, find_config
@@ -105,7 +106,7 @@ def compare(configs: Union[Path_, Sequence[Path_]], *, batch: int = 16, rounds: 
     device = str(check_device(device))
     check_counts(batch=batch, rounds=rounds)
     if warmup < 0:
-        raise UserError(f'--warmup must be at least 0, not {warmup}')
+        raise UserError(f'{option("warmup")} must be at least 0, not {warmup}')
     todo = [_split(str(config), batch) for config in (
         [configs] if isinstance(configs, (str, Path)) else configs)]
     if not todo:

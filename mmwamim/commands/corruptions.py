@@ -32,7 +32,9 @@ from mmwamim.errors import UserError
 from mmwamim.evaluation.robustness import CORRUPTIONS, SEVERITIES
 from mmwamim.interface.arguments import settles_arguments
 from mmwamim.interface.command_line import short_path
+from mmwamim.interface.words import option
 
+from .calls import as_a_call
 from .fields import add_columns, check_counts
 
 QUALITY = 85  # of the JPEG files, as in the published set
@@ -86,7 +88,7 @@ def corruptions(images: Union[str, Path], out: Union[str, Path], *,
                         ) from None
     check_counts(per_class=per_class)
     if size < 32:
-        raise UserError(f'--size must be at least 32, not {size}')
+        raise UserError(f'{option("size")} must be at least 32, not {size}')
     out, value_range = Path(out).expanduser(), check_range(value_range)
     source, names, rows = find_images(os.path.expanduser(str(images)), per_class, column,
                                       label_column)
@@ -94,7 +96,8 @@ def corruptions(images: Union[str, Path], out: Union[str, Path], *,
     if value_range is not None:
         settings['value_range'] = list(value_range)
     check_settings(out, settings)
-    written, unreadable = make(source, out, names, rows, size, seed, value_range)
+    with as_a_call():  # NumPy's generator is seeded for each image
+        written, unreadable = make(source, out, names, rows, size, seed, value_range)
     return Corrupted(out, len(rows) - len(unreadable), written, unreadable)
 
 

@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 from mmwamim.environment import OPS, problems
 from mmwamim.errors import UserError
 from mmwamim.interface.arguments import settles_arguments
+from mmwamim.interface.words import option
 from mmwamim.machine.cores import granted_cores
 from mmwamim.version import __version__
 
@@ -203,8 +204,8 @@ def examine(*, arch: Union[str, Path, None] = None, batch_size: int = 8,
         []
     """
     if batch_size < 1 or steps < 0:
-        raise UserError('--batch-size must be at least 1 and --steps at least 0, not '
-                        f'{batch_size} and {steps}')
+        raise UserError(f'{option("batch_size")} must be at least 1 and {option("steps")} at least '
+                        f'0, not {batch_size} and {steps}')
     findings = Findings()
     look_at_packages(findings)
     if not findings.faults:

@@ -40,6 +40,7 @@ from mmwamim.interface.arguments import settles_arguments
 from mmwamim.interface.command_line import short_path
 from mmwamim.interface.outputs import check_output_file
 from mmwamim.interface.progress import Progress
+from mmwamim.interface.words import option
 from mmwamim.machine.devices import Device, check_device
 from mmwamim.weights.card import preprocessor_of
 
@@ -92,7 +93,7 @@ def embed(encoder: Path_, data: Path_, *, out: Optional[Path_] = None,
         (120, 384)
     """
     if out is not None and Path(out).suffix != '.npz':
-        raise UserError(f'--out must end with .npz, not {str(out)!r}')
+        raise UserError(f'{option("out")} must end with .npz, not {str(out)!r}')
     if out is not None:
         check_output_file(out)
     check_counts(batch_size=batch_size, workers=workers)

@@ -33,8 +33,9 @@ from mmwamim.evaluation.features import image_size
 from mmwamim.interface.arguments import settles_arguments
 from mmwamim.interface.command_line import short_path
 from mmwamim.interface.outputs import check_output_file, check_output_folder
+from mmwamim.interface.words import option
 from mmwamim.weights.card import MARK, model_card, preprocessor_of
-from mmwamim.weights.timm import Classifier, timm_arguments, to_timm
+from mmwamim.weights.timm import Classifier, timm_arguments, timm_pictures, to_timm
 from mmwamim.weights.transformers import write_folder
 
 from .calls import as_a_call
@@ -93,8 +94,8 @@ def export(encoder: Path_, to: str, out: Path_, *, config: Optional[Path_] = Non
     else:
         check_output_file(out, source=encoder if Path(encoder).exists() else None)
     if card.is_file() and MARK not in card.read_text(errors='replace'):
-        raise UserError(f'{str(card)!r}, where the model card goes, is a text of yours: give --out '
-                        'another name')
+        raise UserError(f'{str(card)!r}, where the model card goes, is a text of yours: give '
+                        f'{option("out")} another name')
     with as_a_call():
         network = load_encoder(encoder, config)
         if hasattr(network, 'ln2') and to not in WHOLE:
@@ -120,12 +121,14 @@ def check_target(form: str, out: Path) -> None:
         raise UserError(f'there is no format {form!r}; there are {", ".join(NEEDS)}')
     if form == 'transformers':
         if out.is_file():
-            raise UserError(f'--out of format transformers is a folder; {str(out)!r} is a file')
+            raise UserError(f'{option("out")} of format transformers is a folder; {str(out)!r} is '
+                            'a file')
         if out.is_dir() and any(out.iterdir()) and not (
                 out / 'config.json').is_file():  # a README.md there would be lost
-            raise UserError(f'{str(out)!r} has other files in it: give --out a new folder')
+            raise UserError(f'{str(out)!r} has other files in it: give '
+                            f'{option("out")} a new folder')
     elif out.suffix not in SUFFIXES[form]:
-        raise UserError(f'--out of format {form} must end with '
+        raise UserError(f'{option("out")} of format {form} must end with '
                         f'{" or ".join(SUFFIXES[form])}, not {str(out)!r}')
     for package in NEEDS[form] + ['safetensors'] * (out.suffix == '.safetensors'):
         try:
@@ -146,8 +149,9 @@ def write(encoder: nn.Module, form: str, out: Path, size: Tuple[int, int],
         name, state = to_timm(encoder, classifier)
         _save(state, out, name)
         classes = 0 if classifier is None else len(classifier.bias)
-        more = ''.join(f', {key}={value!r}'
-                       for key, value in timm_arguments(encoder)[1].items())
+        given = dict(timm_arguments(encoder)[1],
+                     pretrained_cfg_overlay=timm_pictures(encoder, preprocessor))
+        more = ''.join(f', {key}={value!r}' for key, value in given.items())
         return (f"timm.create_model('{name}', num_classes={classes}{more}, "
                 f'checkpoint_path={str(out.absolute())!r})')
     if form in ('mmpretrain', 'safetensors'):

@@ -13,6 +13,7 @@ from mmwamim.engine.config.values import check_integer
 from mmwamim.engine.training.compile import MODES
 from mmwamim.errors import UserError
 from mmwamim.interface.arguments import plain
+from mmwamim.interface.words import option
 
 from .several import add_gpus
 
@@ -103,14 +104,14 @@ def check_counts(**counts: Optional[int]) -> None:
     Examples:
         >>> check_counts(epochs=5, batch_size=0)
         Traceback (most recent call last):
-        mmwamim.errors.UserError: --batch-size must be at least 1, not 0
+        mmwamim.errors.UserError: batch_size must be at least 1, not 0
     """
     for name, value in counts.items():
-        option, least = f'--{name.replace("_", "-")}', 0 if name == 'workers' else 1
+        least = 0 if name == 'workers' else 1
         if isinstance(value, int) and value < least:
-            raise UserError(f'{option} must be at least {least}, not {value}')
+            raise UserError(f'{option(name)} must be at least {least}, not {value}')
         if value is not None:
-            check_integer(option, value, least)
+            check_integer(option(name), value, least)
 
 
 def check_names(fields: Mapping[str, Any], cfg: Config, options: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ from mmwamim.datasets.held_out import SHARE, describe, without_validation
 from mmwamim.engine.checkpoints.finding import is_first
 from mmwamim.engine.distributed.processes import join_processes, part_processes
 from mmwamim.engine.export.arrival import check_encoder, read_encoder
-from mmwamim.engine.export.programs import run_config
+from mmwamim.engine.export.programs import pools_token, run_config
 from mmwamim.evaluation.features import (
     LabelledImages,
     default_workers,
@@ -95,8 +95,9 @@ def probe(encoder: Path_, data: Path_, *, train: str = 'train', val: str = 'val'
     device = str(check_device(device))
     if out is not None:
         check_output_file(out)
-    check_counts(batch_size=batch_size, workers=workers, most=most,
-                 **{f'k[{place}]': one for place, one in enumerate(k)})
+    check_counts(batch_size=batch_size, workers=workers, most=most)
+    for neighbours in k:
+        check_counts(k=neighbours)
     with as_a_call():
         join_processes(launcher)
         result = _probe(encoder, run_config(encoder, config), data, (train, val),
@@ -114,6 +115,7 @@ def _probe(checkpoint: Path_, cfg: Config, data: Path_, splits: Sequence[str],
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain'):
         backbone = MODELS.build({**cfg.model.backbone, 'init_cfg': None})
         preprocessor = MODELS.build(dict(preprocessor_of(cfg))).to(device)
+    backbone.pools_token = pools_token(cfg.model, backbone)
     check_encoder(checkpoint, backbone)
     train, val, share = _read_splits(data, splits, columns, image_size(backbone), most, cfg)
     backbone.load_state_dict(read_encoder(checkpoint), strict=False)

@@ -8,6 +8,7 @@ from mmwamim.engine.config.loaders import LOADERS
 from mmwamim.engine.config.reading import type_name
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import image_size, size_before_crop
+from mmwamim.interface.words import option
 from mmwamim.weights.card import preprocessor_of
 
 # What a classifier's backbone takes over from the encoder of pre-training.
@@ -36,7 +37,8 @@ def _kind(cfg: Config) -> str:
         return 'ViT'
     if name in ('SparseSwin', 'SwinTransformer'):
         return 'Swin'
-    raise UserError(f'there is no recipe for fine-tuning a {name}: give a config with --arch')
+    raise UserError(f'there is no recipe for fine-tuning a {name}: give a config with '
+                    f'{option("arch")}')
 
 
 def encoder_fields(cfg: Config, encoder: nn.Module, source: Config) -> Dict[str, Any]:

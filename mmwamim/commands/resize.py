@@ -36,6 +36,7 @@ from mmwamim.errors import UserError
 from mmwamim.interface.arguments import settles_arguments
 from mmwamim.interface.command_line import short_path
 from mmwamim.interface.progress import Progress
+from mmwamim.interface.words import option
 from mmwamim.machine.cores import granted_cores
 
 from .fields import add_columns, check_counts
@@ -90,7 +91,7 @@ def resize(source: Union[str, Path], target: Union[str, Path], *, short: int = 2
     if os.path.exists(source) and Path(source).resolve() == target.resolve():
         raise UserError('the two folders must differ')
     if not 1 <= quality <= 95:
-        raise UserError(f'--quality must be from 1 to 95, not {quality}')
+        raise UserError(f'{option("quality")} must be from 1 to 95, not {quality}')
     parts = find_images(source, target, column, label_column)
     settings = dict(short=short, quality=quality, source=str(
         Path(source).resolve()) if os.path.exists(source) else source)

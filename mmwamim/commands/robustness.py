@@ -48,6 +48,7 @@ from mmwamim.evaluation.robustness_sets import (
 )
 from mmwamim.interface.arguments import settles_arguments
 from mmwamim.interface.command_line import short_path
+from mmwamim.interface.words import option
 from mmwamim.machine.devices import Device, check_device
 
 from .architectures import find_config
@@ -130,7 +131,7 @@ def find_folders(given: Mapping[str, Optional[Path_]], cfg: Config) -> Dict[str,
     for name in DATA:
         folder, default = given[name], defaults.get(name)
         if folder is not None and not _is_there(folder):
-            raise MissingFile(f'there is no folder {str(folder)!r} (--{name.replace("_", "-")}), '
+            raise MissingFile(f'there is no folder {str(folder)!r} ({option(name)}), '
                               'nor other images of that name')
         if folder is None and default is not None and not _is_there(default):
             print(f'skipping {name}: there is no folder {default!r}')
@@ -138,8 +139,8 @@ def find_folders(given: Mapping[str, Optional[Path_]], cfg: Config) -> Dict[str,
         if folder or default:
             folders[name] = str(folder or default)
     if not folders:
-        options = ', '.join('--' + name.replace('_', '-') for name in DATA)
-        raise MissingFile(f'there is nothing to evaluate: give {options}')
+        names = ', '.join(map(option, DATA))
+        raise MissingFile(f'there is nothing to evaluate: give {names}')
     return folders
 
 
@@ -163,7 +164,7 @@ class Record:
             content = json.loads(path.read_text())
             if content['identity'] != identity:
                 raise UserError(f'{path} holds results of another checkpoint, config or list of '
-                                 'classes: give another --out')
+                                 f'classes: give another {option("out")}')
             self.parts = content['parts']
 
     def write(self) -> None:
@@ -236,7 +237,7 @@ def evaluate_parts(model: nn.Module, pending: Sequence[Part], wnids: Sequence[st
         if part.cropped and not incomplete:
             if not same_size({**record.parts, part.name: dict(images=size)}):
                 raise UserError(f'{part.folder} has {size} images, unlike the folders before it; '
-                                '--partial evaluates it all the same')
+                                f'{option("partial", True)} evaluates it all the same')
         ahead = sum(sizes[later.name.split('/')[0]] for later in pending[number:])
         progress.part = number
         correct = evaluate(

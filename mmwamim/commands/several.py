@@ -17,6 +17,7 @@ from typing import Any, Callable, Optional, TypeVar
 
 from mmwamim.errors import Preempted, ProcessesFailed, UserError, leave_with
 from mmwamim.interface.arguments import settled
+from mmwamim.interface.words import in_shell, is_in_shell, option
 from mmwamim.machine.cores import granted_cores
 from mmwamim.machine.launch import run_processes
 
@@ -52,16 +53,17 @@ def check_gpus(gpus: int, launcher: str = 'none') -> None:
     """
     import torch
     if gpus < 1:
-        raise UserError(f'--gpus must be at least 1, not {gpus}')
+        raise UserError(f'{option("gpus")} must be at least 1, not {gpus}')
     if launcher != 'none':
-        raise UserError(f'--gpus starts the processes itself: leave out --launcher {launcher}')
+        raise UserError(f'{option("gpus")} starts the processes itself: leave out '
+                        f'{option("launcher", launcher)}')
     there = torch.cuda.device_count()
     if 0 < there < gpus:
         raise UserError(f'{gpus} GPUs were asked for, but this machine has {there}')
     most = max(granted_cores(), MOST_ON_CPU)
     if not there and gpus > most:
-        raise UserError(f'--gpus {gpus}: this machine has no GPU, and {granted_cores()} cores: '
-                        f'{most} processes at most')
+        raise UserError(f'{option("gpus", gpus)}: this machine has no GPU, and '
+                        f'{granted_cores()} cores: {most} processes at most')
 
 
 def _in_processes(gpus: int, name: str, arguments: tuple, keywords: dict) -> Any:
@@ -70,7 +72,7 @@ def _in_processes(gpus: int, name: str, arguments: tuple, keywords: dict) -> Any
     if not has_gpus:
         print(f'no GPU found: {gpus} processes on the CPU', flush=True)
     with tempfile.TemporaryDirectory(prefix='call_') as folder:
-        Path(folder, CALL).write_bytes(pickle.dumps((name, arguments, keywords)))
+        Path(folder, CALL).write_bytes(pickle.dumps((name, arguments, keywords, is_in_shell())))
         code = run_processes(gpus, ['-m', 'mmwamim.commands.several', folder], has_gpus)
         error = Path(folder, ERROR)
         if error.is_file():
@@ -91,13 +93,14 @@ def _take_part(folder: Path) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     from mmwamim.commands.main import quiet_import
     rank = int(os.environ['RANK'])
-    name, arguments, keywords = pickle.loads((folder / CALL).read_bytes())
+    name, arguments, keywords, shell = pickle.loads((folder / CALL).read_bytes())
     module, _, function = name.partition(':')
     try:
         call = getattr(quiet_import(module), function)
         from mmwamim.engine.training.preemption import StopRequest
         StopRequest.listen()  # a run that is asked to stop while it starts does so after a step
-        result = call(*arguments, **keywords)
+        with in_shell(shell):
+            result = call(*arguments, **keywords)
         StopRequest.leave()
         if rank == 0:
             (folder / RESULT).write_bytes(pickle.dumps(result))

@@ -28,6 +28,7 @@ from mmwamim.evaluation.features import evaluation_pipeline, image_size
 from mmwamim.interface.arguments import settles_arguments
 from mmwamim.interface.command_line import short_path
 from mmwamim.interface.outputs import check_output_file, check_output_folder
+from mmwamim.interface.words import option
 from mmwamim.visualization import draw_losses, draw_reconstructions, save, wavelet_figure
 
 from .calls import as_a_call
@@ -73,12 +74,14 @@ def show(what: Union[Path_, Sequence[Path_]], *, images: Optional[Path_] = None,
         raise MissingFile(f'there is no run, checkpoint or image {str(missing[0])!r}')
     first = things[0]
     if images is not None and (len(things) > 1 or not first.is_dir() and first.suffix != '.pth'):
-        raise UserError('images: they are reconstructed by one run or checkpoint, not by '
-                        f'{", ".join(map(str, things[:3]))}')
+        raise UserError(f'{option("images")}: they are reconstructed by one run or '
+                        f'checkpoint, not by {", ".join(map(str, things[:3]))}')
     if out is not None and first.is_dir():
         check_output_folder(out)
     elif out is not None:
         check_output_file(out, source=first)
+    for thing in things:
+        _check_no_images(thing)
     with as_a_call():
         if first.is_dir():
             return _show_runs(things, images, column, most, seed, Path(out or first))
@@ -90,6 +93,16 @@ def show(what: Union[Path_, Sequence[Path_]], *, images: Optional[Path_] = None,
         target = Path(out or f'{first.stem}_wavelets.png')
         draw_wavelets(first, target, wavelet, level)
         return [target]
+
+
+def _check_no_images(thing: Path) -> None:
+    """Raises UserError of a folder that holds images and no log of a run."""
+    if not thing.is_dir() or any(thing.glob('*/vis_data')):
+        return
+    if any(path.suffix.lower() in readable_endings() for path in thing.rglob('*')):
+        raise UserError(f'{str(thing)!r} holds images and is no work directory of a run: what a '
+                        f'run makes of them is drawn of the run, with '
+                        f'{option("images", str(thing))}; wavelets are drawn of one image')
 
 
 def _show_runs(runs: List[Path], images: Optional[Path_], column: Optional[str], most: int,
@@ -133,7 +146,7 @@ def _images_of(cfg: Config, images: Optional[Path_], column: Optional[str]) -> S
         return open_source(dataset.data_root, endings=endings, column=dataset.get('column'))
     except NoImages:
         raise UserError(f'the images of the run, {dataset.data_root!r}, are not here: give others '
-                        'with --images') from None
+                        f'with {option("images")}') from None
 
 
 def load_model(cfg: Config, checkpoint: Path_) -> torch.nn.Module:
@@ -194,7 +207,8 @@ def draw_wavelets(image: Path_, out: Path_, wavelet: str = 'haar', level: int = 
         pixels = read_rgb(str(image), value_range=value_range)
         deepest = max((max(pixels.shape[:2]) - 1).bit_length(), 5)
         if level > deepest:  # of which a cell would be larger than the image
-            raise UserError(f'level must be at most {deepest} for this image, not {level}')
+            raise UserError(f'{option("level")} must be at most {deepest} for this image, not '
+                            f'{level}')
         save(wavelet_figure(torch.from_numpy(pixels).permute(2, 0, 1), wavelet, level, mode), out)
     except ValueError as error:  # of the wavelet, its levels or the range
         raise UserError(error) from error

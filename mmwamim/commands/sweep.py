@@ -29,6 +29,7 @@ from mmwamim.datasets.splits import settle_split
 from mmwamim.engine.config.reading import read_config
 from mmwamim.errors import PREEMPTED, Preempted, UserError
 from mmwamim.interface.arguments import settles_arguments
+from mmwamim.interface.words import option
 from mmwamim.visualization import read_accuracies, read_scalars
 
 from .architectures import configs_folder, find_config
@@ -115,7 +116,7 @@ def sweep(configs: Union[Path_, Sequence[Path_]], data: Path_, *, out: Path_ = '
     """
     check_counts(epochs=epochs, most=most, finetune_epochs=finetune_epochs)
     if curve is not None and curve < 1:
-        raise UserError(f'--curve is a number of epochs, 1 or more, not {curve}')
+        raise UserError(f'{option("curve")} is a number of epochs, 1 or more, not {curve}')
     settle_split(data, 'train')
     if frozen or finetune:
         settle_split(data, 'val')
@@ -195,7 +196,8 @@ def agree(result: dict, stage: str, settings: dict, done: Path) -> None:
               if name in before and before[name] != value]
     if differ:
         raise RuntimeError(f'{stage} in {done.parent} was made with other settings '
-                           f'({"; ".join(differ)}): give another --out, or remove that folder')
+                           f'({"; ".join(differ)}): give another {option("out")}, or '
+                           'remove that folder')
     notes[stage] = {**settings, **before}
     done.parent.mkdir(parents=True, exist_ok=True)
     done.write_text(json.dumps(result, indent=2))

@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 from typing import Callable, Dict, List
 
+from mmwamim.interface.words import option
 from mmwamim.visualization import read_scalars, save
 from mmwamim.visualization.figures import new_figure
 
@@ -54,7 +55,7 @@ def probe_checkpoints(work: Path, every: int, probe: Callable[[Path, Path], dict
                            linear=figures['linear_top1'], knn=figures['knn_top1_k20']))
     if not points:
         raise RuntimeError(f'{work / "pretrain"} holds no checkpoint of each {every} epochs: they '
-                           'are kept by runs that are started with --curve')
+                           f'are kept by runs that are started with {option("curve")}')
     return points
 
 

@@ -21,6 +21,7 @@ from mmwamim.engine.training.runner import TrainingRunner
 from mmwamim.errors import UserError
 from mmwamim.interface.arguments import settles_arguments
 from mmwamim.interface.outputs import check_output_file
+from mmwamim.interface.words import option
 
 from .architectures import find_config
 from .fields import add_columns
@@ -59,7 +60,7 @@ def evaluate(config: Path_, checkpoint: Path_, *, data: Optional[Path_] = None,
     if out:
         endings = ENDINGS.get(out_item, ())
         if not str(out).endswith(endings):
-            raise UserError(f'--out with --out-item {out_item} must end with '
+            raise UserError(f'{option("out")} with {option("out_item", out_item)} must end with '
                             f'{" or ".join(endings)}, not {str(out)!r}')
         check_output_file(out)
     config = find_config(config)

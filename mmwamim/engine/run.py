@@ -1,6 +1,8 @@
 """One run of training, from its options to its end."""
+import sys
 from contextlib import ExitStack
 
+from mmwamim.errors import Preempted
 from mmwamim.interface.outputs import full_disk_is_named
 
 from .config.settle import RunOptions, settle
@@ -40,5 +42,19 @@ def train(options: RunOptions) -> TrainingRunner:
             for hook in runner.hooks:
                 if isinstance(hook, LiveLineHook):  # also where a step has failed
                     hook.stop()
+            if not isinstance(sys.exc_info()[1], Preempted):  # which has no seconds to wait
+                end_workers(runner)
         part_processes()
         return runner
+
+
+def end_workers(runner: TrainingRunner) -> None:
+    """Ends the workers of loaders that are kept from epoch to epoch: they would stay, with all they
+    hold, until Python finds that nobody needs the runner, or the traceback of what has failed."""
+    for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
+        for holder in (getattr(loop, 'dataloader', None),
+                       getattr(loop, 'dataloader_iterator', None)):
+            iterator = getattr(holder, '_iterator', None)
+            if hasattr(iterator, '_shutdown_workers'):
+                iterator._shutdown_workers()
+                holder._iterator = None

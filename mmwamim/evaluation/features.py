@@ -14,6 +14,7 @@ from mmwamim.datasets.crop import Size
 from mmwamim.datasets.listing import readable_endings
 from mmwamim.errors import UserError
 from mmwamim.interface.progress import Progress
+from mmwamim.interface.words import option
 from mmwamim.machine.cores import granted_cores
 
 # Read from here by everything that judges features.
@@ -30,14 +31,15 @@ def pool_features(outputs: Union[Tensor, Sequence[Tensor]], num_extra_tokens: in
     return pool_levels(last, num_extra_tokens)[0]
 
 
-def pool_levels(outputs: Union[Tensor, Sequence[Tensor]], num_extra_tokens: int = 0
-                ) -> List[Tensor]:
-    """The mean of the patch tokens of every level.
+def pool_levels(outputs: Union[Tensor, Sequence[Tensor]], num_extra_tokens: int = 0,
+                token: bool = False) -> List[Tensor]:
+    """The mean of the patch tokens of every level, or its class token.
 
     Args:
         outputs: What a backbone returns, one or several levels: each is a map (B, C, H, W),
             tokens (B, extra + N, C), or already (B, C).
         num_extra_tokens: Tokens ahead of the patches, which are left out.
+        token: Whether to take the first of those in place of the mean, where tokens are given.
 
     Returns:
         float32 (B, C) for each level.
@@ -47,7 +49,7 @@ def pool_levels(outputs: Union[Tensor, Sequence[Tensor]], num_extra_tokens: int 
         if level.dim() == 4:
             level = level.mean((2, 3))
         elif level.dim() == 3:
-            level = level[:, num_extra_tokens:].mean(1)
+            level = level[:, 0] if token else level[:, num_extra_tokens:].mean(1)
         pooled.append(level.float())
     return pooled
 
@@ -63,13 +65,13 @@ def settle_pool(backbone: nn.Module, pool: Optional[str] = None) -> None:
         UserError: It is neither, or the encoder has no class token.
     """
     if pool not in (None, 'mean', 'token'):
-        raise UserError(f"pool must be 'mean' or 'token', not {pool!r}")
+        raise UserError(f"{option('pool')} must be 'mean' or 'token', not {pool!r}")
     if pool is not None:
         backbone.pools_token = pool == 'token'
     if getattr(backbone, 'pools_token', False):
         if getattr(backbone, 'cls_token', None) is None:
-            raise UserError(f'pool: this {type(backbone).__name__} has no class token, the mean '
-                            'alone')
+            raise UserError(f'{option("pool")}: this {type(backbone).__name__} has no class '
+                            'token, the mean alone')
         backbone.out_type = 'raw'
 
 
@@ -248,10 +250,11 @@ def extract_levels(backbone: nn.Module, preprocessor: nn.Module, images: Labelle
     mine = [(get_rank() + turn * get_world_size()) % len(images) for turn in range(share)]
     loader = image_loader(Subset(images, mine), batch_size, num_workers, device, collate_images)
     extra = getattr(backbone, 'num_extra_tokens', 0)
+    token = getattr(backbone, 'pools_token', False)  # as mmwamim.Encoder
     parts, ahead, told = [], None, Progress(len(mine), 'images')
     for number, batch in enumerate(loader, start=1):
         inputs = preprocessor(batch)['inputs'].to(device, non_blocking=True)
-        computed = pool_levels(encode(backbone, inputs), extra)
+        computed = pool_levels(encode(backbone, inputs), extra, token)
         if ahead is not None:  # copied while the device has the next batch
             parts.append([level.cpu() for level in ahead])
         ahead = computed

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mmwamim.errors import MissingFile, UserError
+from mmwamim.interface.words import option
 
 # Average error of AlexNet over the five severities, Hendrycks and Dietterich 2019, Table 1.
 # The keys are the 15 corruptions in the published order and under their folders' names.
@@ -63,8 +64,8 @@ def find_parts(folders: Mapping[str, str], partial: bool,
         not os.path.isdir(os.path.join(root, part)) if whole is None else part not in whole)]
     if len(missing) == len(every) or missing and not partial:
         raise UserError(f'{len(missing)} of the {len(every)} folders of ImageNet-C are missing, '
-                        f'the first is {os.path.join(root, missing[0])}; --partial evaluates the '
-                        'rest')
+                        f'the first is {os.path.join(root, missing[0])}; '
+                        f'{option("partial", True)} evaluates the rest')
     return parts + [
         Part(f'imagenet_c/{part}', os.path.join(root, part), False, True) if whole is None else
         Part(f'imagenet_c/{part}', root, False, True, whole[part])

@@ -30,6 +30,7 @@ from mmwamim.datasets.sources import (
 from mmwamim.datasets.splits import list_labelled
 from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.errors import UserError
+from mmwamim.interface.words import option
 
 from . import robustness
 
@@ -166,7 +167,7 @@ def evaluate(model: torch.nn.Module, loader: DataLoader, classes: Optional[Seque
         logits = model(batch['inputs'], mode='tensor')
         if logits.shape[1] != outputs:
             raise UserError(f'the classifier has {logits.shape[1]} outputs, but {outputs} class '
-                             'ids were given: --wnids FILE names them in order')
+                             f'ids were given: {option("wnids", "FILE")} names them in order')
         labels = torch.cat([sample.gt_label for sample in batch['data_samples']])
         correct += robustness.count_correct(logits, labels, classes)
         seen += len(labels)
@@ -210,4 +211,4 @@ def read_classes(file: Optional[str], trained: Optional[Sequence[str]]) -> List[
     if file is None:
         return list(trained)
     raise UserError(f'{file} has the classes {shortened(wnids)}, but the checkpoint was trained '
-                     f'on {shortened(trained)}: leave --wnids out')
+                     f'on {shortened(trained)}: leave {option("wnids")} out')

@@ -4,22 +4,23 @@ import os
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, Union
+from typing import Any, Iterator, Optional, Union
 
 from mmwamim.errors import UserError
+from mmwamim.interface.words import option
 
 
-def check_output_folder(path: Union[str, Path], name: str = 'out') -> None:
+def check_output_folder(path: Union[str, Path], name: Optional[str] = None) -> None:
     """Makes a folder for results, and sees that files can be written there.
 
     Args:
         path: The folder.
-        name: Of the option that says it, for the message.
+        name: What the message calls it. Default: the option ``out``.
 
     Raises:
         UserError: It is a file, or cannot be made or written to.
     """
-    path = Path(path)
+    path, name = Path(path), name or option('out')
     if path.exists() and not path.is_dir():
         raise UserError(f'{name}: {str(path)!r} is a file: give a folder')
     try:
@@ -31,19 +32,19 @@ def check_output_folder(path: Union[str, Path], name: str = 'out') -> None:
                         'give another one') from error
 
 
-def check_output_file(path: Union[str, Path], name: str = 'out',
+def check_output_file(path: Union[str, Path], name: Optional[str] = None,
                       source: Union[str, Path, None] = None) -> None:
     """Makes the folder of a file for results, and sees that the file can be written.
 
     Args:
         path: The file; one that is there is left as it is.
-        name: Of the option that says it, for the message.
+        name: What the message calls it. Default: the option ``out``.
         source: The file that the results are made from.
 
     Raises:
         UserError: It is a folder, or the source itself, or cannot be written.
     """
-    path = Path(path)
+    path, name = Path(path), name or option('out')
     if source is not None and path.exists() and path.samefile(source):
         raise UserError(f'{name}: {str(path)!r} is what is read, and would be lost: give another '
                         'file')

@@ -1,4 +1,39 @@
 """Words for what is printed."""
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Iterator
+
+_IN_SHELL = ContextVar('in_shell', default=False)
+
+
+@contextmanager
+def in_shell(really: bool = True) -> Iterator[None]:
+    """Inside it :func:`option` has the words of a command line."""
+    before = _IN_SHELL.set(really)
+    try:
+        yield
+    finally:
+        _IN_SHELL.reset(before)
+
+
+def is_in_shell() -> bool:
+    """Whether what is printed is read in a shell: a command was called there."""
+    return _IN_SHELL.get()
+
+
+def option(name: str, value: object = None) -> str:
+    """An argument as whoever gave it has written it: in a call from Python, or in a shell.
+
+    Examples:
+        >>> option('batch_size'), option('gpus', 2), option('resume', True)
+        ('batch_size', 'gpus=2', 'resume=True')
+        >>> with in_shell():
+        ...     option('batch_size'), option('gpus', 2), option('resume', True)
+        ('--batch-size', '--gpus 2', '--resume')
+    """
+    if is_in_shell():
+        return f'--{name.replace("_", "-")}' + ('' if value in (None, True) else f' {value}')
+    return name if value is None else f'{name}={value!r}'
 
 
 def counted(number: int, noun: str) -> str:

@@ -6,6 +6,7 @@ from typing import Dict, Iterator, List, Sequence
 import matplotlib
 
 from mmwamim.errors import MissingFile, UserError
+from mmwamim.interface.words import option
 
 from .figures import Path_, new_figure, save
 
@@ -34,7 +35,7 @@ def read_scalars(run: Path_) -> List[Dict[str, float]]:
                 f'{str(run)!r} has no <time>/vis_data/scalars.json, which losses are read from, '
                 f'only {", ".join(there[:3])}{", ..." if len(there) > 3 else ""}: its visualizer '
                 "had no LocalVisBackend; train with dict(type='LocalVisBackend') among "
-                'visualizer.vis_backends, or add others by --log, which keeps it')
+                f'visualizer.vis_backends, or add others by {option("log")}, which keeps it')
         raise MissingFile(f'no log found in {str(run)!r}: expected a work directory with '
                           '<time>/vis_data/scalars.json in it')
     steps = {entry['step']: entry for entry in _entries(logs) if 'loss' in entry}

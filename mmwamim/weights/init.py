@@ -11,6 +11,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
 from mmwamim.errors import UserError
+from mmwamim.interface.words import option
 from mmwamim.registry import WEIGHT_INITIALIZERS
 
 from .reading import Source, read_source
@@ -64,10 +65,10 @@ def settle_init(cfg: Config, source: Optional[str]) -> None:
     backbone = (cfg.get('model') or {}).get('backbone')
     if source is not None:
         if not isinstance(backbone, dict):
-            raise UserError('--init works with configs that have a model.backbone')
+            raise UserError(f'{option("init")} works with configs that have a model.backbone')
         if cfg.get('resume'):
-            say(f'--init {source} is not used: the run goes on with its own weights, from '
-                f'{cfg.get("load_from")}')
+            say(f'{option("init", source)} is not used: the run goes on with its own weights, '
+                f'from {cfg.get("load_from")}')
             return
         path = Path(source).expanduser()
         backbone['init_cfg'] = dict(type='mmwamim.PretrainedFrom',

@@ -5,7 +5,7 @@ from typing import Dict, NamedTuple, Optional, Sequence, Tuple
 from torch import Tensor, nn
 
 from mmwamim.errors import UserError
-from mmwamim.evaluation.features import image_size
+from mmwamim.evaluation.features import image_size, size_before_crop
 
 from .names import SWIN_TIMM, VIT_TIMM
 
@@ -82,6 +82,31 @@ def timm_arguments(encoder: nn.Module) -> Tuple[str, dict]:
     if encoder.patch_embed.projection.in_channels != 3:
         arguments['in_chans'] = encoder.patch_embed.projection.in_channels
     return name, arguments
+
+
+def timm_pictures(encoder: nn.Module, preprocessor: dict) -> dict:
+    """What ``timm.create_model`` takes as ``pretrained_cfg_overlay``: by itself it would have
+    pictures made as for the weights that its name stands for, of other sizes, means and deviations.
+
+    Args:
+        encoder: A ViT or Swin Transformer.
+        preprocessor: Settings of the run's data preprocessor.
+
+    Examples:
+        >>> pictures = timm_pictures(encoder, preprocessor)  # doctest: +SKIP
+        >>> model = timm.create_model(name, pretrained_cfg_overlay=pictures)  # doctest: +SKIP
+        >>> timm.data.create_transform(  # doctest: +SKIP
+        ...     **timm.data.resolve_model_data_config(model))(image)  # as encoder.preprocess
+    """
+    sides, before = image_size(encoder), size_before_crop(image_size(encoder))
+    channels = encoder.patch_embed.projection.in_channels
+    mean, std = (preprocessor.get(name) or (value, ) * channels
+                 for name, value in (('mean', 0), ('std', 1)))  # without them of 0 to 255, as here
+    # timm rounds the size down, and a share of more digits could be too large by the last of them.
+    share = min(side * 10_000 // size for side, size in zip(sides, before)) / 10_000
+    return dict(input_size=(channels, *sides), interpolation='bicubic', crop_pct=share,
+                mean=tuple(float(f'{value / 255:.7g}') for value in mean),
+                std=tuple(float(f'{value / 255:.7g}') for value in std))
 
 
 def _vit_arguments(encoder: nn.Module) -> Tuple[str, dict]:

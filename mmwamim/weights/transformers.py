@@ -88,8 +88,12 @@ def image_processor(preprocessor: dict, size: Size) -> dict:
     """preprocessor_config.json: 8 / 7 of ``size``, bicubic, the centre crop, then mean and
     deviation of the run's data preprocessor (there of 0 to 1, here of 0 to 255).
 
-    As ``encoder.preprocess``, but where ``size`` is oblong and a picture has another aspect ratio:
-    no processor of transformers covers an oblong size, and there it is squashed."""
+    As ``encoder.preprocess`` with ``AutoImageProcessor.from_pretrained(folder, backend='pil')``.
+    What no file can change: by default transformers 5 resizes with torchvision, which rounds some
+    values to the next grey level (of noise to the second); where 3, 7, 11, ... rows or columns are
+    left around the crop, it begins one earlier than here and in timm; and where ``size`` is oblong
+    and a picture has another aspect ratio, the picture is squashed, since no processor of
+    transformers covers such a size."""
     mean, std = preprocessor.get('mean'), preprocessor.get('std')
     height, width = to_2tuple(size)
     rows, columns = size_before_crop(size)

@@ -1,17 +1,27 @@
 """mmwamim.pretrain as a call: what it writes, and that it leaves the process as it found it."""
 import copy
 import io
+import logging
+import multiprocessing
+import os
+import random
 import re
 import shutil
 import signal
 import sys
 import threading
 import time
+import warnings
+from pathlib import Path
 
+import cv2
+import matplotlib
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import VISBACKENDS, DefaultScope
 from mmengine.visualization import LocalVisBackend
 
@@ -30,8 +40,8 @@ from mmwamim.visualization import read_scalars
 from tests.commands.conftest import SMALL
 
 
-def again(images, out, **more):
-    return mmwamim.pretrain(data=images, arch='vit_tiny', epochs=2, workers=0, batch_size=4,
+def again(images, out, workers=0, **more):
+    return mmwamim.pretrain(data=images, arch='vit_tiny', epochs=2, workers=workers, batch_size=4,
                             out=out, **copy.deepcopy(SMALL), **more)
 
 
@@ -100,6 +110,47 @@ def test_a_second_run_from_a_thread_is_the_same_and_leaves_nothing_behind(
     assert 'Hooks will be executed' not in out and 'after_val_epoch' not in out
 
 
+def settings():
+    """Of the process, by name."""
+    return dict(
+        python=random.getstate(), numpy=[str(part) for part in np.random.get_state()],
+        torch=torch.get_rng_state().tolist(), threads=torch.get_num_threads(),
+        opencv=cv2.getNumThreads(), cudnn=torch.backends.cudnn.benchmark,
+        strict=torch.are_deterministic_algorithms_enabled(), folder=os.getcwd(),
+        environment=dict(os.environ), filters=list(warnings.filters),
+        handlers=list(logging.root.handlers), level=logging.root.level,
+        dtype=torch.get_default_dtype(), backend=matplotlib.get_backend(),
+        workers=multiprocessing.active_children(),
+        current=[kind.get_current_instance() for kind in (MMLogger, MessageHub)],
+        logs=[path for path in map(os.path.realpath, Path('/proc/self/fd').iterdir())
+              if path.endswith('.log')])
+
+
+def test_calls_leave_the_process_as_it_was(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(automatic, 'pretraining_memory', lambda cfg: (1, 1))
+    threads, benchmark = cv2.getNumThreads(), torch.backends.cudnn.benchmark
+    cv2.setNumThreads(3)
+    torch.backends.cudnn.benchmark = False
+    before, seeds = settings(), []
+    given = {'env_cfg.cudnn_benchmark': True, 'randomness.seed': None,
+             'randomness.deterministic': True, 'workers': 1}
+    try:
+        for place in 'ab':
+            run = again(images, tmp_path / place, pictures=False, **given)
+            assert settings() == before
+            seeds.append(re.search(r'seed +(\d+)', run.log.read_text())[1])
+        mmwamim.load_encoder(run.encoder)  # draws weights first
+        assert settings() == before and seeds[0] != seeds[1]
+
+        monkeypatch.setattr(WaMIM, 'loss', lambda *args, **more: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            again(images, tmp_path / 'c', **given)
+        assert settings() == before
+    finally:
+        cv2.setNumThreads(threads)
+        torch.backends.cudnn.benchmark = benchmark
+
+
 def test_a_run_goes_on_with_what_was_settled(pretrained, images, tmp_path):
     run = again(images, tmp_path / 'run', pictures=False)
     lines = run.config.read_text()
@@ -151,7 +202,7 @@ def test_a_run_that_goes_on_keeps_its_own_weights(pretrained, images, tmp_path, 
     state = read_checkpoint(first.encoder)['state_dict']
     source.unlink()
     longer = mmwamim.pretrain(data=images, arch='vit_tiny', epochs=3, workers=0, out=out, **fields)
-    assert f'--init {source} is not used: the run goes on' in capsys.readouterr().out
+    assert f"init='{source}' is not used: the run goes on" in capsys.readouterr().out
     assert longer.checkpoint.name == 'epoch_3.pth'
     ours = read_checkpoint(longer.encoder)['state_dict']
     assert all(torch.equal(ours[name], state[name]) for name in state)
@@ -278,11 +329,11 @@ def test_a_run_that_fails_leaves_nothing_behind_either(images, tmp_path, monkeyp
     (dict(image_size=100), 'image_size must be a multiple of 16 here'),
     (dict(arch='swin_b', image_size=64), 'only the ViT recipes'),
     (dict(init='no.pth'), 'no.pth'),
-    (dict(epochs=0), '--epochs must be at least 1'),
+    (dict(epochs=0), '^epochs must be at least 1'),
     (dict(image_size='32'), "image_size must be an integer, not '32'"),
-    (dict(launcher='openmpi'), "--launcher must be 'none', 'pytorch' or 'slurm', not 'openmpi'"),
+    (dict(launcher='openmpi'), "^launcher must be 'none', 'pytorch' or 'slurm', not 'openmpi'"),
     (dict(init=''), "no file, folder or name is given, but ''"),
-    (dict(batch_size=0), '--batch-size must be at least 1')])
+    (dict(batch_size=0), '^batch_size must be at least 1')])
 def test_mistakes_are_exceptions_that_name_what_is_wrong(given, message, images, tmp_path):
     with pytest.raises(UserError, match=message):
         mmwamim.pretrain(**{'data': images, 'arch': 'vit_tiny', 'out': tmp_path, 'batch_size': 4,

@@ -220,7 +220,7 @@ def test_as_a_command_with_the_folders_of_the_config(world, tmp_path):
 
 def test_a_call_returns_the_scores_and_ends_no_interpreter(world, tmp_path):
     given = dict(wnids=world / 'wnids.txt', workers=0, device='cpu', out=tmp_path)
-    with pytest.raises(FileNotFoundError, match="there is no folder 'x' .--imagenet-r"):
+    with pytest.raises(FileNotFoundError, match="there is no folder 'x' .imagenet_r"):
         robust.robustness(world / 'config.py', world / 'model.pth', imagenet_r='x', **given)
     found = robust.robustness(world / 'config.py', world / 'model.pth', imagenet_a=world / 'A',
                               **given)

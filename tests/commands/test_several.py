@@ -25,7 +25,7 @@ def train(images, out, **more):
 
 @pytest.mark.parametrize('gpus, message', [
     (4, '^4 GPUs were asked for, but this machine has 2$'),
-    (0, '^--gpus must be at least 1, not 0$'),
+    (0, '^gpus must be at least 1, not 0$'),
     (True, '^gpus must be an integer, not True$'), ('2', '^gpus must be an integer, not .2.$')])
 def test_what_cannot_be_is_told_before_anything_starts(gpus, message, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
@@ -38,7 +38,7 @@ def test_more_processes_than_the_cpu_holds_are_not_started(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)
     monkeypatch.setattr(several, 'granted_cores', lambda: 2)
     monkeypatch.setattr(several, 'run_processes', None)
-    with pytest.raises(UserError, match='^--gpus 9: this machine has no GPU, and 2 cores: 8 proc'):
+    with pytest.raises(UserError, match='^gpus=9: this machine has no GPU, and 2 cores: 8 proc'):
         mmwamim.pretrain('nowhere', gpus=9)
     several.check_gpus(8)
     monkeypatch.setattr(several, 'granted_cores', lambda: 96)

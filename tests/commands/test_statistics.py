@@ -75,5 +75,5 @@ def test_what_cannot_be_measured_is_named(tmp_path, capsys):
     found = command.statistics(tmp_path / 'x', **given)
     assert (found.images, found.mean, found.std) == (1, [10., 7., 9.], [0., 0., 0.])
     assert len(found.unreadable) == 1 and 'broken.jpg' in found.unreadable[0]
-    with pytest.raises(UserError, match='--images must be at least 1'):
+    with pytest.raises(UserError, match='images must be at least 1'):
         command.statistics(tmp_path / 'x', images=0, **given)

@@ -209,7 +209,7 @@ def test_columns_of_parquet_are_found_in_any_case(tmp_path):
     source = open_source(str(tmp_path / 'all.parquet'), '', True, column='where',
                          label_column='kind')
     assert source.labels.tolist() == [1, 0] and source.key(1) == str(tmp_path / '1.png')
-    with pytest.raises(UserError, match="usual name .*: there are 'Where', 'Kind', 'n'$"):
+    with pytest.raises(UserError, match="usual name .* 'Kind', 'n'; name one with column$"):
         open_source(str(tmp_path / 'all.parquet'))
 
 

@@ -120,7 +120,7 @@ def test_init_brings_the_hook_and_resuming_leaves_init(source, capsys):
     resumed = config(resume=True, load_from='run/epoch_3.pth')
     settle_init(resumed, 'no.pth')  # not even looked at
     assert capsys.readouterr().out == (
-        '--init no.pth is not used: the run goes on with its own weights, from run/epoch_3.pth\n')
+        "init='no.pth' is not used: the run goes on with its own weights, from run/epoch_3.pth\n")
     assert 'init_cfg' not in resumed.model.backbone and not resumed.get('custom_hooks')
 
 

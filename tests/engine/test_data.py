@@ -309,5 +309,5 @@ def test_columns_of_the_command_line_go_to_every_split(root):
     pretrain = Config.fromfile(ROOT / 'configs/quickstart/vit_tiny_pretrain.py')
     settle_data(pretrain, str(root / 'train.csv'), column='where')
     assert len(DATASETS.build(pretrain.train_dataloader.dataset)) == 6
-    with pytest.raises(UserError, match='--label-column is for data sets with one label an image'):
+    with pytest.raises(UserError, match='label_column is for data sets with one label an image'):
         settle_data(pretrain, str(root / 'train.csv'), label_column='kind')

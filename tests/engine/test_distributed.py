@@ -113,5 +113,5 @@ def test_a_step_of_slurm_has_its_own_tasks_and_first_host(monkeypatch, tmp_path,
 
 def test_a_launcher_that_did_not_start_the_script_is_named(monkeypatch):
     monkeypatch.delenv('SLURM_PROCID', raising=False)
-    with pytest.raises(UserError, match='--launcher slurm: .* no SLURM_PROCID; .* by srun'):
+    with pytest.raises(UserError, match='launcher=.slurm.: .* no SLURM_PROCID; .* by srun'):
         settle_launcher('slurm')

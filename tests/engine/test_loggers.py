@@ -68,10 +68,10 @@ def test_our_configs(config, installed):
 
 
 def test_what_is_unknown_or_missing_is_one_line(installed):
-    with pytest.raises(UserError, match="^--log: there is no logger 'wand'; there are aim, .*, "
+    with pytest.raises(UserError, match="^log: there is no logger 'wand'; there are aim, .*, "
                                         'tensorboard, wandb$'):
         settled(None, ['wand'])
-    with pytest.raises(UserError, match='^--log mlflow needs mlflow, which is not installed: '
+    with pytest.raises(UserError, match='^log=.mlflow. needs mlflow, which is not installed: '
                                         'pip install mlflow$'):
         settled(None, ['tensorboard', 'mlflow'])
 
@@ -141,5 +141,5 @@ def test_a_logger_that_cannot_start_is_one_line(tmp_path):
     start_loggers(here)
     with pytest.raises(UserError) as error:
         start_loggers(away)
-    assert str(error.value) == ('the logger away (--log, or visualizer.vis_backends) cannot start: '
+    assert str(error.value) == ('the logger away (log, or visualizer.vis_backends) cannot start: '
                                 'nobody listens at port 5000')

@@ -79,11 +79,11 @@ def config(**backbone):
 def test_settled_before_anything_starts(vit):
     init_cfg = dict(type='Pretrained', checkpoint='nowhere.pth', prefix='backbone.')
     cfg = config(init_cfg=init_cfg)
-    with pytest.raises(UserError, match="no checkpoint 'nowhere.pth'; give one with --pretrained"):
+    with pytest.raises(UserError, match="no checkpoint 'nowhere.pth'; give one with pretrained='F"):
         settle_encoder(cfg)
     settle_encoder(cfg, vit)
     assert cfg.model.backbone.init_cfg.checkpoint == vit
     settle_encoder(cfg, 'none')
     assert cfg.model.backbone.init_cfg is None and cfg.custom_hooks == []
-    with pytest.raises(UserError, match='--pretrained works with configs'):
+    with pytest.raises(UserError, match='pretrained works with configs'):
         settle_encoder(config(), vit)

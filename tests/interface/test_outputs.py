@@ -103,8 +103,8 @@ def test_what_the_system_refuses_is_one_line_with_the_path(tmp_path, monkeypatch
 
 def test_results_that_could_not_be_written_after_a_test(tmp_path):
     """MMEngine finds an ending that it does not write when everything is computed."""
-    for item, name, message in (('pred', 'a.json', 'item pred must end with .pkl or .pickle, not'),
-                                ('metrics', 'a.txt', 'item metrics must end with .json or .yaml')):
+    for item, name, message in (('pred', 'a.json', '=.pred. must end with .pkl or .pickle, not'),
+                                ('metrics', 'a.txt', '=.metrics. must end with .json or .yaml')):
         with pytest.raises(UserError, match=message):
             evaluate('nowhere.py', 'nowhere.pth', out=tmp_path / name, out_item=item)
     with pytest.raises(UserError, match='is a folder: give a file'):
@@ -120,10 +120,10 @@ def test_options_and_devices():
             check_device(name)
     assert check_device('cpu') == torch.device('cpu')
     for wrong, message in (
-            (dict(epochs=0), '--epochs must be at least 1, not 0'),
-            (dict(batch_size=-1), '--batch-size must be at least 1, not -1'),
-            (dict(workers=-1), '--workers must be at least 0, not -1'),
-            (dict(epochs=1.5), 'epochs must be an integer, not 1.5')):
+            (dict(epochs=0), '^epochs must be at least 1, not 0'),
+            (dict(batch_size=-1), '^batch_size must be at least 1, not -1'),
+            (dict(workers=-1), '^workers must be at least 0, not -1'),
+            (dict(epochs=1.5), '^epochs must be an integer, not 1.5')):
         with pytest.raises(UserError, match=message):
             mmwamim.pretrain('nothing', **wrong)
 
@@ -160,3 +160,10 @@ def test_nothing_to_show_and_places_for_pictures(tmp_path):
         show(tmp_path, out=tmp_path / 'a.png')
     with pytest.raises(UserError, match='is a folder: give a file'):
         show(tmp_path / 'a.png', out=tmp_path)
+    (tmp_path / 'data/a').mkdir(parents=True)
+    Image.new('RGB', (48, 40)).save(tmp_path / 'data/a/a.PNG')
+    with pytest.raises(UserError, match='data. holds images .* of the run, with images=.*data.;'):
+        show(tmp_path / 'data')
+    (tmp_path / 'data/2026/vis_data').mkdir(parents=True)  # a run that has not logged yet
+    with pytest.raises(FileNotFoundError, match='no log found'):
+        show(tmp_path / 'data')

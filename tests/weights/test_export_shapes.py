@@ -95,6 +95,29 @@ def test_pictures_for_an_oblong_encoder_just_cover_it(height, width, tmp_path):
     np.testing.assert_allclose(embedded, features, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize('size, preprocessor', [
+    (64, COLOURS), (32, dict(COLOURS, mean=[90., 127.5, 8.], std=[64., 32., 255.])),
+    (96, dict(type='mmpretrain.SelfSupDataPreprocessor', to_rgb=True)), (200, COLOURS)])
+def test_other_libraries_make_pictures_as_preprocess_does(size, preprocessor, tmp_path):
+    path = saved(tmp_path / 'encoder.pth', dict(VIT, img_size=size), data_preprocessor=preprocessor)
+    encoder = mmwamim.load_encoder(path)
+    model = eval(export(path, 'timm', tmp_path / 'x.pth').how_to_load, dict(timm=timm))
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+    export(path, 'transformers', tmp_path / 'hub')
+    rng, levels = np.random.default_rng(0), 2.01 / min(preprocessor.get('std', [1]))
+    for height, width in ((62, 40), (40, 62), (301, 211), (size, size), (20, 500), (87, 40)):
+        image = Image.fromarray(rng.integers(0, 255, (height, width, 3), np.uint8))
+        expected = encoder.preprocess(image)
+        torch.testing.assert_close(transform(image)[None], expected, rtol=1e-5, atol=1e-5)
+        if height == 87:  # which leaves 3, 7, 11, ... rows around the crop for one of the sizes
+            continue
+        for backend, off in (('pil', 1e-5), ('torchvision', levels)):
+            processor = pytest.importorskip('transformers').AutoImageProcessor.from_pretrained(
+                tmp_path / 'hub', backend=backend)
+            found = processor(image, return_tensors='pt')['pixel_values']
+            torch.testing.assert_close(found.float(), expected, rtol=1e-5, atol=off)
+
+
 def test_the_processor_of_an_oblong_encoder_gives_what_preprocess_gives(tmp_path):
     transformers = pytest.importorskip('transformers')
     path = saved(tmp_path / 'encoder.pth', VIT, data_preprocessor=COLOURS)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Dict, Iterator, List, Optional, Sequence, TextIO
 
 from mmwamim.errors import UserError
+from mmwamim.interface.words import option
 
 from ..label_files import LOOKED_AT
 from ..listing import NoImages, printable, readable_endings, shortened
@@ -116,7 +117,7 @@ def _check_paths(paths: List, path: str, column: str) -> None:
     other = next((one for one in paths if one is not None and not isinstance(one, str)), None)
     if other is not None:
         raise UserError(f'{printable(path)}: the column {column!r} holds {other!r}, which is no '
-                        'path: name the column of paths (--column)')
+                        f'path: name the column of paths ({option("column")})')
     empty = sum(not one or '\0' in one for one in paths)
     if empty:
         raise NoImages(f'{printable(path)}: {empty} of {len(paths)} rows have no path in the '
@@ -198,7 +199,7 @@ def _read_text(path: str) -> Dict[str, List[str]]:
 
 
 def choose(named: Optional[str], there: Sequence[str], usual: Sequence[str], where: str,
-           what: str, option: str) -> str:
+           what: str, name: str) -> str:
     """The column that is named, or else the one with a usual name.
 
     Raises:
@@ -215,7 +216,8 @@ def choose(named: Optional[str], there: Sequence[str], usual: Sequence[str], whe
             f'{printable(where)} has no column of {what} with a usual name '
             f'({", ".join(usual[:6])}, ...): there are {shortened(there)}'
             + (', so that the first line seems to be no header' if any(
-                name.lower().endswith(readable_endings()) for name in there) else '')) from None
+                one.lower().endswith(readable_endings()) for one in there)
+               else f'; name one with {option(name)}')) from None
     return found
 
 

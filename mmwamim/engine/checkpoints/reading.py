@@ -11,6 +11,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 from mmwamim.errors import MissingFile, UserError, describe
+from mmwamim.interface.words import option
 
 UNBOUNDED = r'(mask|(min|max)_val)$'  # tensors that may rightly hold infinity
 TORCH = (b'PK', b'\x80')  # of a zip file, and of a pickle, as before torch 1.6
@@ -19,7 +20,7 @@ KINDS = (
     (rb'\s*<', 'a web page or XML (a download that was answered by a page)'),
     (rb'version https://git-lfs', 'a pointer of Git LFS (git lfs pull fetches the file itself)'),
     (rb'\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|BM|II\*\0|MM\0\*', 'a picture'),
-    (rb'.{8}\{"', 'a file of safetensors (--init takes it by the ending .safetensors)'),
+    (rb'.{8}\{"', 'a file of safetensors, which begins a run by the ending .safetensors'),
     (rb'\x1f\x8b|BZh|\xfd7zXZ|7z\xbc|.{257}ustar', 'a packed file, to be unpacked first'),
     (rb'\s*[\[{]', 'a JSON file'))
 MORE = 'it holds more than data'
@@ -73,7 +74,8 @@ def read_checkpoint(path: Union[str, Path]) -> dict:
     if not isinstance(state, dict) or state and not any(
             isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f'{str(path)!r} has no state_dict: give epoch_N.pth or encoder.pth '
-                        '(weights of other libraries begin a run, with --init)')
+                        '(weights of other libraries begin a run, with '
+                        f'{option("init")})')
     check_finite_weights(state, path)
     return checkpoint
 

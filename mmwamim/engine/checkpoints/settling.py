@@ -5,6 +5,7 @@ from typing import Iterator, List, Optional, Tuple
 from mmengine.config import Config
 
 from mmwamim.errors import UserError
+from mmwamim.interface.words import option
 
 from .finding import damage, is_first, latest_checkpoint
 from .reading import UnsafeFile, check_safe, read_checkpoint, read_header
@@ -38,7 +39,8 @@ def settle_resume(cfg: Config, checkpoint: Optional[str], trust: bool = False) -
                 check_safe(path, place)
     except UnsafeFile as error:
         raise UserError(f'{error}. If you know where it comes from, and let it run code on this '
-                        'machine, add --trust-checkpoint (mmwamim train has it)') from None
+                        f'machine, add {option("trust_checkpoint", True)} (mmwamim train has '
+                        'it)') from None
     if cfg.get('resume') and cfg.get('randomness', {}).get('seed') is None:
         seed = read_header(cfg.load_from).get('meta', {}).get('seed')
         cfg.randomness = dict(cfg.get('randomness', {}), seed=seed)

@@ -13,6 +13,7 @@ from mmwamim.datasets.sources import kind_of_place, open_source
 from mmwamim.datasets.unreadable import name_unreadable
 from mmwamim.errors import UserError
 from mmwamim.evaluation.robustness import read_wnids
+from mmwamim.interface.words import option
 from mmwamim.registry import HOOKS
 
 from .channel_data import settle_channels
@@ -62,7 +63,7 @@ def settle_data(cfg: Config, folder: Optional[str] = None,
              if 'data_root' in dataset]
     if folder is not None:
         if not roots:
-            raise UserError('--data works with configs whose data sets have a data_root')
+            raise UserError(f'{option("data")} works with configs whose data sets have a data_root')
         old = (roots[0].data_root or '').rstrip('/')
         for metric in (*metrics(cfg, 'val_evaluator'), *metrics(cfg, 'test_evaluator')):
             if old and metric.get('ann_file'):
@@ -83,8 +84,8 @@ def _settle_columns(cfg: Config, column: Optional[str], label_column: Optional[s
     taking = [dataset for name in LOADERS for dataset in data_sets(cfg.get(name))
               if type_name(dataset) in (*KINDS, *kinds) and dataset.get('with_label', True)]
     if given and not taking:
-        option = '--label-column' if label_column is not None else '--column'
-        raise UserError(f'{option} is for data sets with one label an image'
+        name = 'column' if label_column is None else 'label_column'
+        raise UserError(f'{option(name)} is for data sets with one label an image'
                         + (', or none' if kinds else '') + ', which this config has not')
     for dataset in taking:
         dataset.update(given)

@@ -8,6 +8,7 @@ from mmengine.registry import VISBACKENDS
 from mmengine.visualization import Visualizer
 
 from mmwamim.errors import UserError
+from mmwamim.interface.words import option
 
 from .reading import type_name
 
@@ -52,12 +53,12 @@ def settle_loggers(cfg: Config, names: Union[str, Sequence[str], None]) -> None:
     wanted = []
     for name in (one.lower() for one in names if one.lower() != 'local'):
         if name not in known:
-            raise UserError(f'--log: there is no logger {name!r}; there are '
+            raise UserError(f'{option("log")}: there is no logger {name!r}; there are '
                             f'{", ".join(sorted(known))}')
         missing = [library for library in MORE.get(name, (name, )) if not _is_installed(library)]
         if missing:
-            raise UserError(f'--log {name} needs {" and ".join(missing)}, which is not installed: '
-                            f'pip install {" ".join(missing)}')
+            raise UserError(f'{option("log", name)} needs {" and ".join(missing)}, which is not '
+                            f'installed: pip install {" ".join(missing)}')
         wanted.append(name)
     visualizer = dict(cfg.get('visualizer') or dict(type='Visualizer'))
     backends = visualizer.get('vis_backends') or []
@@ -84,8 +85,8 @@ def start_loggers(visualizer: Visualizer) -> None:
         except Exception as error:  # libraries raise what they like
             name = type(backend).__name__.removesuffix(ENDING).lower()
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise UserError(f'the logger {name} (--log, or visualizer.vis_backends) cannot '
-                            f'start: {said}') from error
+            raise UserError(f'the logger {name} ({option("log")}, or visualizer.vis_backends) '
+                            f'cannot start: {said}') from error
 
 
 def _is_installed(library: str) -> bool:

@@ -2,6 +2,7 @@
 from mmengine.config import Config
 
 from mmwamim.errors import UserError
+from mmwamim.interface.words import option
 
 from .loaders import add_hook
 from .reading import default_hooks, is_type, type_name
@@ -49,18 +50,18 @@ def settle_length(cfg: Config, epochs: int = None) -> None:
     if epochs is None:
         return
     if epochs < 1:
-        raise UserError(f'--epochs must be at least 1, not {epochs}')
+        raise UserError(f'{option("epochs")} must be at least 1, not {epochs}')
     if 'max_epochs' not in cfg.train_cfg:
         raise UserError('this config counts iterations: set train_cfg.max_iters=N in place of '
-                        '--epochs')
+                        f'{option("epochs")}')
     scale = epochs / cfg.train_cfg.max_epochs
     cfg.train_cfg.max_epochs = epochs
     schedulers = cfg.get('param_scheduler') or []
     if isinstance(schedulers, dict) and 'type' in schedulers:
         cfg.param_scheduler = schedulers = [schedulers]
     if isinstance(schedulers, dict):
-        raise UserError('--epochs does not know the schedules of several optimizers: set '
-                        'train_cfg.max_epochs and param_scheduler in its place')
+        raise UserError(f'{option("epochs")} does not know the schedules of several optimizers: '
+                        'set train_cfg.max_epochs and param_scheduler in its place')
     for scheduler in schedulers:
         if not scheduler.get('by_epoch', True):
             continue  # a warm-up in iterations does not depend on the length

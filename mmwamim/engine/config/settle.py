@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmwamim.errors import UserError
 from mmwamim.interface.arguments import plain
 from mmwamim.interface.outputs import at_home, check_output_folder
+from mmwamim.interface.words import option
 from mmwamim.weights.init import settle_init
 
 from ..checkpoints.settling import settle_resume
@@ -120,17 +121,18 @@ def settle(options: RunOptions, claim: Optional[Callable[[str], object]] = None)
         settle_sharding(cfg, options.launcher)
     if options.auto_scale_lr:
         if 'auto_scale_lr' not in cfg:
-            raise UserError('--auto-scale-lr needs auto_scale_lr.base_batch_size in '
-                            f'{options.config}')
+            raise UserError(f'{option("auto_scale_lr", True)} needs auto_scale_lr.base_batch_size '
+                            f'in {options.config}')
         cfg.auto_scale_lr.enable = True
     if options.batch_size is not None:
         if options.batch_size < 1:
-            raise UserError(f'--batch-size must be at least 1, not {options.batch_size}')
+            raise UserError(f'{option("batch_size")} must be at least 1, not {options.batch_size}')
         cfg.train_dataloader.batch_size = options.batch_size
     settle_resume(cfg, options.resume, options.trust_checkpoint)
     settle_data(cfg, options.data, column=options.column, label_column=options.label_column)
     if options.init is not None and options.pretrained is not None:
-        raise UserError('--init and --pretrained both name weights: give one of them')
+        raise UserError(f'{option("init")} and {option("pretrained")} both name weights: give '
+                        'one of them')
     settle_init(cfg, options.init)
     settle_encoder(cfg, options.pretrained)
     settle_processes(cfg, options.launcher)

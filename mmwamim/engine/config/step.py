@@ -3,6 +3,7 @@ import torch
 from mmengine.config import Config
 
 from mmwamim.errors import UserError
+from mmwamim.interface.words import option
 
 from .loaders import add_hook
 from .reading import default_hooks, is_type, type_name
@@ -68,6 +69,6 @@ def settle_sharding(cfg: Config, launcher: str) -> None:
         UserError: There is one process alone.
     """
     if launcher == 'none':
-        raise UserError('--fsdp shares out a model among processes: start several with '
-                         'tools/dist_train.sh or tools/slurm_train.sh')
+        raise UserError(f'{option("fsdp", True)} shares out a model among processes: start '
+                        'several with tools/dist_train.sh or tools/slurm_train.sh')
     add_hook(cfg, dict(type='mmwamim.ShardingHook'))

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmpretrain.registry import BATCH_AUGMENTS  # has no parent
 
 from mmwamim.errors import UserError
+from mmwamim.interface.words import option
 
 from .check import REGISTRIES, typed
 
@@ -30,9 +31,11 @@ def config_of_text(text: object, path: Union[str, Path]) -> Config:
         values = {line.targets[0].id: _value(line.value) for line in ast.parse(text).body}
     except (SyntaxError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise UserError(f'the config in {str(path)!r} holds more than values ({error}): if you '
-                        'know where it comes from, give the config itself with --config') from None
+                        'know where it comes from, give the config itself with '
+                        f'{option("config")}') from None
     if not isinstance(values.get('model'), dict):
-        raise UserError(f'the config in {str(path)!r} has no model: give one with --config')
+        raise UserError(f'the config in {str(path)!r} has no model: give one with '
+                        f'{option("config")}')
     parts = [(place, part['type']) for section in ('model', 'data_preprocessor')
              for place, part in typed(section, values.get(section))]
     known = _registered(OWN_SCOPES)
@@ -88,4 +91,4 @@ def _check_registered(place: str, kind: object, known: Set[str], path: Union[str
     if not _is_known(kind, known):
         raise UserError(f'{place}.type in the config of {str(path)!r}: no registry has {kind!r}; '
                         'import the package that registers it first, or, if you know where the '
-                        'file comes from, give its config with --config')
+                        f'file comes from, give its config with {option("config")}')

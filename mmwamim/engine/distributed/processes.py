@@ -10,6 +10,7 @@ import torch.distributed
 from mmengine.config import Config
 
 from mmwamim.errors import UserError
+from mmwamim.interface.words import option
 
 from ..config.loaders import LOADERS, add_hook
 from ..config.reading import type_name
@@ -30,13 +31,14 @@ def settle_launcher(launcher: str) -> None:
             pytorch`` outside of torchrun.
     """
     if launcher not in ('none', 'pytorch', 'slurm'):
-        raise UserError(f"--launcher must be 'none', 'pytorch' or 'slurm', not {launcher!r}")
+        raise UserError(f"{option('launcher')} must be 'none', 'pytorch' or 'slurm', not "
+                        f'{launcher!r}')
     variable = dict(slurm='SLURM_PROCID', pytorch='RANK').get(launcher)
     if variable and variable not in os.environ:
         starter = dict(slurm='srun (tools/slurm_train.sh)',
                        pytorch='torchrun (tools/dist_train.sh)')[launcher]
-        raise UserError(f'--launcher {launcher}: the environment has no {variable}; start the '
-                        f'script by {starter}')
+        raise UserError(f'{option("launcher", launcher)}: the environment has no {variable}; start '
+                        f'the script by {starter}')
     if launcher == 'pytorch':
         _leave_with_starter()
     if launcher != 'slurm':

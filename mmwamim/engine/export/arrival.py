@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mmwamim.errors import UserError
+from mmwamim.interface.words import option
 from mmwamim.registry import HOOKS
 
 from ..checkpoints import read_checkpoint
@@ -144,7 +145,7 @@ def settle_encoder(cfg: Config, path: str = None) -> None:
     init_cfg = backbone.get('init_cfg')
     if not isinstance(init_cfg, dict) or not is_type(init_cfg, 'Pretrained'):
         if path not in (None, 'none'):
-            raise UserError('--pretrained works with configs whose model.backbone has '
+            raise UserError(f'{option("pretrained")} works with configs whose model.backbone has '
                              "init_cfg=dict(type='Pretrained', ...)")
         return
     if path == 'none':  # from scratch, said aloud
@@ -165,8 +166,8 @@ def settle_encoder(cfg: Config, path: str = None) -> None:
     try:
         check_encoder(init_cfg.checkpoint, empty, _prefix(init_cfg))
     except (FileNotFoundError, ValueError) as error:
-        raise UserError(f'{error}; give one with --pretrained FILE, or --pretrained none '
-                         'to train from scratch') from None
+        raise UserError(f'{error}; give one with {option("pretrained", "FILE")}, or '
+                        f'{option("pretrained", "none")} to train from scratch') from None
 
 
 def _prefix(init_cfg: dict) -> str:

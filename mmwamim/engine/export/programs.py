@@ -1,7 +1,8 @@
 """The pre-trained encoder for other ecosystems: torch.export and ONNX programs."""
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Optional, Tuple, Union
+from typing import Dict, Mapping, Optional, Tuple, Union
 from unittest import mock
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from mmwamim.errors import UserError
 from mmwamim.evaluation.features import encode
+from mmwamim.interface.words import option
 from mmwamim.weights.timm import Classifier, to_timm  # noqa: F401
 
 from ..checkpoints import read_checkpoint
@@ -36,7 +38,7 @@ def run_config(checkpoint: Union[str, Path], config: Optional[str] = None) -> Co
     text = (meta.get('config') or meta.get('cfg')) if isinstance(meta, dict) else None
     if not text:
         raise UserError(f'{str(checkpoint)!r} does not hold the config of its run: give it with '
-                        '--config')
+                        f'{option("config")}')
     return config_of_text(text, checkpoint)
 
 
@@ -59,7 +61,7 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None) -> 
     backbone = model.get('backbone')
     if not isinstance(backbone, dict) or 'type' not in backbone:
         raise UserError(f'the config of {str(checkpoint if config is None else config)!r} has no '
-                        'model.backbone: give one with --config')
+                        f'model.backbone: give one with {option("config")}')
     settings = dict(backbone, init_cfg=None)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         kind = settings['type']
@@ -70,16 +72,30 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None) -> 
         if not hasattr(encoder, 'patch_embed'):
             raise UserError(f'the encoder of {str(checkpoint)!r} is a {type(encoder).__name__}: '
                             'here are Vision and Swin Transformers alone')
+        encoder.pools_token = pools_token(model, encoder)
         if hasattr(encoder, 'out_type'):  # built with its own, which brings ln2 along
-            # WaMIM has no loss on that token, also where a config leaves this at its default.
-            encoder.pools_token = encoder.out_type == 'cls_token' and \
-                'target_generator' not in model
             encoder.out_type = 'featmap'
     check_encoder(checkpoint, encoder)
     encoder.load_state_dict(read_encoder(checkpoint), strict=False)
     encoder.requires_grad_(False)
     encoder.eval()
     return encoder
+
+
+def pools_token(model: Mapping, encoder: nn.Module) -> bool:
+    """Whether the class token is what stands for an image in the training of an encoder: a ViT with
+    ``out_type='cls_token'``, or a model that says so by its attribute ``pools_token``, as iBOT.
+
+    Args:
+        model: Of the config.
+        encoder: Built from its backbone.
+    """
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        kind = model.get('type')
+        kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    # WaMIM has no loss on that token, also where a config leaves the type at its default.
+    token = getattr(encoder, 'out_type', None) == 'cls_token' and 'target_generator' not in model
+    return token or getattr(kind, 'pools_token', False)
 
 
 def load_classifier(checkpoint: Union[str, Path], cfg: Config) -> Optional[Classifier]:
@@ -150,6 +166,8 @@ def to_program(encoder: nn.Module, size: Tuple[int, int]) -> 'torch.export.Expor
 
 def to_onnx(encoder: nn.Module, size: Tuple[int, int], path: Union[str, Path]) -> None:
     """An ONNX file from 'images' (B, C, *size) to 'features', the last map."""
-    program = torch.onnx.export(to_program(encoder, size), input_names=['images'],
-                                output_names=['features'], dynamo=True, verbose=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', FutureWarning)  # of torch to itself
+        program = torch.onnx.export(to_program(encoder, size), input_names=['images'],
+                                    output_names=['features'], dynamo=True, verbose=False)
     write_atomically(program.model_proto.SerializeToString(), path)

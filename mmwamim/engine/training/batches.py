@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from mmwamim.datasets.sampling import ResumableBatches, ResumableSampler
 from mmwamim.errors import UserError
+from mmwamim.interface.words import option
 
 from .progress import Position
 
@@ -111,5 +112,5 @@ def advice(error: Exception) -> Optional[str]:
                 f'train_dataloader.num_workers, or ask for more memory ({text})')
     if 'Expected more than 1 value per channel when training' in text:
         return ('a batch norm needs more than one value: raise train_dataloader.batch_size '
-                f'(--batch-size) to at least 2 images a process ({text})')
+                f'({option("batch_size")}) to at least 2 images a process ({text})')
     return None

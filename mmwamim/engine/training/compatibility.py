@@ -5,6 +5,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmwamim.errors import UserError
+from mmwamim.interface.words import option
 
 from .changes import Change
 
@@ -23,7 +24,7 @@ def check_checkpoint(path: str, checkpoint: dict) -> None:
     if missing:
         raise UserError(f'cannot resume from {path}: it does not hold {" and ".join(missing)}. '
                         'Give epoch_N.pth, iter_N.pth or preempted.pth; to begin a new run with '
-                        'its weights, use --init')
+                        f'its weights, use {option("init")}')
 
 
 def check_same_run(path: str, checkpoint: dict, runner: Runner, model: nn.Module,

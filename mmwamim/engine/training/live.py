@@ -18,7 +18,7 @@ from .terminal import PROGRESS
 
 WINDOW = 20  # steps that speed and waiting are averaged over
 TIME_LEFT = len(' 00:00:00 left')
-SHORTEST_BAR = 5
+LONGEST_BAR, SHORTEST_BAR = 20, 5
 PERIOD = 3600.  # seconds that the time left follows from, at most: steps may take minutes
 
 
@@ -49,9 +49,10 @@ class LiveLineHook(Hook):
         if self.console is None:
             return
         self.progress = Progress(
-            BarColumn(20), TextColumn('{task.description}'), TimeRemainingColumn(compact=True),
-            TextColumn('left'), console=self.console, refresh_per_second=4,
-            speed_estimate_period=PERIOD)
+            BarColumn(LONGEST_BAR), TextColumn('{task.description}'),
+            TimeRemainingColumn(compact=True), TextColumn('left'),
+            console=self.console, refresh_per_second=4, speed_estimate_period=PERIOD)
+        self.columns, self.width = self.progress.columns, self.console.width
         self.task = self.progress.add_task('', total=runner.max_iters, completed=runner.iter)
         self.progress.start()
         # The logger holds the stream of before, which would write into the line.
@@ -70,6 +71,9 @@ class LiveLineHook(Hook):
     def _fitted(self, words: List[str]) -> str:
         """What the terminal has room for: rich would take it from the time left. First the bar
         becomes shorter, then it goes, then words do, the last first."""
+        if self.console.width != self.width:  # the window was resized: the bar may come back
+            self.progress.columns, self.width = self.columns, self.console.width
+            self.columns[0].bar_width = LONGEST_BAR
         room, words = self.console.width - TIME_LEFT, list(words)
         gap = '  ' if len('  '.join(words)) <= room else ' '
         while len(words) > 1 and len(gap.join(words)) > room:

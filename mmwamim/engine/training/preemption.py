@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmwamim.errors import Preempted
+from mmwamim.interface.words import option
 from mmwamim.registry import HOOKS
 
 from ..checkpoints.finding import PREEMPTED_NAME
@@ -148,7 +149,7 @@ class PreemptionHook(Hook):
         if is_main_process():
             (path.parent / REASON_NAME).write_text(f'{signal.Signals(number).name}\n')
         runner.logger.info(f'Asked to stop: saved {path} after step {meta["iter"]}; go on with '
-                           '--resume')
+                           f'{option("resume", True)}')
         self.request.number = None  # done; another run of this process starts unasked
         barrier()  # whoever leaves first, Slurm kills the others
         raise Preempted(path)

@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
+from mmwamim.interface.words import option
 from mmwamim.registry import HOOKS
 
 from ..checkpoints.finding import list_checkpoints
@@ -108,10 +109,10 @@ class ResumeHook(Hook):
         done, length, unit = (loop.iter, loop.max_iters, 'steps') \
             if Layout.of(runner).counts == 'steps' else (loop.epoch, loop.max_epochs, 'epochs')
         if done >= length:
-            more = '--epochs N' if unit == 'epochs' else 'train_cfg.max_iters=N'
+            more = option('epochs') if unit == 'epochs' else 'train_cfg.max_iters'
             runner.logger.warning(
                 f'Nothing is left to train: {done} {unit} are done, and the run is to have '
-                f'{length}. For a longer one: --resume with {more}')
+                f'{length}. For a longer one: {option("resume", True)} with a larger {more}')
 
     def _report(self, runner: Runner, path: str, differ: List[Change], notes: List[str]) -> None:
         lines = [f'  {change}' for change in differ]
@@ -128,7 +129,7 @@ class ResumeHook(Hook):
         if others or encoders and runner.rank == 0:
             names = ', '.join([*(one.path.name for one in others), *encoders])
             runs = '; '.join(sorted({str(one.run) for one in others}))
-            way = 'To go on with the other one: --resume; to' if others else 'To'
+            way = f'To go on with the other one: {option("resume", True)}; to' if others else 'To'
             runner.logger.warning(
                 f'{runner.work_dir} already holds {names} of another run'
                 f'{f" ({runs})" if runs else ""}: this is a new run, and will replace those of the '

@@ -118,6 +118,11 @@ class IBOT(BaseSelfSupervisor):
     and 3, and its official code; class token: Caron et al., "Emerging Properties in
     Self-Supervised Vision Transformers" (DINO).
 
+    The features of an image are its class token (``pools_token``): that is what the loss across
+    views compares, and what the official code takes for k-NN and, of four layers, for the linear
+    probe of a ViT-S. For that of a ViT-B it sets the mean of the patches beside it. It takes the
+    teacher's; ``encoder.pth`` has the student, as of every method.
+
     Args:
         backbone: ViT that maps (images, bool mask (B, N)) to (B, 1 + N, C), and images with mask
             None to a tuple that ends with the same, such as ``mmpretrain.MaskFeatViT``.
@@ -140,6 +145,8 @@ class IBOT(BaseSelfSupervisor):
         ValueError: A share lies outside [0, 1], ``mask_ratio`` is not rising, or ``mask_shape`` is
             unknown.
     """
+
+    pools_token = True
 
     def __init__(self,
                  backbone: dict,
@@ -166,6 +173,7 @@ class IBOT(BaseSelfSupervisor):
             raise ValueError(f'mask_shape must be one of {", ".join(SHAPES)}, not {mask_shape!r}')
         super().__init__(backbone=backbone, head=head, data_preprocessor=data_preprocessor,
                          init_cfg=init_cfg)
+        self.backbone.pools_token = self.pools_token
         self.mask_ratio = tuple(mask_ratio)
         self.mask_shape = mask_shape
         self.masked_views = masked_views

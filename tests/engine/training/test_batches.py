@@ -28,7 +28,7 @@ def test_fewer_images_than_a_batch(classes, tmp_path):
 
 
 def test_a_probe_with_one_image_a_step(classes, tmp_path):
-    with pytest.raises(UserError, match=r'--batch-size\) to at least 2 images a process'):
+    with pytest.raises(UserError, match=r'batch_size\) to at least 2 images a process'):
         record(LINEAR, classes, tmp_path, '--epochs', 1, '--batch-size', 1)
 
 

@@ -114,7 +114,7 @@ def test_a_run_with_nothing_left_says_so(images, finished, tmp_path, epochs):
                      '--resume', finished)
     assert resumed.steps == []
     assert f'Nothing is left to train: 4 epochs are done, and the run is to have {epochs}. For a ' \
-        'longer one: --resume with --epochs N' in said(tmp_path)
+        'longer one: resume=True with a larger epochs' in said(tmp_path)
 
 
 @pytest.mark.parametrize('batch, first', [(8, 1), (2, 4), (3, 3)])

@@ -8,6 +8,7 @@ from unittest import mock
 
 import pytest
 from rich.console import Console
+from rich.progress import BarColumn
 
 from mmwamim.engine.training import live as live_module
 from mmwamim.engine.training import terminal
@@ -50,12 +51,29 @@ def test_files_get_everything(tmp_path):
     assert [len(handler.filters) for handler in logger.handlers] == [0, 1]
 
 
+WORDS = ['epoch 4/4', '7.83 images/s', 'waiting 6%', 'loss 4.871', 'explained -33%', '0.9 GiB']
+
+
+def test_a_terminal_that_is_widened_has_its_bar_again():
+    hook = LiveLineHook(Console(file=io.StringIO(), force_terminal=True, width=60))
+    hook.before_train(SimpleNamespace(max_iters=10, iter=0, logger=logging.Logger('x')))
+    try:
+        for width, bar, last in ((60, None, WORDS[3]), (120, 20, WORDS[-1]), (95, 7, WORDS[-1]),
+                                 (20, None, WORDS[0]), (95, 7, WORDS[-1])):
+            hook.console.width = width
+            assert hook._fitted(WORDS).endswith(last)
+            first = hook.progress.columns[0]
+            assert (first.bar_width if isinstance(first, BarColumn) else None) == bar, width
+            assert len(hook.progress.columns) == 3 + (bar is not None)
+    finally:
+        hook.stop()
+
+
 @pytest.mark.parametrize('width, bar, end', [
     (120, 20, 'GiB 00:40 left'), (95, 7, 'GiB 00:40 left'), (80, 5, '-33% 00:40 left'),
     (60, 0, 'loss 4.871 00:40 left'), (20, 0, '4/4 00:40 left')])
 def test_a_narrow_terminal_keeps_the_time_left(width, bar, end, monkeypatch):
-    words = ['epoch 4/4', '7.83 images/s', 'waiting 6%', 'loss 4.871', 'explained -33%', '0.9 GiB']
-    monkeypatch.setattr(live_module, 'describe', lambda runner: words)
+    monkeypatch.setattr(live_module, 'describe', lambda runner: WORDS)
     screen = io.StringIO()
     hook = LiveLineHook(Console(file=screen, force_terminal=True, width=width))
     runner = SimpleNamespace(max_iters=10, iter=0, logger=logging.Logger('x'))
