@@ -1,7 +1,7 @@
 import ctypes
 import gc
+import resource
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -27,11 +27,14 @@ yapf.yapflib.yapf_api.FormatCode = lambda code, **_: (code, True)
 cpu.keep_memory = lambda: False
 
 
-@pytest.fixture(autouse=True, scope='module')
+MUCH = 2 * 2**30  # bytes
+
+
+@pytest.fixture(autouse=True)
 def give_memory_back():
-    """What the tests of a file freed goes back to the system: models of full size leave gigabytes
+    """What a test freed goes back to the system: models of full size leave gigabytes in cycles and
     in the pieces that the C library keeps, and several processes of tests share one machine."""
     yield
-    gc.collect()
-    with suppress(AttributeError, OSError, TypeError):
+    if int(Path('/proc/self/statm').read_text().split()[1]) * resource.getpagesize() > MUCH:
+        gc.collect()
         ctypes.CDLL(None).malloc_trim(0)

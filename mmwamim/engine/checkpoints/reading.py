@@ -20,7 +20,7 @@ KINDS = (
     (rb'\s*<', 'a web page or XML (a download that was answered by a page)'),
     (rb'version https://git-lfs', 'a pointer of Git LFS (git lfs pull fetches the file itself)'),
     (rb'\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|BM|II\*\0|MM\0\*', 'a picture'),
-    (rb'.{8}\{"', 'a file of safetensors, which begins a run by the ending .safetensors'),
+    (rb'.{8}\{"', 'a file of safetensors (with the ending .safetensors it can begin a run)'),
     (rb'\x1f\x8b|BZh|\xfd7zXZ|7z\xbc|.{257}ustar', 'a packed file, to be unpacked first'),
     (rb'\s*[\[{]', 'a JSON file'))
 MORE = 'it holds more than data'
