@@ -1,4 +1,5 @@
 """What every call from Python shares: it leaves the process as it found it."""
+import gc
 import logging
 import random
 import secrets
@@ -15,7 +16,7 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
-from mmwamim.engine.training.cpu import switch_linear
+from mmwamim.engine.training.cpu import give_memory_back, switch_linear
 from mmwamim.engine.training.preemption import signals_put_back
 from mmwamim.errors import UserError, refused_fields_are_user_errors
 
@@ -103,8 +104,8 @@ def _instances_put_back() -> Iterator[None]:
 
 @contextmanager
 def as_a_call(trains: bool = False) -> Iterator[None]:
-    """Signals, random generators, MMEngine's default scope and settings, and linear layers are
-    afterwards what they were before, and wrong values in a config are errors of the user. Calls
+    """Signals, random generators, memory, MMEngine's default scope and settings, and linear layers
+    are afterwards what they were before, and wrong values in a config are errors of the user. Calls
     from several threads wait for each other.
 
     Args:
@@ -120,6 +121,9 @@ def as_a_call(trains: bool = False) -> Iterator[None]:
             yield
         finally:
             switch_linear(False)  # a step that failed has left them switched
+            if trains:
+                gc.collect()  # a run's parts know each other
+                give_memory_back()
 
 
 @contextmanager

@@ -35,6 +35,7 @@ def onednn(monkeypatch):
 
 FAULTS = '''
 import resource, sys, torch
+from mmwamim.commands.calls import as_a_call
 from mmwamim.engine.training.cpu import keep_memory
 def step():
     tensors = [torch.ones(2**23) for _ in range(4)]  # 32 MiB each: larger than glibc ever keeps
@@ -42,19 +43,28 @@ def step():
     del tensors
     tensors = [torch.ones(2**23) for _ in range(4)]
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+def resident():
+    return int(open('/proc/self/statm').read().split()[1]) * resource.getpagesize()
 plain = step()
-assert keep_memory()
-step(), step()
-print(plain, step())
+with as_a_call(trains=True):
+    assert keep_memory()
+    step(), step()
+    kept = step()
+    freed = torch.ones(2**26)
+    del freed
+    held = resident()
+after = resident()
+print(plain, kept, step(), (held - after) >> 20)
 '''
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='an option of glibc')
-def test_kept_memory_is_not_asked_for_again():
+def test_kept_memory_is_not_asked_for_again_and_goes_back_after_a_call():
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', FAULTS], cwd=ROOT, text=True,
                           stdout=subprocess.PIPE, check=True)
-    plain, kept = map(int, done.stdout.splitlines()[-1].split())
-    assert plain > 100 and kept < plain / 10
+    plain, kept, later, freed = map(int, done.stdout.splitlines()[-1].split())
+    assert plain > 100 and kept < plain / 10 and later > plain / 2
+    assert freed > 200  # MiB, of 256
 
 
 @pytest.mark.parametrize('faster', [True, False])

@@ -315,7 +315,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
     ({'x.safetensors': b''}, 'read as safetensors: it is empty'),
     ({'x.safetensors': b'PK\3\4'}, 'it is of torch.save: give it the ending .pth'),
     ({'x.safetensors': b'\x40' + bytes(7) + b'{"a": '}, 'it is damaged, or only a part'),
-    ({'x.pth': b'\x40' + bytes(7) + b'{"a": '}, 'safetensors .with the ending .safetensors it can begin'),
+    ({'x.pth': b'\x40' + bytes(7) + b'{"a": '}, 'with the ending .safetensors it can begin'),
     ({'x/config.json': b'{'}, 'x/config.json. is no JSON'),
     ({'x/config.json': b'[1]'}, 'is no config of transformers, but a list'),
     ({'x/config.json': b'{"model_type": "vit"}', 'x/model.safetensors.index.json': b'{}'},

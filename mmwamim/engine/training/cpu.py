@@ -7,7 +7,7 @@ a kernel of 1x1 is a linear layer. On GPUs, on Intel's processors and in other p
 everything is as it was.
 """
 import ctypes
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Iterator, Optional
@@ -20,15 +20,15 @@ from torch import Tensor
 
 from mmwamim.registry import HOOKS
 
-# Options of glibc's mallopt, from <malloc.h>.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+# Options of glibc's mallopt, from <malloc.h>, and the bytes they begin with.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, USUAL = -1, -3, 2**17
 # PyTorch keeps convolutions of smaller inputs than 20,480 values to itself.
 SMALLEST = 2**15
 plain_linear = F.linear
 
 
 def keep_memory() -> bool:
-    """Makes the process keep the memory that it frees, for the rest of its life.
+    """Makes the process keep the memory that it frees, until :func:`give_memory_back`.
 
     By default glibc gives large blocks back to the system in every step and asks for them anew,
     and the system clears each page before handing it out: up to a sixth of a step.
@@ -36,11 +36,20 @@ def keep_memory() -> bool:
     Returns:
         Whether there is such an option (Linux with glibc).
     """
-    try:
+    with suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return False
-    return bool(mallopt(M_TRIM_THRESHOLD, 2**31 - 1) and mallopt(M_MMAP_THRESHOLD, 2**30))
+        return bool(mallopt(M_TRIM_THRESHOLD, 2**31 - 1) and mallopt(M_MMAP_THRESHOLD, 2**30))
+    return False
+
+
+def give_memory_back() -> None:
+    """Gives the system what this process has freed and kept, and makes it keep no more: a notebook
+    is still there when its run has ended."""
+    with suppress(AttributeError, OSError, TypeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(M_TRIM_THRESHOLD, USUAL)
+        library.mallopt(M_MMAP_THRESHOLD, USUAL)
+        library.malloc_trim(0)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
