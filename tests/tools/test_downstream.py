@@ -45,8 +45,8 @@ SHORT = dict(
                   'train_dataloader.dataset.pipeline.3.crop_size=(128,128)',
                   'model.data_preprocessor.size=(128,128)', 'model.test_cfg.crop_size=(128,128)',
                   'val_dataloader.dataset.pipeline.1.scale=(256,128)'])
-# Checkpoints of a gigabyte, in which nothing is looked at here.
-SPARING = ['default_hooks.checkpoint.save_optimizer=False',
+# No checkpoints of a gigabyte, which nothing looks at here; encoder.pth is written in any case.
+SPARING = ['default_hooks.checkpoint.interval=1000', 'default_hooks.checkpoint.save_last=False',
            'default_hooks.checkpoint.save_best=None']
 
 
@@ -63,7 +63,8 @@ def test_one_step_of_pretraining_goes_everywhere(encoder, data, tmp_path):
     checkpoint = tmp_path / 'pretrain/encoder.pth'
     code, log = train_in_ranks(
         config, '--data', data['classification'], '--epochs', 1, '--batch-size', 2, '--work-dir',
-        tmp_path / 'pretrain', '--cfg-options', *SERIAL[:2], *SPARING, ranks=1)
+        tmp_path / 'pretrain', '--cfg-options', 'train_dataloader.dataset.indices=[0,1]',
+        *SERIAL[:2], *SPARING, ranks=1)
     assert code == 0, log[-6000:]
     for task, changes in tasks:
         kind = task.split('/')[1]
