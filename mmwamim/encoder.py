@@ -1,23 +1,17 @@
 """A pre-trained encoder as a plain module: ``encoder = mmwamim.load_encoder('encoder.pth')``."""
-import os
 from pathlib import Path
-from typing import Any, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Iterator, List, Optional, Sequence, Union
 
 import numpy as np
 import torch
 from mmengine.dataset import Compose, default_collate
 from mmengine.registry import MODELS, DefaultScope
 from mmpretrain.models import VisionTransformer
-from PIL import Image
 from torch import Tensor, nn
 
 from .commands.calls import as_a_call
-from .datasets.channels import as_channels
 from .datasets.collate import collate_images
-from .datasets.listing import readable_endings
-from .datasets.paths import PackedPaths
-from .datasets.pixels import Refused, to_rgb
-from .datasets.sources import ListedSource, Source, open_all
+from .datasets.given import Paths, Picture, SourceImages, channels_of, rgb_of, source_of
 from .engine.config.values import check_integer
 from .engine.export import programs
 from .errors import UserError
@@ -30,12 +24,8 @@ from .evaluation.features import (
     settle_pool,
 )
 from .interface.arguments import settled, settles_arguments
-from .interface.outputs import at_home
 from .machine.devices import Device, check_device
 from .weights.card import preprocessor_of
-
-Picture = Union[Image.Image, np.ndarray, Tensor]
-Paths = Union[str, Path, Sequence[Union[str, Path]]]
 
 
 @settles_arguments
@@ -195,7 +185,7 @@ class Encoder(nn.Module):
             'workers', workers, int)
         check_integer('batch_size', batch_size, 1)
         check_integer('workers', workers, 0)
-        images = _Images(_source(paths, self._channels), self._read)
+        images = SourceImages(source_of(paths, self._channels), self._read)
         loader = image_loader(images, batch_size, workers, self.device, collate_images)
         return np.concatenate([self(self._prepare(batch)).cpu().numpy() for batch in loader])
 
@@ -227,9 +217,9 @@ class Encoder(nn.Module):
 
     def _sample(self, image: Picture) -> dict:
         if self._channels is None:
-            pixels = np.ascontiguousarray(_rgb(image, self._value_range)[..., ::-1])
+            pixels = np.ascontiguousarray(rgb_of(image, self._value_range)[..., ::-1])
         else:
-            pixels = _channels_of(image, self._channels, self._value_range)
+            pixels = channels_of(image, self._channels, self._value_range)
         return dict(img=pixels, img_shape=pixels.shape[:2], ori_shape=pixels.shape[:2])
 
     def _batch(self, samples: List[dict]) -> Tensor:
@@ -238,84 +228,3 @@ class Encoder(nn.Module):
     def _prepare(self, batch: dict) -> Tensor:
         images = self._normalise(dict(batch, inputs=batch['inputs'].cpu()))['inputs']
         return images.to(self.backbone.patch_embed.projection.weight)  # in device and type
-
-
-class _Images(torch.utils.data.Dataset):
-    """Samples of images, for a loader."""
-
-    def __init__(self, source: Source, read: Compose) -> None:
-        self.source, self.read = source, read
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int) -> dict:
-        record, data = dict(img_path=self.source.key(index)), self.source.read(index)
-        return self.read(record if data is None else dict(record, img_bytes=data))
-
-
-def _source(paths: Paths, channels: Optional[int]) -> Source:
-    if isinstance(paths, (str, bytes, os.PathLike)):
-        source = open_all(os.fsdecode(paths), (*readable_endings(), '.npy') if channels else None)
-    else:
-        try:
-            files = [at_home(os.fsdecode(path)) for path in paths]
-        except TypeError:
-            given = type(next(iter(paths), None) if isinstance(paths, (list, tuple)) else paths)
-            raise UserError(
-                f'paths: give a file, a list of files or a folder, not {given.__name__}; pictures '
-                'go to encoder(encoder.preprocess(pictures))') from None
-        source = ListedSource(PackedPaths.from_strings(files), '')
-    if not len(source):
-        raise UserError('there is no image to embed: the list or folder is empty')
-    return source
-
-
-def _channels_of(image: Any, channels: int, value_range: Optional[Tuple[float, float]]
-                 ) -> np.ndarray:
-    """(H, W, channels) of a picture, as it is read from a file."""
-    if not isinstance(image, (Image.Image, np.ndarray, Tensor)):
-        raise UserError(f'images: {type(image).__name__} is no image: give arrays '
-                        f'(H, W, {channels}) or tensors ({channels}, H, W); files go to '
-                        'encoder.embed(paths)')
-    if isinstance(image, Tensor):
-        image = image.detach().cpu()
-        image = image.movedim(0, -1) if image.dim() == 3 else image
-    try:
-        return as_channels(np.asarray(image), channels, value_range)
-    except Refused as error:
-        raise UserError(f'images: {error}') from error
-
-
-def _rgb(image: Any, value_range: Optional[Tuple[float, float]]) -> np.ndarray:
-    """uint8 (H, W, 3) of any picture."""
-    if isinstance(image, Image.Image):
-        try:
-            return to_rgb(image, value_range)
-        except Refused as error:
-            raise UserError(f'images: {error}') from error
-        except Exception as error:  # decoders raise whatever they like of a file that is damaged
-            raise UserError(f'images: {getattr(image, "filename", "")} cannot be read: '
-                            f'{type(error).__name__}: {error}') from error
-    if isinstance(image, (Tensor, np.ndarray)) and 0 in image.shape:
-        raise UserError(f'images: there is no pixel in an image of the shape {tuple(image.shape)}')
-    if isinstance(image, Tensor):
-        image = image.detach().cpu()
-        if image.is_floating_point():
-            if not (image.min() >= 0 and image.max() <= 1):  # as of NaN
-                raise UserError(
-                    'images: a tensor of floats must lie between 0 and 1, not '
-                    f'{float(image.min()):.3g} to {float(image.max()):.3g}; one that is '
-                    'normalised already goes straight to encoder(images)')
-            image = (image * 255).round().to(torch.uint8)
-        image = image.numpy().transpose(1, 2, 0) if image.dim() == 3 else image.numpy()
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        kind = getattr(image, 'dtype', type(image).__name__)
-        raise UserError(f'images: {kind} is no image: give PIL images, uint8 arrays (H, W, 3), or '
-                        'tensors (3, H, W); files go to encoder.embed(paths)')
-    if image.ndim == 2 or image.ndim == 3 and image.shape[2] == 1:
-        image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
-    if image.ndim != 3 or image.shape[2] != 3:
-        raise UserError('images: an array is (H, W, 3) or (H, W) and a tensor (3, H, W), not of '
-                        f'the shape {tuple(image.shape)} (H, W, channels)')
-    return image
