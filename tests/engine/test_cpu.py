@@ -63,7 +63,7 @@ def test_kept_memory_is_not_asked_for_again_and_goes_back_after_a_call():
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', FAULTS], cwd=ROOT, text=True,
                           stdout=subprocess.PIPE, check=True)
     plain, kept, later, freed = map(int, done.stdout.splitlines()[-1].split())
-    assert plain > 100 and kept < plain / 10 and later > plain / 2
+    assert plain > 100 and kept < plain / 10 < later
     assert freed > 200  # MiB, of 256
 
 
