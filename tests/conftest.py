@@ -1,4 +1,3 @@
-import ctypes
 import gc
 import resource
 import sys
@@ -37,4 +36,4 @@ def give_memory_back():
     yield
     if int(Path('/proc/self/statm').read_text().split()[1]) * resource.getpagesize() > MUCH:
         gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)
+        cpu.give_memory_back()

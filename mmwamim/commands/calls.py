@@ -115,8 +115,8 @@ def as_a_call(trains: bool = False) -> Iterator[None]:
         UserError: Another thread of this process has a run.
     """
     with _one_at_a_time(trains), signals_put_back(), _settings_put_back(trains), \
-            _instances_put_back(), \
-            refused_fields_are_user_errors(), DefaultScope.overwrite_default_scope('mmpretrain'):
+            _instances_put_back(), refused_fields_are_user_errors(), \
+            DefaultScope.overwrite_default_scope('mmpretrain'):
         try:
             yield
         finally:

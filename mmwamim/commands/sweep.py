@@ -114,9 +114,7 @@ def sweep(configs: Union[Path_, Sequence[Path_]], data: Path_, *, out: Path_ = '
         ...               epochs=10, frozen=True).table
         PosixPath('/home/me/work_dirs/sweep/table.md')
     """
-    check_counts(epochs=epochs, most=most, finetune_epochs=finetune_epochs)
-    if curve is not None and curve < 1:
-        raise UserError(f'{option("curve")} is a number of epochs, 1 or more, not {curve}')
+    check_counts(epochs=epochs, curve=curve, most=most, finetune_epochs=finetune_epochs)
     settle_split(data, 'train')
     if frozen or finetune:
         settle_split(data, 'val')

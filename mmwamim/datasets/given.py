@@ -59,7 +59,7 @@ def source_of(paths: Paths, channels: Optional[int]) -> Source:
 
 
 def channels_of(image: Any, channels: int, value_range: Optional[Tuple[float, float]]
-                 ) -> np.ndarray:
+                ) -> np.ndarray:
     """(H, W, channels) of a picture, as it is read from a file."""
     if not isinstance(image, (Image.Image, np.ndarray, Tensor)):
         raise UserError(f'images: {type(image).__name__} is no image: give arrays '

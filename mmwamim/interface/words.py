@@ -1,4 +1,5 @@
 """Words for what is printed."""
+import shlex
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Iterator
@@ -28,11 +29,12 @@ def option(name: str, value: object = None) -> str:
         >>> option('batch_size'), option('gpus', 2), option('resume', True)
         ('batch_size', 'gpus=2', 'resume=True')
         >>> with in_shell():
-        ...     option('batch_size'), option('gpus', 2), option('resume', True)
-        ('--batch-size', '--gpus 2', '--resume')
+        ...     option('batch_size'), option('images', 'my photos'), option('resume', True)
+        ('--batch-size', "--images 'my photos'", '--resume')
     """
     if is_in_shell():
-        return f'--{name.replace("_", "-")}' + ('' if value in (None, True) else f' {value}')
+        return f'--{name.replace("_", "-")}' + (
+            '' if value in (None, True) else f' {shlex.quote(str(value))}')
     return name if value is None else f'{name}={value!r}'
 
 

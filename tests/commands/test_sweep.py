@@ -91,7 +91,7 @@ def test_curves_have_the_time_and_accuracy_of_each_checkpoint(pictures, tmp_path
     assert Image.open(tmp_path / 'curves.png').size[0] > 1000
     monkeypatch.setattr(command, 'execute', None)  # nothing is started
     assert command.sweep('configs/evidence/wamim.py', **given).runs['wamim'] == [run]
-    with pytest.raises(UserError, match='curve is a number of epochs, 1 or more, not 0'):
+    with pytest.raises(UserError, match='^curve must be at least 1, not 0'):
         command.sweep('configs/evidence/wamim.py', **dict(given, curve=0))
 
 

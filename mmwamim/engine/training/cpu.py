@@ -20,8 +20,9 @@ from torch import Tensor
 
 from mmwamim.registry import HOOKS
 
-# Options of glibc's mallopt, from <malloc.h>, and the bytes they begin with.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, USUAL = -1, -3, 2**17
+# Options of glibc's mallopt, from <malloc.h>, and the bytes up to which it raises the second by
+# itself; the first is twice as many then.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, USUAL = -1, -3, 2**25
 # PyTorch keeps convolutions of smaller inputs than 20,480 values to itself.
 SMALLEST = 2**15
 plain_linear = F.linear
@@ -47,7 +48,7 @@ def give_memory_back() -> None:
     is still there when its run has ended."""
     with suppress(AttributeError, OSError, TypeError):
         library = ctypes.CDLL(None)
-        library.mallopt(M_TRIM_THRESHOLD, USUAL)
+        library.mallopt(M_TRIM_THRESHOLD, 2 * USUAL)
         library.mallopt(M_MMAP_THRESHOLD, USUAL)
         library.malloc_trim(0)
 
