@@ -14,6 +14,7 @@ from mmwamim.registry import HOOKS
 
 from .measure import peak_so_far
 from .progress import Layout
+from .resolution import work_of_steps
 from .terminal import PROGRESS
 
 WINDOW = 20  # steps that speed and waiting are averaged over
@@ -53,7 +54,8 @@ class LiveLineHook(Hook):
             TimeRemainingColumn(compact=True), TextColumn('left'),
             console=self.console, refresh_per_second=4, speed_estimate_period=PERIOD)
         self.columns, self.width = self.progress.columns, self.console.width
-        self.task = self.progress.add_task('', total=runner.max_iters, completed=runner.iter)
+        self.task = self.progress.add_task('', total=work_of_steps(runner, runner.max_iters),
+                                           completed=work_of_steps(runner, runner.iter))
         self.progress.start()
         # The logger holds the stream of before, which would write into the line.
         self.handlers = [one for one in runner.logger.handlers
@@ -65,7 +67,7 @@ class LiveLineHook(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
         if self.progress is not None:
-            self.progress.update(self.task, completed=runner.iter + 1,
+            self.progress.update(self.task, completed=work_of_steps(runner, runner.iter + 1),
                                  description=self._fitted(describe(runner)))
 
     def _fitted(self, words: List[str]) -> str:

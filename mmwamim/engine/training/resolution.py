@@ -1,5 +1,5 @@
 """Images that grow over the epochs: early ones, small, cost a fraction of the last ones."""
-from math import isclose, lcm
+from math import isclose, lcm, prod
 from numbers import Integral, Real
 from typing import Any, Iterable, List, Optional, Sequence, Tuple
 
@@ -87,6 +87,14 @@ class ResolutionScheduleHook(Hook):
         """The size of the images of an epoch (from 0)."""
         return [size for start, size in self.phases(epochs) if start <= epoch][-1]
 
+    def work(self, done: float, epochs: int) -> float:
+        """What the first ``done`` epochs cost, in epochs of the last size; a step's time goes
+        about with the pixels of its images."""
+        starts, pixels = zip(*((start, prod(to_2tuple(size)))
+                               for start, size in self.phases(epochs)))
+        spans = [max(min(end, done) - start, 0) for start, end in zip(starts, [*starts[1:], done])]
+        return sum(span * share / pixels[-1] for span, share in zip(spans, pixels))
+
     def before_run(self, runner: Runner) -> None:
         """Before a checkpoint is loaded, since schedules are played up to its step then."""
         if isinstance(runner._train_loop, (dict, type(None))):
@@ -109,6 +117,17 @@ class ResolutionScheduleHook(Hook):
             runner.logger.info(f'From epoch {runner.epoch + 1} on: images of {high} x {wide} '
                                'pixels')
         self._told = now
+
+    def before_train(self, runner: Runner) -> None:
+        self._begun = runner.iter
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
+        """The time left, for which MMEngine's timer has just taken all steps to be alike."""
+        now, end, hub = runner.iter + 1, runner.max_iters, runner.message_hub
+        begun, done, everything = (work_of_steps(runner, step) for step in (self._begun, now, end))
+        if now < end:
+            spent = hub.get_info('eta') / (end - now) * (now - self._begun)
+            hub.update_info('eta', spent / (done - begun) * (everything - done))
 
     def _check(self, model: nn.Module, usual: Size) -> None:
         last, usual = to_2tuple(self.sizes[-1]), tuple(to_2tuple(usual))
@@ -154,6 +173,15 @@ def _find_crop(runner: Runner) -> RandomCropToTensor:
     if not isinstance(sampler, ResumableSampler):
         raise UserError(NEEDS)
     return crop_of(loader.dataset)
+
+
+def work_of_steps(runner: Runner, steps: int) -> float:
+    """What the first so many steps of a run cost, in steps of its last image size."""
+    hook = next((one for one in runner.hooks if isinstance(one, ResolutionScheduleHook)), None)
+    if hook is None:
+        return steps
+    each = len(runner.train_dataloader)
+    return hook.work(steps / each, runner.max_epochs) * each
 
 
 def crop_of(dataset: Dataset) -> RandomCropToTensor:

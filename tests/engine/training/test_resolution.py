@@ -14,7 +14,7 @@ from mmwamim.models import SparseSwin
 from tests.engine.test_compile import build_swin
 from tests.engine.training.test_resume_exactly import check
 from tests.support.models import build_wamim
-from tests.support.runs import GROWING, PRETRAIN, prepare, record
+from tests.support.runs import GROWING, PRETRAIN, Recorder, prepare, record
 from tests.support.small_data import make_images
 
 HOOK = 'default_hooks.resolution'
@@ -74,7 +74,8 @@ def test_workers_that_persist_crop_to_the_size_of_the_epoch(images, tmp_path, wo
     runner = prepare(GROWING, images, tmp_path, '--epochs', 4, '--batch-size', 4, fields=[
         *SHORT, f'train_dataloader.num_workers={workers}',
         f'train_dataloader.persistent_workers={workers > 0}'])
-    shapes = Shapes(runner)
+    shapes, recorder = Shapes(runner), Recorder()
+    runner.register_hook(recorder, 'LOW')
     runner.train()
     assert shapes.found == [(epoch, (size, size), (size // 8, size // 8)) for epoch, size in
                             ((0, 32), (1, 32), (2, 48), (3, 96)) for _ in range(3)]
@@ -82,6 +83,10 @@ def test_workers_that_persist_crop_to_the_size_of_the_epoch(images, tmp_path, wo
     assert all(f'From epoch {epoch} on: images of {size} x {size} pixels' in log
                for epoch, size in ((1, 32), (3, 48), (4, 96)))
     assert (tmp_path / 'encoder.pth').is_file()
+    times = runner.message_hub.get_scalar('train/time').data[0]
+    work = [grid[0] * grid[1] for _, _, grid in shapes.found]
+    assert recorder.eta == pytest.approx([
+        sum(times[:step]) / sum(work[:step]) * sum(work[step:]) for step in range(1, 13)])
 
 
 @pytest.mark.parametrize('stop_after', [4, 6, 7])  # the size changes after 6 and 9 steps
@@ -158,7 +163,8 @@ def test_oblong_images_grow(images, tmp_path):
     runner = prepare(GROWING, images, tmp_path, '--epochs', 3, '--batch-size', 4, fields=[
         f'{HOOK}.sizes=((32,48),(64,96))', f'{HOOK}.until=(0.5,1)', size,
         'model.backbone.img_size=(64,96)'])
-    shapes = Shapes(runner)
+    shapes, recorder = Shapes(runner), Recorder()
+    runner.register_hook(recorder, 'LOW')
     runner.train()
     assert shapes.found == [(epoch, size, (size[0] // 8, size[1] // 8)) for epoch, size in (
         (0, (32, 48)), (1, (32, 48)), (2, (64, 96))) for _ in range(3)]

@@ -13,6 +13,7 @@ from rich.progress import BarColumn
 from mmwamim.engine.training import live as live_module
 from mmwamim.engine.training import terminal
 from mmwamim.engine.training.live import LiveLineHook
+from mmwamim.engine.training.resolution import ResolutionScheduleHook
 
 
 def record(message, path, level=logging.INFO):
@@ -51,12 +52,17 @@ def test_files_get_everything(tmp_path):
     assert [len(handler.filters) for handler in logger.handlers] == [0, 1]
 
 
+def _runner(**more):
+    return SimpleNamespace(**{
+        **dict(max_iters=10, iter=0, hooks=[], logger=logging.Logger('x')), **more})
+
+
 WORDS = ['epoch 4/4', '7.83 images/s', 'waiting 6%', 'loss 4.871', 'explained -33%', '0.9 GiB']
 
 
 def test_a_terminal_that_is_widened_has_its_bar_again():
     hook = LiveLineHook(Console(file=io.StringIO(), force_terminal=True, width=60))
-    hook.before_train(SimpleNamespace(max_iters=10, iter=0, logger=logging.Logger('x')))
+    hook.before_train(_runner())
     try:
         for width, bar, last in ((60, None, WORDS[3]), (120, 20, WORDS[-1]), (95, 7, WORDS[-1]),
                                  (20, None, WORDS[0]), (95, 7, WORDS[-1])):
@@ -76,12 +82,12 @@ def test_a_narrow_terminal_keeps_the_time_left(width, bar, end, monkeypatch):
     monkeypatch.setattr(live_module, 'describe', lambda runner: WORDS)
     screen = io.StringIO()
     hook = LiveLineHook(Console(file=screen, force_terminal=True, width=width))
-    runner = SimpleNamespace(max_iters=10, iter=0, logger=logging.Logger('x'))
+    runner = _runner()
     hook.before_train(runner)
     try:
         for step in range(1, 3):
             hook.progress.get_time = lambda step=step: 5. * step
-            hook.after_train_iter(SimpleNamespace(iter=step - 1), 0)
+            hook.after_train_iter(_runner(iter=step - 1), 0)
     finally:
         hook.stop()
     text = re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', screen.getvalue())
@@ -92,7 +98,7 @@ def test_a_narrow_terminal_keeps_the_time_left(width, bar, end, monkeypatch):
 
 def test_a_terminal_that_cannot_move_its_cursor_gets_lines(monkeypatch):
     monkeypatch.setattr(sys, 'stdout', SimpleNamespace(isatty=lambda: True))
-    runner = SimpleNamespace(max_iters=10, iter=0, logger=logging.Logger('x'))
+    runner = _runner()
     for name, live in (('dumb', False), ('xterm', True)):
         monkeypatch.setenv('TERM', name)
         hook = LiveLineHook()
@@ -103,11 +109,27 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_lines(monkeypatch):
 
 def test_the_time_left_is_told_where_a_step_takes_minutes():
     hook = LiveLineHook(Console(file=io.StringIO(), force_terminal=True))
-    hook.before_train(SimpleNamespace(max_iters=10, iter=0, logger=logging.Logger('x')))
+    hook.before_train(_runner())
     try:
         for step in range(1, 5):
             hook.progress.get_time = lambda step=step: 120. * step
             hook.progress.update(hook.task, completed=step)
         assert hook.progress.tasks[0].time_remaining == 6 * 120
+    finally:
+        hook.stop()
+
+
+def test_the_time_left_counts_small_images_as_the_part_they_are(monkeypatch):
+    monkeypatch.setattr(live_module, 'describe', lambda runner: WORDS)
+    hook = LiveLineHook(Console(file=io.StringIO(), force_terminal=True))
+    runner = _runner(max_iters=20, max_epochs=4, train_dataloader=range(5),
+                     hooks=[ResolutionScheduleHook((32, 64))])
+    hook.before_train(runner)
+    try:
+        for step in range(1, 5):
+            hook.progress.get_time = lambda step=step: 1. * step
+            runner.iter = step - 1
+            hook.after_train_iter(runner, 0)
+        assert hook.progress.tasks[0].time_remaining == 6 + 10 * 4
     finally:
         hook.stop()
