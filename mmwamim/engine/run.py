@@ -4,6 +4,7 @@ from contextlib import ExitStack
 
 from mmwamim.errors import Preempted
 from mmwamim.interface.outputs import full_disk_is_named
+from mmwamim.interface.words import is_in_shell
 
 from .config.settle import RunOptions, settle
 from .distributed.processes import part_processes
@@ -42,7 +43,8 @@ def train(options: RunOptions) -> TrainingRunner:
             for hook in runner.hooks:
                 if isinstance(hook, LiveLineHook):  # also where a step has failed
                     hook.stop()
-            if not isinstance(sys.exc_info()[1], Preempted):  # which has no seconds to wait
+            # A preempted command has no seconds to wait, and they end with it.
+            if not (is_in_shell() and isinstance(sys.exc_info()[1], Preempted)):
                 end_workers(runner)
         part_processes()
         return runner

@@ -34,7 +34,7 @@ from mmwamim.engine.checkpoints import read_checkpoint
 from mmwamim.engine.export.programs import load_encoder
 from mmwamim.engine.training import cpu
 from mmwamim.engine.work_dir import alone_in
-from mmwamim.errors import UserError
+from mmwamim.errors import Preempted, UserError
 from mmwamim.models import WaMIM
 from mmwamim.visualization import read_scalars
 from tests.commands.conftest import SMALL
@@ -121,6 +121,8 @@ def settings():
         handlers=list(logging.root.handlers), level=logging.root.level,
         dtype=torch.get_default_dtype(), backend=matplotlib.get_backend(),
         workers=multiprocessing.active_children(),
+        signals=[signal.getsignal(number) for number in signal.valid_signals()
+                 if number != signal.SIGCHLD],  # to which torch listens from the first loader on
         current=[kind.get_current_instance() for kind in (MMLogger, MessageHub)],
         logs=[path for path in map(os.path.realpath, Path('/proc/self/fd').iterdir())
               if path.endswith('.log')])
@@ -142,10 +144,17 @@ def test_calls_leave_the_process_as_it_was(images, tmp_path, monkeypatch):
         mmwamim.load_encoder(run.encoder)  # draws weights first
         assert settings() == before and seeds[0] != seeds[1]
 
-        monkeypatch.setattr(WaMIM, 'loss', lambda *args, **more: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            again(images, tmp_path / 'c', **given)
-        assert settings() == before
+        loss = WaMIM.loss
+
+        def asked_to_stop(self, *given):
+            os.kill(os.getpid(), signal.SIGUSR1)
+            return loss(self, *given)
+        for place, error, step in (('c', Preempted, asked_to_stop),
+                                   ('d', ZeroDivisionError, lambda *given: 1 / 0)):
+            monkeypatch.setattr(WaMIM, 'loss', step)
+            with pytest.raises(error):
+                again(images, tmp_path / place, **given)
+            assert settings() == before
     finally:
         cv2.setNumThreads(threads)
         torch.backends.cudnn.benchmark = benchmark
