@@ -24,7 +24,7 @@ from torch import Tensor
 from mmwamim.datasets.held_out import SHARE, describe, without_validation
 from mmwamim.engine.checkpoints.finding import is_first
 from mmwamim.engine.distributed.processes import join_processes, part_processes
-from mmwamim.engine.export.arrival import check_encoder, read_encoder
+from mmwamim.engine.export.arrival import read_fitting
 from mmwamim.engine.export.programs import pools_token, run_config
 from mmwamim.evaluation.features import (
     LabelledImages,
@@ -116,9 +116,9 @@ def _probe(checkpoint: Path_, cfg: Config, data: Path_, splits: Sequence[str],
         backbone = MODELS.build({**cfg.model.backbone, 'init_cfg': None})
         preprocessor = MODELS.build(dict(preprocessor_of(cfg))).to(device)
     backbone.pools_token = pools_token(cfg.model, backbone)
-    check_encoder(checkpoint, backbone)
+    encoder, _ = read_fitting(checkpoint, backbone)
     train, val, share = _read_splits(data, splits, columns, image_size(backbone), most, cfg)
-    backbone.load_state_dict(read_encoder(checkpoint), strict=False)
+    backbone.load_state_dict(encoder, strict=False)
     backbone.to(device)
     (known, labels), (queries, truth) = [
         extract_levels(backbone, preprocessor, images, batch_size, progress=True,

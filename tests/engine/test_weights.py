@@ -3,7 +3,7 @@ import torch
 from mmengine.config import Config
 from mmpretrain.models import SwinTransformer, VisionTransformer
 
-from mmwamim.engine.export.arrival import check_encoder, settle_encoder
+from mmwamim.engine.export.arrival import read_fitting, settle_encoder
 from mmwamim.errors import UserError
 from mmwamim.models import MaskedViT, SparseSwin
 from tests.support.models import TINY
@@ -29,17 +29,17 @@ def swin(tmp_path):
 
 
 def test_what_may_differ(vit, swin):
-    assert check_encoder(vit, VisionTransformer(arch=TINY, img_size=64)) == []
+    assert read_fitting(vit, VisionTransformer(arch=TINY, img_size=64))[1] == []
     pooled = VisionTransformer(arch=TINY, img_size=64, out_type='avg_featmap', final_norm=False)
-    assert check_encoder(vit, pooled) == []
-    assert check_encoder(swin, SwinTransformer(arch=SWIN)) == []
-    assert check_encoder(swin, SwinTransformer(arch=SWIN, out_indices=(0, 1, 2, 3))) == []
+    assert read_fitting(vit, pooled)[1] == []
+    assert read_fitting(swin, SwinTransformer(arch=SWIN))[1] == []
+    assert read_fitting(swin, SwinTransformer(arch=SWIN, out_indices=(0, 1, 2, 3)))[1] == []
 
 
 def test_what_is_resized_is_said(vit, swin):
-    assert check_encoder(vit, VisionTransformer(arch=TINY, img_size=128)) == [
+    assert read_fitting(vit, VisionTransformer(arch=TINY, img_size=128))[1] == [
         'pos_embed is interpolated from (1, 17, 32) to (1, 65, 32)']
-    resized = check_encoder(swin, SwinTransformer(arch=SWIN, window_size=8))
+    _, resized = read_fitting(swin, SwinTransformer(arch=SWIN, window_size=8))
     assert len(resized) == 4
     assert 'relative_position_bias_table is interpolated from (169, 1) to (225, 1)' in resized[0]
 
@@ -55,19 +55,19 @@ def test_what_is_resized_is_said(vit, swin):
 ])
 def test_another_architecture_is_refused(vit, build, message):
     with pytest.raises(ValueError, match=message):
-        check_encoder(vit, build())
+        read_fitting(vit, build())
 
 
 def test_files_that_are_no_checkpoint_of_ours(tmp_path):
     model = VisionTransformer(arch=TINY, img_size=64)
     with pytest.raises(FileNotFoundError, match='there is no checkpoint'):
-        check_encoder(tmp_path / 'x.pth', model)
+        read_fitting(tmp_path / 'x.pth', model)
     (tmp_path / 'text.pth').write_text('hello')
     with pytest.raises(ValueError, match='cannot be read as a checkpoint'):
-        check_encoder(tmp_path / 'text.pth', model)
+        read_fitting(tmp_path / 'text.pth', model)
     torch.save(dict(state_dict={'blocks.0.weight': torch.ones(1)}), tmp_path / 'other.pth')
     with pytest.raises(ValueError, match="first keys: blocks.0.weight.*not a checkpoint"):
-        check_encoder(tmp_path / 'other.pth', model)
+        read_fitting(tmp_path / 'other.pth', model)
 
 
 def config(**backbone):

@@ -109,26 +109,28 @@ def read_encoder(path: Union[str, Path], prefix: str = PREFIX) -> Dict[str, Tens
     return encoder
 
 
-def check_encoder(path: Union[str, Path], backbone: torch.nn.Module,
-                  prefix: str = PREFIX) -> List[str]:
-    """Checks that a checkpoint belongs to a backbone.
+def read_fitting(path: Union[str, Path], backbone: torch.nn.Module,
+                 prefix: str = PREFIX) -> Tuple[Dict[str, Tensor], List[str]]:
+    """Reads an encoder and checks that it belongs to a backbone.
 
     Returns:
-        A line for every parameter that will be resized.
+        Its tensors as :func:`read_encoder` gives them, and a line for every parameter that will be
+        resized.
 
     Raises:
         MissingFile, UserError: As :func:`read_encoder`.
         UserError: Keys or shapes differ; the message names the first of each kind.
     """
-    found = compare(read_encoder(path, prefix), backbone.state_dict())
+    encoder = read_encoder(path, prefix)
+    found = compare(encoder, backbone.state_dict())
     wrong = [f'{len(names)} {kind} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})'
              for kind, names in (('missing', found.missing), ('left over', found.left_over),
                                  ('of another shape', found.reshaped)) if names]
     if wrong:
         raise UserError(f'{str(path)!r} is not a checkpoint of this {type(backbone).__name__}; '
                         f'parameters: {"; ".join(wrong)}')
-    return [f'{name} is interpolated from {there} to {here}'
-            for name, there, here in found.resized]
+    return encoder, [f'{name} is interpolated from {there} to {here}'
+                     for name, there, here in found.resized]
 
 
 def settle_encoder(cfg: Config, path: str = None) -> None:
@@ -164,7 +166,7 @@ def settle_encoder(cfg: Config, path: str = None) -> None:
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain'):
         empty = MODELS.build({**backbone, 'init_cfg': None})
     try:
-        check_encoder(init_cfg.checkpoint, empty, _prefix(init_cfg))
+        read_fitting(init_cfg.checkpoint, empty, _prefix(init_cfg))
     except (FileNotFoundError, ValueError) as error:
         raise UserError(f'{error}; give one with {option("pretrained", "FILE")}, or '
                         f'{option("pretrained", "none")} to train from scratch') from None
@@ -208,8 +210,7 @@ class EncoderLoadedHook(Hook):
             encoder, resized = fitted_state(
                 path, backbone, init_cfg.get('prefix'), state)[0], []
         else:
-            resized = check_encoder(path, backbone, _prefix(init_cfg))
-            encoder = read_encoder(path, _prefix(init_cfg))
+            encoder, resized = read_fitting(path, backbone, _prefix(init_cfg))
         same_size = [name for name, value in state.items()
                      if name in encoder and value.shape == encoder[name].shape]
         changed = [name for name in same_size if not torch.equal(state[name], encoder[name])]

@@ -21,7 +21,7 @@ from ..checkpoints import read_checkpoint
 from ..checkpoints.writing import write_atomically
 from ..config.reading import read_config, type_name
 from ..config.text import config_of_text
-from .arrival import check_encoder, read_encoder
+from .arrival import read_fitting
 
 
 def run_config(checkpoint: Union[str, Path], config: Optional[str] = None) -> Config:
@@ -75,8 +75,7 @@ def load_encoder(checkpoint: Union[str, Path], config: Optional[str] = None) -> 
         encoder.pools_token = pools_token(model, encoder)
         if hasattr(encoder, 'out_type'):  # built with its own, which brings ln2 along
             encoder.out_type = 'featmap'
-    check_encoder(checkpoint, encoder)
-    encoder.load_state_dict(read_encoder(checkpoint), strict=False)
+    encoder.load_state_dict(read_fitting(checkpoint, encoder)[0], strict=False)
     encoder.requires_grad_(False)
     encoder.eval()
     return encoder
