@@ -69,7 +69,7 @@ def test_what_cannot_be_settled_is_named(root):
     assert cfg.val_dataloader.dataset.data_prefix == 'hold out'
     with pytest.raises(NoImages, match="'train'.*is to hold train/<class>"):
         settle_data(config(), str(root / 'hold out'))
-    with pytest.raises(NoImages, match="data_root 'nowhere' is not a folder"):
+    with pytest.raises(NoImages, match="'nowhere' is not a folder"):
         settle_data(config(), 'nowhere')
 
 

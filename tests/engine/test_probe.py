@@ -114,7 +114,7 @@ def test_a_damaged_image_does_not_end_a_probe(folder):
 
 
 def test_bad_fields_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="data_root 'nowhere'"):
+    with pytest.raises(FileNotFoundError, match="'nowhere' is not a folder"):
         FeatureProbeHook('nowhere')
     with pytest.raises(ValueError, match='interval must be at least 1'):
         FeatureProbeHook(str(tmp_path), interval=0)

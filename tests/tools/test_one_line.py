@@ -30,7 +30,7 @@ NO_CONFIG, NO_CHECKPOINT = "there is no config 'no.py'", "there is no checkpoint
     ('analysis/show_reconstruction.py', ['no.py', 'no.pth', 'no'], NO_CONFIG),
     ('analysis/show_reconstruction.py', [QUICK, 'no.pth', 'no'], NO_CHECKPOINT),
     ('analysis/show_predictions.py', ['no.py', 'no.pth'], NO_CONFIG),
-    ('benchmark/loader.py', ['no'], "data_root 'no' is not a folder")])
+    ('benchmark/loader.py', ['no'], "'no' is not a folder")])
 def test_mistakes(tool, arguments, message, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, 'argv', [tool, *arguments])

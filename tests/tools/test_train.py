@@ -120,7 +120,7 @@ def test_swin_with_two_processes(photographs, tmp_path):
 
 @pytest.mark.parametrize('arguments, message', [
     (['configs/wamim/vit_c.py'], "there is no config 'configs/wamim/vit_c.py'"),
-    ([QUICK, '--data', 'nowhere'], "data_root 'nowhere' is not a folder"),
+    ([QUICK, '--data', 'nowhere'], "'nowhere' is not a folder"),
     ([QUICK, '--data', '{empty}'], 'no image found below'),
     ([QUICK, '--data', '{images}', '--epochs', '0'], '--epochs must be at least 1'),
     ([QUICK, '--data', '{images}', '--cfg-options', 'model.mask_ratio=1.5'], 'mask_ratio'),

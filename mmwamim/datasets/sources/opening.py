@@ -61,7 +61,7 @@ def kind_of_place(where: str) -> str:
         'anything else that is there'
     if os.path.isfile(where) and lower.endswith(ARCHIVES):
         there = 'is an archive, which is not opened: unpack it'
-    raise NoImages(f'data_root {printable(where)!r} {there}: expected {TAKEN}')
+    raise NoImages(f'{printable(where)!r} {there}: expected {TAKEN}')
 
 
 def _check_access(where: str) -> None:
@@ -72,8 +72,7 @@ def _check_access(where: str) -> None:
         elif os.path.isfile(where):
             open(where, 'rb').close()
     except PermissionError as error:
-        raise NoImages(f'data_root {printable(where)!r} cannot be read: {error.strerror}'
-                       ) from error
+        raise NoImages(f'{printable(where)!r} cannot be read: {error.strerror}') from error
 
 
 def _kind_of_folder(where: str) -> str:
