@@ -8,6 +8,7 @@ Some GB to download, and about five minutes an environment on 2 cores.
 """
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -33,7 +34,10 @@ def run(*command, cwd: Path) -> str:
     Raises:
         RuntimeError: It failed; the message ends with what it said last.
     """
-    done = subprocess.run([str(part) for part in command], cwd=cwd, text=True, capture_output=True)
+    # What is on a PYTHONPATH pip would take to be installed.
+    environment = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
+    done = subprocess.run([str(part) for part in command], cwd=cwd, env=environment, text=True,
+                          capture_output=True)
     if done.returncode:
         said = (done.stdout + done.stderr).strip().splitlines()[-15:]
         raise RuntimeError('\n'.join([f'failed: {" ".join(map(str, command))}', *said]))
