@@ -59,7 +59,8 @@ def analyse(x: Tensor, step: Step, ndim: int, details: bool = True) -> List[Tens
     bands = [x]
     for dim in range(-ndim, 0) if details else ():
         bands = [half for band in bands for half in band.chunk(2, dim)]
-    return bands
+    # Autograd forbids to write to one of several views of a tensor.
+    return [band.clone() for band in bands] if x.requires_grad and details else bands
 
 
 def synthesise(bands: Sequence[Tensor], step: Step, ndim: int) -> Tensor:
