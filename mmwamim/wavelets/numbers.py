@@ -1,8 +1,7 @@
 """In which numbers a transform computes, and what it takes and gives."""
-from contextlib import nullcontext
 from functools import reduce
 from operator import index
-from typing import Any, Callable, ContextManager, Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
 import numpy as np
 import torch
@@ -11,8 +10,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 
 def computed(core: Callable, data: Any, *args, double: bool) -> Any:
-    """``core(data, *args)`` in float32 or float64, with autocast off: coefficients are small
-    differences of large numbers, and half precision would leave little of them.
+    """``core(data, *args)`` in float32 or float64: coefficients are small differences of large
+    numbers, and half precision would leave little of them.
 
     Args:
         core: A transform, named after the public function but for an underscore.
@@ -37,16 +36,11 @@ def computed(core: Callable, data: Any, *args, double: bool) -> Any:
     if not given.is_floating_point:
         given = torch.float32
     computing = torch.float64 if double or given == torch.float64 else torch.float32
-    with _without_autocast(tensors[0].device.type):
-        return _cast(core(_cast(data, computing), *args), given)
+    return _cast(core(_cast(data, computing), *args), given)
 
 
 def _cast(data: Any, dtype: torch.dtype) -> Any:
     return tree_map(lambda leaf: leaf if leaf is None else leaf.to(dtype), data)
-
-
-def _without_autocast(device: str) -> ContextManager:
-    return nullcontext() if device == 'meta' else torch.autocast(device, enabled=False)
 
 
 def _check_type(tensor: Any, name: str) -> None:
