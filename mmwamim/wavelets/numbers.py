@@ -23,7 +23,7 @@ def computed(core: Callable, data: Any, *args, double: bool) -> Any:
         What ``core`` returns, in the number type of the data; in float32 for integers.
 
     Raises:
-        TypeError: A leaf of ``data`` is no torch tensor, or a complex one.
+        TypeError: A leaf of ``data`` is no dense torch tensor, or a complex one.
         ValueError: There is no tensor at all.
     """
     nested = isinstance(data, (list, tuple, dict))
@@ -48,6 +48,9 @@ def _check_type(tensor: Any, name: str) -> None:
         hint = ': torch.from_numpy(x) makes one of it' if isinstance(tensor, np.ndarray) else ''
         raise TypeError(f'{name} takes torch tensors, not '
                         f'{type(tensor).__module__}.{type(tensor).__qualname__}{hint}')
+    if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized:
+        kind = 'quantized' if tensor.is_quantized else 'nested' if tensor.is_nested else 'sparse'
+        raise TypeError(f'{name} takes dense tensors, not {kind} ones')
     if tensor.is_complex():
         raise TypeError(f'{name} takes real tensors, not {tensor.dtype}: transform x.real and '
                         'x.imag one after the other')
@@ -84,9 +87,10 @@ def check_bands(bands: Dict[str, Optional[Tensor]], ndim: int, where: str) -> No
 
 
 def whole(value: Any, name: str, least: int) -> int:
-    """``value`` as a Python integer; raises ValueError unless it is one of at least ``least``."""
+    """``value`` as a Python integer; raises ValueError unless it is one of at least ``least``, and
+    neither True nor False."""
     try:
-        number = index(value)
+        number = least - 1 if isinstance(value, bool) else index(value)
     except TypeError:
         number = least - 1
     if number < least:

@@ -60,6 +60,9 @@ def test_bad_input_is_named(call, message):
     (lambda x: waverecn({'a': x, 'd': x}), TypeError, 'a list with the bands .* not a dict'),
     (lambda x: waverecn([{'a': x}]), ValueError, 'waverecn, level 1: .* d is missing'),
     (lambda x: waverecn([{}, {'a': x, 'd': x}]), ValueError, 'waverecn, level 1: .* no bands'),
+    (lambda x: idwtn({'a' * 40: x}), ValueError, 'the last 40 axes are transformed'),
+    (lambda x: waverecn([{'d' * 40: x}]), ValueError, 'the last 40 axes are transformed'),
+    (lambda x: idwtn({'': x}), ValueError, 'idwtn: there are no bands'),
     (lambda x: waverecn([None, {'a': x, 'd': x}]), TypeError, 'level 1: a dict .* not a NoneType'),
     (lambda x: waverecn([{'aa': x}, {'a': x, 'd': x}]), ValueError, 'level 1 needs the bands a, d'),
 ])
