@@ -13,6 +13,7 @@ import mmwamim
 from mmwamim.wavelets import (
     axis,
     iswt2,
+    iwavelet_packet2,
     swt2,
     wavedec2,
     wavedecn,
@@ -46,6 +47,16 @@ def test_one_graph(name):
     compiled = torch.compile(call, fullgraph=True, backend='aot_eager')
     assert_same(compiled(x), call(x))
     torch._dynamo.reset()
+
+
+@pytest.mark.parametrize('order', ['natural', 'freq'])
+def test_packets_are_traced_there_and_back(order, way):
+    def call(t):
+        return iwavelet_packet2(wavelet_packet2(t, 'db2', 1, order=order), 'db2', order=order)
+
+    x = noise(2, 6, 8)
+    traced = torch.jit.trace(call, x)
+    assert_same(traced(2 * x), call(2 * x))
 
 
 @pytest.mark.parametrize('name', CALLS)
