@@ -17,6 +17,7 @@ Rounding is the same: a matrix adds nothing but zeros.
 """
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from math import prod
 from typing import List, NamedTuple, Sequence, Tuple
 
 import numpy as np
@@ -59,7 +60,8 @@ def analyse(x: Tensor, step: Step, ndim: int, details: bool = True) -> List[Tens
     bands = [x]
     for dim in range(-ndim, 0) if details else ():
         bands = [half for band in bands for half in band.chunk(2, dim)]
-    return bands
+    # Autograd forbids to write to one of several views of a tensor.
+    return [band.clone() for band in bands] if x.requires_grad and details else bands
 
 
 def synthesise(bands: Sequence[Tensor], step: Step, ndim: int) -> Tensor:
@@ -185,9 +187,41 @@ def _keeps_float32(device: torch.device) -> bool:
 
 def _product(x: Tensor, matrix: Tensor, dim: int) -> Tensor:
     """(..., n, ...) times (n, m) -> (..., m, ...)"""
+    if x.device.type != 'meta' and torch.is_autocast_enabled(x.device.type):
+        return _WithoutAutocast.apply(x, matrix, dim)
     if dim == -1:
         return x @ matrix
-    return (matrix.mT @ x.flatten(dim + 1)).unflatten(-1, x.shape[dim + 1:])
+    rest = x.shape[dim + 1:]
+    product = matrix.mT @ x.reshape(*x.shape[:dim + 1], prod(rest))
+    return product.reshape(*x.shape[:dim], matrix.shape[1], *rest)
+
+
+class _WithoutAutocast(torch.autograd.Function):
+    """:func:`_product` in its numbers' own precision, also where it is derived inside autocast,
+    which would make gradients of bfloat16: products alone are what autocast changes here."""
+
+    @staticmethod
+    def forward(x: Tensor, matrix: Tensor, dim: int) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return _product(x, matrix, dim)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        _, matrix, ctx.dim = inputs
+        ctx.save_for_backward(matrix)
+        ctx.save_for_forward(matrix)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        return _WithoutAutocast.apply(grad, ctx.saved_tensors[0].mT, ctx.dim), None, None
+
+    @staticmethod
+    def jvp(ctx, tangent: Tensor, *_) -> Tensor:
+        return _WithoutAutocast.apply(tangent, ctx.saved_tensors[0], ctx.dim)
+
+    @staticmethod
+    def vmap(info, in_dims, x: Tensor, matrix: Tensor, dim: int):
+        return _WithoutAutocast.apply(x.movedim(in_dims[0], 0), matrix, dim), 0
 
 
 @lru_cache(maxsize=128)

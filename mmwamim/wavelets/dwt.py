@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .axis import Step, analyse, synthesise
-from .filters import Wavelet, check_mode, key
+from .filters import Wavelet, key, mode_name
 from .numbers import check_bands, check_images, computed, whole
 
 
@@ -143,8 +143,7 @@ def waverec2(coefficients: Sequence[Subbands], wavelet: Wavelet = 'haar', mode: 
 
 def checked(wavelet: Wavelet, mode: str) -> Step:
     """The step along an axis; raises for an unknown wavelet or mode."""
-    check_mode(mode)
-    return Step(key(wavelet), mode)
+    return Step(key(wavelet), mode_name(mode))
 
 
 def as_subbands(level: Any, where: str) -> Subbands:
@@ -209,7 +208,8 @@ def _wavedec2(x: Tensor, wavelet: Wavelet, level: int, mode: str,
     if isinstance(detail_levels, Integral):
         raise TypeError(f'detail_levels must be a sequence of levels, such as ({detail_levels}, ), '
                         f'not {detail_levels}')
-    wanted = set(range(1, level + 1) if detail_levels is None else detail_levels)
+    wanted = range(1, level + 1) if detail_levels is None else detail_levels
+    wanted = {whole(number, 'each of detail_levels', 1) for number in wanted}
     if not wanted <= set(range(1, level + 1)):
         raise ValueError(f'detail_levels {sorted(wanted)} must lie within 1 to level = {level}')
     coefficients = []

@@ -6,6 +6,7 @@ import pywt
 import torch
 
 MODES = tuple(pywt.Modes.modes)
+MODE_NUMBERS = {getattr(pywt.Modes, name): name for name in MODES}
 Pair = Tuple[Tuple[float, ...], Tuple[float, ...]]
 
 
@@ -66,9 +67,10 @@ def _filters(name: str) -> Filters:
     if name in pywt.wavelist(kind='continuous'):
         raise ValueError(f'unknown wavelet {name!r} among the discrete ones: it is continuous and '
                          "has no filters; choose one such as 'haar', 'db4' or 'bior2.2'")
-    if name not in pywt.wavelist(kind='discrete'):
+    known = set(pywt.wavelist(kind='discrete'))
+    if name not in known:
         families = ', '.join(family for family in pywt.families()
-                             if pywt.wavelist(family, kind='discrete'))
+                             if known & set(pywt.wavelist(family)))
         raise ValueError(f'unknown wavelet {name!r}: choose a discrete wavelet of PyWavelets '
                          f"such as 'haar', 'db4' or 'bior2.2' (families: {families}; all names: "
                          f"pywt.wavelist(kind='discrete'))")
@@ -93,7 +95,14 @@ def as_pywt(wavelet: Key) -> Wavelet:
     return pywt.Wavelet('own', filter_bank=[*wavelet.analysis, *wavelet.synthesis])
 
 
-def check_mode(mode: str) -> None:
-    """Raises ValueError unless PyWavelets knows ``mode``."""
+def mode_name(mode: Union[str, int]) -> str:
+    """PyWavelets' name of a mode; ``pywt.Modes.symmetric`` and the like are numbers there.
+
+    Raises:
+        ValueError: PyWavelets does not know ``mode``.
+    """
+    if isinstance(mode, int) and not isinstance(mode, bool):
+        mode = MODE_NUMBERS.get(mode, mode)
     if mode not in MODES:
         raise ValueError(f'unknown mode {mode!r}: choose one of {", ".join(MODES)}')
+    return mode

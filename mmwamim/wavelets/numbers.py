@@ -1,8 +1,7 @@
 """In which numbers a transform computes, and what it takes and gives."""
-from contextlib import nullcontext
 from functools import reduce
 from operator import index
-from typing import Any, Callable, ContextManager, Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
 import numpy as np
 import torch
@@ -11,8 +10,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 
 def computed(core: Callable, data: Any, *args, double: bool) -> Any:
-    """``core(data, *args)`` in float32 or float64, with autocast off: coefficients are small
-    differences of large numbers, and half precision would leave little of them.
+    """``core(data, *args)`` in float32 or float64: coefficients are small differences of large
+    numbers, and half precision would leave little of them.
 
     Args:
         core: A transform, named after the public function but for an underscore.
@@ -24,7 +23,7 @@ def computed(core: Callable, data: Any, *args, double: bool) -> Any:
         What ``core`` returns, in the number type of the data; in float32 for integers.
 
     Raises:
-        TypeError: A leaf of ``data`` is no torch tensor, or a complex one.
+        TypeError: A leaf of ``data`` is no dense torch tensor, or a complex one.
         ValueError: There is no tensor at all.
     """
     nested = isinstance(data, (list, tuple, dict))
@@ -37,16 +36,11 @@ def computed(core: Callable, data: Any, *args, double: bool) -> Any:
     if not given.is_floating_point:
         given = torch.float32
     computing = torch.float64 if double or given == torch.float64 else torch.float32
-    with _without_autocast(tensors[0].device.type):
-        return _cast(core(_cast(data, computing), *args), given)
+    return _cast(core(_cast(data, computing), *args), given)
 
 
 def _cast(data: Any, dtype: torch.dtype) -> Any:
     return tree_map(lambda leaf: leaf if leaf is None else leaf.to(dtype), data)
-
-
-def _without_autocast(device: str) -> ContextManager:
-    return nullcontext() if device == 'meta' else torch.autocast(device, enabled=False)
 
 
 def _check_type(tensor: Any, name: str) -> None:
@@ -54,6 +48,9 @@ def _check_type(tensor: Any, name: str) -> None:
         hint = ': torch.from_numpy(x) makes one of it' if isinstance(tensor, np.ndarray) else ''
         raise TypeError(f'{name} takes torch tensors, not '
                         f'{type(tensor).__module__}.{type(tensor).__qualname__}{hint}')
+    if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized:
+        kind = 'quantized' if tensor.is_quantized else 'nested' if tensor.is_nested else 'sparse'
+        raise TypeError(f'{name} takes dense tensors, not {kind} ones')
     if tensor.is_complex():
         raise TypeError(f'{name} takes real tensors, not {tensor.dtype}: transform x.real and '
                         'x.imag one after the other')
@@ -90,9 +87,10 @@ def check_bands(bands: Dict[str, Optional[Tensor]], ndim: int, where: str) -> No
 
 
 def whole(value: Any, name: str, least: int) -> int:
-    """``value`` as a Python integer; raises ValueError unless it is one of at least ``least``."""
+    """``value`` as a Python integer; raises ValueError unless it is one of at least ``least``, and
+    neither True nor False."""
     try:
-        number = index(value)
+        number = least - 1 if isinstance(value, bool) else index(value)
     except TypeError:
         number = least - 1
     if number < least:

@@ -164,7 +164,8 @@ def _iwavelet_packet2(packets: Tensor, wavelet: Wavelet, mode: str, order: str,
     _check_order(order)
     axes = 3 if order == 'natural' else 4
     check_images(packets, axes)
-    count = packets.shape[-3] if order == 'natural' else packets.shape[-3]**2
+    side = int(packets.shape[-3])  # torch.jit.trace has tensors for sizes
+    count = side if order == 'natural' else side**2
     level = (count.bit_length() - 1) // 2
     if count != 4**level or level < 1 or (order == 'freq' and packets.shape[-4]**2 != count):
         raise ValueError(f'packets must be {"4^level" if axes == 3 else "2^level x 2^level"} nodes '

@@ -159,13 +159,16 @@ def _axes_of(bands: Any, where: str) -> int:
     if not isinstance(bands, dict) or not all(isinstance(word, str) for word in bands):
         raise TypeError(f"{where}: a dict of bands named as 'aa', 'ad', 'da', 'dd' is needed, not "
                         f'a {type(bands).__name__}')
-    if not bands:
+    if not any(bands):
         raise ValueError(f'{where}: there are no bands')
     return len(next(iter(bands)))
 
 
 def _one_level(bands: Bands, ndim: int, step: Step, where: str) -> Tensor:
     """Inverts one level whose bands have names of ``ndim`` letters."""
+    for band in bands.values():
+        if band is not None:
+            check_images(band, ndim)  # before 2^ndim words are made of a long one
     words = _words(ndim)
     if set(bands) - set(words):
         raise ValueError(f'{where} needs the bands {", ".join(words)}, but has '

@@ -180,6 +180,11 @@ def test_any_leading_dimensions(wavelet):
     (lambda x: waverec2(wavedec2(x, level=1), mode='mirror'), "unknown mode 'mirror'"),
     (lambda x: wavedec2(x, level=0), 'level must be .* not 0'),
     (lambda x: wavedec2(x, level=2.), 'level must be'),
+    (lambda x: wavedec2(x, level=True), 'level must be .* not True'),
+    (lambda x: dwt2(x, mode=9), 'unknown mode 9'),
+    (lambda x: dwt2(x, mode=True), 'unknown mode True'),
+    (lambda x: wavedec2(x, level=2, detail_levels='2'), "each of detail_levels must be .* not '2'"),
+    (lambda x: wavedec2(x, level=2, detail_levels=(1, 2.)), 'each of detail_levels must be .* 2.0'),
     (lambda x: wavedec2(x, level=2, detail_levels=(3, )), r'detail_levels \[3\]'),
     (lambda x: dwt2(x[0, 0, 0]), r'last 2 axes .* \(8,\)'),
     (lambda x: wavedec2(x[..., :0]), r'at least one value .* \(1, 1, 8, 0\)'),
@@ -200,6 +205,32 @@ def test_bad_input_is_named(call, message):
 def test_one_level_of_details_is_a_sequence_as_well():
     with pytest.raises(TypeError, match=r'detail_levels must be .* such as \(2, \), not 2'):
         wavedec2(torch.zeros(8, 8), level=2, detail_levels=2)
+
+
+def test_families_named_for_an_unknown_wavelet_have_filters():
+    with pytest.raises(ValueError) as told:
+        dwt2(torch.zeros(8, 8), 'harr')
+    assert '(families: haar, db, sym, coif, bior, rbio, dmey; all names' in str(told.value)
+
+
+@pytest.mark.parametrize('mode', MODES)
+def test_modes_may_be_the_numbers_that_pywavelets_has_for_them(mode):
+    x = torch.tensor(images(7, 9))
+    number = getattr(pywt.Modes, mode)
+    for ours, theirs in zip(dwt2(x, 'db2', number), dwt2(x, 'db2', mode), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize('wavelet', ['haar', 'db2'])
+@pytest.mark.parametrize('kind, make', [
+    ('sparse', lambda x: x.to_sparse()), ('sparse', lambda x: x.to_sparse_csr()),
+    ('nested', lambda x: torch.nested.nested_tensor([x, x[:4]])),
+    ('nested', lambda x: torch.nested.nested_tensor([x, x[:4]], layout=torch.jagged)),
+    ('quantized', lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.quint8)),
+])
+def test_only_dense_tensors_are_taken(kind, make, wavelet):
+    with pytest.raises(TypeError, match=f'^dwt2 takes dense tensors, not {kind} ones'):
+        dwt2(make(torch.ones(8, 8)), wavelet)
 
 
 @pytest.mark.parametrize('transform', [dwt2, wavedec2])
@@ -293,6 +324,9 @@ def test_counts_may_be_numpys():
     x = torch.rand(8, 8)
     two = np.int64(2)
     assert torch.equal(wavedec2(x, level=two)[1].diagonal, wavedec2(x, level=2)[1].diagonal)
+    for levels in ([two], np.array([2]), torch.tensor([2])):
+        some = wavedec2(x, level=2, detail_levels=levels)
+        assert some[0].diagonal is None and some[1].diagonal is not None
     assert torch.equal(dwtn(x, ndim=two)['dd'], dwtn(x, ndim=2)['dd'])
     assert torch.equal(swt2(x, 'haar', two)[1].diagonal, swt2(x, 'haar', 2)[1].diagonal)
     assert torch.equal(wavelet_packet2(x, level=two), wavelet_packet2(x, level=2))

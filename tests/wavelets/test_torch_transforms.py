@@ -13,6 +13,7 @@ import mmwamim
 from mmwamim.wavelets import (
     axis,
     iswt2,
+    iwavelet_packet2,
     swt2,
     wavedec2,
     wavedecn,
@@ -48,10 +49,57 @@ def test_one_graph(name):
     torch._dynamo.reset()
 
 
+@pytest.mark.parametrize('order', ['natural', 'freq'])
+def test_packets_are_traced_there_and_back(order, way):
+    def call(t):
+        return iwavelet_packet2(wavelet_packet2(t, 'db2', 1, order=order), 'db2', order=order)
+
+    x = noise(2, 6, 8)
+    traced = torch.jit.trace(call, x)
+    assert_same(traced(2 * x), call(2 * x))
+
+
 @pytest.mark.parametrize('name', CALLS)
 def test_vmap(name, way):
     call, x = CALLS[name], noise(3, 2, 6, 8)
     assert_same(torch.func.vmap(call)(x), call(x))
+
+
+@pytest.mark.parametrize('name', CALLS)
+def test_gradients_inside_autocast_are_float32(name, way):
+    def energy(t):
+        return sum(band.square().sum() for band in tree_leaves(CALLS[name](t)))
+
+    def mapped(t):
+        return torch.func.vmap(energy)(t).sum()
+
+    def twice(t):
+        return torch.func.grad(energy)(t).square().sum()
+
+    x = noise(2, 2, 6, 8)
+    for function in (energy, mapped, twice):
+        exact = torch.func.grad(function)(x.double())
+        leaf = x.clone().requires_grad_()
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            function(leaf).backward()
+            again = torch.func.grad(function)(x)
+            tangent = torch.func.jvp(function, (x, ), (x, ))[1]
+        for found in (leaf.grad, again):
+            torch.testing.assert_close(found.double(), exact, rtol=0, atol=2e-6 * exact.abs().max())
+        torch.testing.assert_close(tangent.double(), (exact * x).sum(), rtol=2e-6, atol=0)
+
+
+@pytest.mark.parametrize('wavelet', ['haar', 'db2'])
+@pytest.mark.parametrize('transform', [wavedec2, swt2, wavedecn])
+def test_one_band_may_be_written_to(transform, wavelet, way):
+    x = noise(2, 6, 8).requires_grad_()
+    first, *others = tree_leaves(transform(x, wavelet, 1))
+    before = [band.detach().clone() for band in others]
+    energy = sum(band.square().sum() for band in others)  # keeps the others for its gradient
+    first.zero_()
+    (energy + first.sum()).backward()
+    assert not first.any() and x.grad.any()
+    assert all(torch.equal(band, old) for band, old in zip(others, before, strict=True))
 
 
 def test_vmap_over_one_of_the_coefficients(way):

@@ -193,7 +193,7 @@ class WaveletTargetGenerator(TargetGenerator):
         """To luma and chroma, if colours are 'opponent'."""
         if self.colours == 'rgb':
             return images
-        return torch.einsum('oc,bchw->bohw', self.rotation, images)
+        return _turned(images, self.rotation)
 
     def _band_scale(self, index: int) -> Tensor:
         """What each band of a level is multiplied by, (bands, 1, 1, 1)."""
@@ -266,8 +266,14 @@ class WaveletTargetGenerator(TargetGenerator):
             bands = details.get(level) or [torch.zeros_like(pixels)] * 3
             pixels = waverec2([Subbands(pixels, *bands)], self.wavelet, self.mode)
         if self.colours == 'opponent':  # orthonormal: the transpose is the inverse
-            pixels = torch.einsum('oc,bohw->bchw', self.rotation, pixels)
+            pixels = _turned(pixels, self.rotation.mT)
         return pixels
+
+
+def _turned(colours: Tensor, matrix: Tensor) -> Tensor:
+    """Another basis of the colours, in float32 under autocast too."""
+    with torch.autocast(colours.device.type, enabled=False):
+        return torch.einsum('oc,bchw->bohw', matrix, colours)
 
 
 def _in_cells(details: Tensor, step: int) -> Tensor:

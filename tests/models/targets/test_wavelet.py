@@ -114,6 +114,16 @@ def test_details_of_other_levels_are_zero_in_a_reconstruction(wavelet, levels, z
                                rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize('wavelet', ['haar', 'db2'])
+def test_reconstructions_inside_autocast_are_float32(wavelet):
+    target = WaveletTargetGenerator(wavelet, (1, 2), colours='opponent', norm='contrast',
+                                    approximation_norm='colour')
+    images = noise(2, 3, 16, 16)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        found = target.reconstruct(target(images), images)
+    torch.testing.assert_close(found, images, rtol=0, atol=1e-5)
+
+
 def test_a_reconstruction_follows_the_predictions():
     images = noise(1, 1, 16, 16)
     target = WaveletTargetGenerator(levels=(1, 2), norm='none', in_channels=1)
