@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .axis import Step, analyse, synthesise
-from .filters import Wavelet, key, mode_name
+from .filters import Wavelet, filters, key, mode_name
 from .numbers import check_bands, check_images, computed, whole
 
 
@@ -82,7 +82,7 @@ def idwt2(subbands: Subbands, wavelet: Wavelet = 'haar', mode: str = 'zero',
 
 def wavedec2(x: Tensor,
              wavelet: Wavelet = 'haar',
-             level: int = 5,
+             level: Optional[int] = 5,
              mode: str = 'zero',
              detail_levels: Optional[Sequence[int]] = None,
              double: bool = False) -> List[Subbands]:
@@ -92,7 +92,8 @@ def wavedec2(x: Tensor,
         x: Images (..., H, W).
         wavelet: As in :func:`dwt2`.
         level: Number of levels, at least 1. There is no upper limit, as in ``pywt.wavedec2``
-            with its warning switched off.
+            with its warning switched off. None: as many as ``pywt.dwt_max_level`` of the shorter
+            side.
         mode: As in :func:`dwt2`.
         detail_levels: The levels (from 1, the finest) whose detail subbands are wanted; those of
             the others are None and never computed. Default: all.
@@ -200,11 +201,24 @@ def _idwt2(subbands: Subbands, wavelet: Wavelet, mode: str) -> Tensor:
     return synthesis2(subbands, checked(wavelet, mode))
 
 
-def _wavedec2(x: Tensor, wavelet: Wavelet, level: int, mode: str,
+def count_levels(level: Optional[int], sizes: Sequence[int], step: Step) -> int:
+    """The number of levels that ``level`` stands for; raises ValueError if there is none."""
+    if level is not None:
+        return whole(level, 'level', 1)
+    taps = filters(step.wavelet).length - 1
+    # ``pywt.dwt_max_level``: an approximation is not shorter than the filter but for one.
+    deepest = (min(sizes) // taps).bit_length() - 1
+    if deepest < 1:
+        raise ValueError(f'level=None: the sizes {tuple(sizes)} are too small for a level whose '
+                         f'filter has {taps + 1} taps: give the level')
+    return deepest
+
+
+def _wavedec2(x: Tensor, wavelet: Wavelet, level: Optional[int], mode: str,
               detail_levels: Optional[Sequence[int]]) -> List[Subbands]:
     check_images(x, 2)
     step = checked(wavelet, mode)
-    level = whole(level, 'level', 1)
+    level = count_levels(level, x.shape[-2:], step)
     if isinstance(detail_levels, Integral):
         raise TypeError(f'detail_levels must be a sequence of levels, such as ({detail_levels}, ), '
                         f'not {detail_levels}')

@@ -1,11 +1,11 @@
 """The discrete wavelet transform along the last 1, 2, 3, ... axes: signals, images, volumes."""
 from itertools import product
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 from torch import Tensor
 
 from .axis import Step, analyse, synthesise
-from .dwt import checked, cut
+from .dwt import checked, count_levels, cut
 from .filters import Wavelet
 from .numbers import check_bands, check_images, computed, whole
 
@@ -63,7 +63,7 @@ def idwtn(bands: Bands, wavelet: Wavelet = 'haar', mode: str = 'zero',
     return computed(_idwtn, bands, wavelet, mode, double=double)
 
 
-def wavedecn(x: Tensor, wavelet: Wavelet = 'haar', level: int = 1, mode: str = 'zero',
+def wavedecn(x: Tensor, wavelet: Wavelet = 'haar', level: Optional[int] = 1, mode: str = 'zero',
              ndim: int = 3, double: bool = False) -> List[Bands]:
     """Several levels along each of the last ``ndim`` axes.
 
@@ -73,7 +73,7 @@ def wavedecn(x: Tensor, wavelet: Wavelet = 'haar', level: int = 1, mode: str = '
         mode: See ``x``.
         ndim: See ``x``.
         double: See ``x``.
-        level: Number of levels, at least 1.
+        level: Number of levels, at least 1. None: as in :func:`mmwamim.wavelets.wavedec2`.
 
     Returns:
         The bands of every level, finest first, each with its approximation 'a...a'; that of the
@@ -129,9 +129,11 @@ def _idwtn(bands: Bands, wavelet: Wavelet, mode: str) -> Tensor:
     return _one_level(bands, ndim, checked(wavelet, mode), 'idwtn')
 
 
-def _wavedecn(x: Tensor, wavelet: Wavelet, level: int, mode: str, ndim: int) -> List[Bands]:
+def _wavedecn(x: Tensor, wavelet: Wavelet, level: Optional[int], mode: str, ndim: int
+              ) -> List[Bands]:
     ndim, coefficients = whole(ndim, 'ndim', 1), []
-    for _ in range(whole(level, 'level', 1)):
+    check_images(x, ndim)
+    for _ in range(count_levels(level, x.shape[-ndim:], checked(wavelet, mode))):
         coefficients.append(_dwtn(x, wavelet, mode, ndim))
         x = coefficients[-1]['a' * ndim]
     return coefficients

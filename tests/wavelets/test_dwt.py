@@ -12,6 +12,7 @@ from mmwamim.wavelets import (
     idwt2,
     swt2,
     wavedec2,
+    wavedecn,
     wavelet_packet2,
     waverec2,
 )
@@ -330,3 +331,20 @@ def test_counts_may_be_numpys():
     assert torch.equal(dwtn(x, ndim=two)['dd'], dwtn(x, ndim=2)['dd'])
     assert torch.equal(swt2(x, 'haar', two)[1].diagonal, swt2(x, 'haar', 2)[1].diagonal)
     assert torch.equal(wavelet_packet2(x, level=two), wavelet_packet2(x, level=2))
+
+
+@pytest.mark.parametrize('wavelet, shape', [
+    ('haar', (16, 33)), ('haar', (2, 5)), ('db2', (24, 24)), ('db2', (23, 200)),
+    ('sym4', (64, 57)), ('bior2.2', (11, 12)), ('coif1', (5, 40))])
+def test_as_many_levels_as_pywavelets_takes_by_itself(wavelet, shape):
+    x = torch.from_numpy(np.random.default_rng(3).standard_normal((2, *shape))).float()
+    for expected, found in (
+            (pywt.wavedec2(x.double().numpy(), wavelet, 'symmetric', axes=(1, 2)),
+             wavedec2(x, wavelet, None, 'symmetric')),
+            (pywt.wavedec(x.double().numpy(), wavelet, 'symmetric'),
+             wavedecn(x, wavelet, None, 'symmetric', ndim=1))):
+        assert len(found) == len(expected) - 1
+        last = found[-1].approximation if isinstance(found[-1], Subbands) else found[-1]['a']
+        np.testing.assert_allclose(last, expected[0], atol=1e-5)
+    with pytest.raises(ValueError, match=r'level=None: the sizes \(5, 30\) are too small .* 8 tap'):
+        wavedec2(torch.zeros(5, 30), 'db4', None)
