@@ -18,6 +18,7 @@ from .reading import Source, read_source
 from .resizing import change_channels, resize_patches, resize_positions, resize_relative
 
 PATCH = 'patch_embed.projection.weight'
+RESIZED = rf'{re.escape(PATCH)}|(absolute_)?pos_embed|.*relative_position_(bias_table|index)'
 # In the model alone, or in the file alone: final norms, which pre-training does not reach.
 MAY_DIFFER = (r'ln[12]\..*', r'norm\d\..*', r'mask_token', r'.*relative_position_index')
 
@@ -114,22 +115,23 @@ def _fitted(found: Source, source: Union[str, Path], module: nn.Module, model: D
     notes: List[str] = []
     _fit_layer_scale(state, model, notes)
     _fit_biases(state, model, notes)
-    _fit_sizes(state, module, model, notes, found.grid)
     extra = [name for name in state if name not in model]
     fresh = [name for name in model if name not in state]
+    wrong = [f'{name} {words}' for names, words in ((extra, 'not in this encoder'),
+                                                    (fresh, 'not in the source'))
+             for name in names if not any(re.fullmatch(pattern, name) for pattern in MAY_DIFFER)]
+    if not wrong:
+        _fit_sizes(state, module, model, notes, found.grid)
     wrong = [f'{name} {tuple(state[name].shape)} instead of {tuple(model[name].shape)}'
-             for name in model if name in state and state[name].shape != model[name].shape]
-    for names, words in ((extra, 'not in this encoder'), (fresh, 'not in the source')):
-        odd = [name for name in names
-               if not any(re.fullmatch(pattern, name) for pattern in MAY_DIFFER)]
-        wrong += [f'{name} {words}' for name in odd]
+             for name in model if name in state and state[name].shape != model[name].shape
+             and not re.fullmatch(RESIZED if wrong else '', name)] + wrong
     if wrong:
         raise UserError(f'{str(source)!r} does not fit this {type(module).__name__}: '
                         f'{len(wrong)} parameters differ ({"; ".join(wrong[:3])}'
                         f'{"; ..." if len(wrong) > 3 else ""})')
     if found.joined:
         notes.append(f'joined: query, key and value of {found.joined // 2 or 1} layers')
-    left = extra + found.left
+    left = [name for name in extra if 'index' not in name] + found.left
     for names, word in ((left, 'left'), ([n for n in fresh if 'index' not in n], 'new here')):
         if names:
             notes.append(f'{word}: {", ".join(names[:4])}'

@@ -12,20 +12,9 @@ from torch import Tensor, nn
 from mmwamim.errors import MissingFile, UserError, describe
 
 from . import names
+from .finding import CHUNK, PATCHES, WRAPPERS, encoder_dict, encoder_part, innermost_dict
 from .names import NameTable
 
-# Where a checkpoint keeps its tensors: the averaged ones first, then these, then others.
-AVERAGED = r'(.*_)?(ema|averaged|shadow|swa)(_.*)?'
-CONTAINERS = ('state_dict', 'teacher', 'target_encoder', 'model', 'model_state_dict', 'module')
-LAST = ('encoder', 'student')
-# Of several encoders in one dict the one that their authors go on with, by the first of these that
-# is in its prefix.
-WANTED = (r'(^|[._])ema[._]', 'teacher', 'target', 'base_encoder', 'encoder_q')
-# What torch puts between a module's name and its parameters'.
-WRAPPERS = r'\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.'
-CHUNK = r'\b(blocks\.)\d+\.(?=\d+\.)'  # in which DINOv2 shards layers, whose numbers follow
-PATCHES = ('patch_embed.projection.weight', 'patch_embed.proj.weight',
-           'embeddings.patch_embeddings.projection.weight')
 # What may stay behind: heads, decoders, mask tokens, and what is constant.
 LEFT = (r'(head|heads|head_dist|fc|fc_norm|classifier|pooler|attn_pool|pre_logits|lm_head)\..*',
         r'decoder.*', r'(embeddings\.)?mask_token|masked_embed',
@@ -100,7 +89,7 @@ def read_source(source: Union[str, Path], prefix: Optional[str] = None) -> Sourc
         found = _read_timm(str(source))
     state = {re.sub(CHUNK, r'\1', re.sub(WRAPPERS, '', name)): value
              for name, value in found.state.items()}
-    state, others = _encoder_part(state, str(source), prefix)
+    state, others = encoder_part(state, str(source), prefix)
     _check_plain(state, source)
     from mmwamim.engine.checkpoints.reading import check_finite_weights  # it imports this package
     check_finite_weights(state, source)
@@ -136,33 +125,11 @@ def _read_file(path: Path) -> _Found:
                 kind = f'it is damaged, or only a part ({error})'
             raise UserError(f'{str(path)!r} cannot be read as safetensors: {kind}') from error
     found = read_header(path)
-    inside, place = _inside(found) or (_innermost(found), '')
+    inside, place = encoder_dict(found) or (innermost_dict(found), '')
     state = {str(name): torch.as_tensor(value) for name, value in inside.items()
              if isinstance(value, Tensor) or isinstance(value, np.ndarray) and value.dtype.kind in
              'fiu'}
     return _Found(state, *_known_of(found, path), place)
-
-
-def _inside(found: dict, place: str = '') -> Optional[Tuple[dict, str]]:
-    """The dict that has an encoder's tensors, and the keys on the way to it."""
-    if any(str(name).endswith(PATCHES) for name in found):
-        return found, place
-    inner = (_inside(found[key], f'{place}[{key!r}]') for key in _containers(found))
-    return next((one for one in inner if one is not None), None)
-
-
-def _innermost(found: dict) -> dict:
-    inner = next((found[key] for key in _containers(found) if key in CONTAINERS), None)
-    return found if inner is None else _innermost(inner)
-
-
-def _containers(found: dict) -> List[str]:
-    """The keys of a checkpoint that may hold its tensors, those to be taken first ahead."""
-    # MMEngine saves averaged ones as state_dict, and beside them the others as ema_state_dict
-    last = (*LAST, 'ema_state_dict') if 'state_dict' in found else LAST
-    order = [*(key for key in found if re.fullmatch(AVERAGED, str(key)) and key not in last),
-             *CONTAINERS, *(key for key in found if key not in last), *last]
-    return [key for key in dict.fromkeys(order) if isinstance(found.get(key), dict)]
 
 
 def _known_of(found: dict, path: Path) -> Tuple[Optional[int], Optional[Size]]:
@@ -295,29 +262,6 @@ def _known_of_timm(state: Dict[str, Tensor], model: nn.Module, source: str) -> _
         return _Found(state)  # made with arguments that are not known here
     return _Found(state, layer.attn.num_heads if kind == 'VisionTransformer' else None,
                   getattr(model.patch_embed, 'grid_size', None), eps=layer.norm1.eps)
-
-
-def _encoder_part(state: Dict[str, Tensor], source: str, prefix: Optional[str]
-                  ) -> Tuple[Dict[str, Tensor], List[str]]:
-    """The tensors of the encoder without prefix, and the names of the others."""
-    found = [name.removesuffix(patch) for name in state for patch in PATCHES
-             if name.endswith('.' + patch) or name == patch]
-    if prefix is not None:
-        found = [one for one in found if one == prefix]
-    if len(found) > 1:
-        wanted = [one for one in found if one in ('', 'backbone.')] or next(filter(None, (
-            [one for one in found if re.search(pattern, one)] for pattern in WANTED)), [])
-        if len(wanted) != 1:
-            raise UserError(f'{source!r} holds several encoders, {", ".join(map(repr, found))}: '
-                            'name one with prefix in init_cfg')
-        found = wanted
-    if not found:
-        first = ', '.join(list(state)[:3]) or 'no tensors'
-        raise UserError(f'{source!r} holds no ViT or Swin Transformer that is known here (first '
-                        f'names: {first})')
-    start, = found
-    return ({name[len(start):]: value for name, value in state.items() if name.startswith(start)},
-            [name for name in state if not name.startswith(start)])
 
 
 def _check_plain(state: Dict[str, Tensor], source: Union[str, Path]) -> None:

@@ -37,6 +37,11 @@ def zeros(state):
     return {name: torch.zeros_like(value) for name, value in state.items()}
 
 
+def state_of_mmpretrain():
+    """Under the names of mmpretrain."""
+    return our_vit().state_dict()
+
+
 # Where the tools of others keep the wanted weights, with zeros under the other names.
 KEPT = {
     'net': lambda good, bad: dict(net=good, optimizer={}),
@@ -101,6 +106,8 @@ def test_options_and_results_of_training_scripts_are_no_obstacle(tmp_path):
      "'norm.weight' is quantized"),
     (lambda state: dict(state, **{'patch_embed.proj.weight': torch.ones(32, 3, 2, 8, 8)}),
      r'\(32, 3, 2, 8, 8\) instead of \(32, 3, 8, 8\)'),
+    (lambda state: dict(state_of_mmpretrain(), dist_token=v0(), pos_embed=torch.ones(1, 18, 32)),
+     'differ .dist_token not in this encoder.'),  # the cause, and not what follows
     (lambda state: dict(state, pos_embed=torch.ones(1, 4, 4, 32)), r'\(1, 4, 4, 32\) instead of')])
 def test_what_has_no_plain_weights_is_one_line(change, words, tmp_path):
     torch.save(change(timm_vit().state_dict()), tmp_path / 'x.pth')
