@@ -92,6 +92,25 @@ print('of use')
     assert 'Line NMS is not compiled' in capsys.readouterr().out
 
 
+def test_a_reader_of_a_pipe_may_leave():
+    """As head does. Not to the end of the words alone: what Python still holds goes as well."""
+    code = 'from mmwamim.commands.main import main; main(["--help"]); print("x" * 99999); main([])'
+    process = subprocess.Popen([sys.executable, '-c', f'import sys; {code}'], cwd=ROOT, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    code = process.wait()
+    assert (code, process.stderr.read()) == (141, '')
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path, monkeypatch):
+    (tmp_path / 'gone').mkdir()
+    monkeypatch.chdir(tmp_path / 'gone')
+    (tmp_path / 'gone').rmdir()
+    with pytest.raises(SystemExit, match='the current folder is gone: cd to one'):
+        main(['export', 'x.pth', '--to', 'timm', '--out', 'y.pth'])
+    monkeypatch.chdir(tmp_path)
+
+
 def test_what_is_missing_is_named_alone(capsys):
     with pytest.raises(SystemExit):
         main(['pretrain'])

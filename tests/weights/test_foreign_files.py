@@ -2,6 +2,7 @@
 import collections
 import datetime
 import json
+import os
 import pathlib
 import re
 import sys
@@ -184,3 +185,15 @@ def test_timm_says_what_the_names_of_parameters_do_not(name, words, tmp_path):
                                    out_type='featmap'), source)
         with torch.no_grad():
             assert_same(ours, model.forward_features(images)[:, 1:], images)
+
+
+def test_names_of_files_that_are_no_utf8_reach_model_cards(tmp_path):
+    """As in a locale of ASCII every name with other letters is handed over."""
+    backbone = dict(type='mmwamim.MaskedViT', arch=ARCH, img_size=32, patch_size=8,
+                    out_indices=(0, 1), out_type='raw')
+    config = Config(dict(model=dict(type='mmwamim.WaMIM', backbone=backbone))).pretty_text
+    torch.save(dict(meta=dict(config=config), state_dict=under(
+        'backbone.', our_vit().state_dict())), tmp_path / 'encoder.pth')
+    out = tmp_path / os.fsdecode(b'caf\xe9.pth')
+    done = mmwamim.export(tmp_path / 'encoder.pth', 'mmpretrain', out)
+    assert b'# caf\xe9.pth' in done.card.read_bytes()
