@@ -168,8 +168,9 @@ def refused_fields_are_user_errors() -> Iterator[None]:
 @contextmanager
 def told_in_one_line() -> Iterator[None]:
     """For the ``main`` of a script: a :class:`UserError`, a wrong value in a config, or what the
-    system refuses (a full disk, no permission) becomes one line and exit code 1, Ctrl-C a word and
-    130, and :class:`Preempted` exit code 85. Messages name options as a shell has them.
+    system refuses (a full disk, no permission) becomes one line and exit code 1, a reader of a pipe
+    who has gone 141 without a word, Ctrl-C a word and 130, and :class:`Preempted` exit code 85.
+    Messages name options as a shell has them.
 
     A context and a decorator alike: ``with told_in_one_line(): ...`` or ``@told_in_one_line()``.
     """
@@ -181,6 +182,9 @@ def told_in_one_line() -> Iterator[None]:
     except MemoryError as error:
         sys.exit(f'error: this machine has no memory left ({str(error) or "MemoryError"}): take a '
                  'smaller batch, smaller images or fewer workers')
+    except BrokenPipeError:  # who read what is printed has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python ends with more
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
         if error.errno is None:  # of another package, with words of its own
             raise

@@ -107,7 +107,7 @@ def export(encoder: Path_, to: str, out: Path_, *, config: Optional[Path_] = Non
         how = write(network, to, out, size, preprocessor_of(cfg), classifier)
         call = ['mmwamim', 'export', encoder, '--to', to, '--out', out]
         text = model_card(cfg, network, size, out.name, command or call, license)
-        write_atomically(text.encode(), card)
+        write_atomically(text.encode(errors='surrogateescape'), card)  # names of files
     return Exported(out, card, how)
 
 

@@ -24,7 +24,7 @@ MORE = (*SECTIONS, 'auto_scale_lr', 'env_cfg', 'randomness', 'log_level', 'log_p
 
 def add_fields(parser: argparse.ArgumentParser) -> None:
     """The words at the end of a command line."""
-    parser.add_argument('fields', nargs='*', metavar='KEY=VALUE',
+    parser.add_argument('fields', nargs='*', default=[], metavar='KEY=VALUE',  # or it is required
                         help='any field of the config, as in model.mask_ratio=0.6')
 
 

@@ -3,6 +3,7 @@ import argparse
 import contextlib
 import difflib
 import io
+import os
 import sys
 import warnings
 from importlib import import_module
@@ -88,6 +89,10 @@ def call(command: ModuleType, words: Optional[Sequence[str]] = None,
 def main(words: Optional[List[str]] = None) -> None:
     """Runs ``mmwamim``; what is wrong becomes one line and exit code 1."""
     words = list(sys.argv[1:] if words is None else words)
+    try:
+        os.getcwd()
+    except FileNotFoundError:  # of which torch's libraries make an error of their own
+        raise UserError('the current folder is gone: cd to one that is there') from None
     if not words or words[0] in ('-h', '--help', 'help'):
         print(overview())
         return

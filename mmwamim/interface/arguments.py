@@ -12,6 +12,7 @@ from typing import Any, Callable, TypeVar, Union
 
 from mmwamim.errors import UserError
 from mmwamim.interface.outputs import at_home
+from mmwamim.interface.words import option
 
 Call = TypeVar('Call', bound=Callable)
 WORDS = {bool: 'True or False', int: 'an integer', float: 'a number', str: 'a text',
@@ -39,6 +40,8 @@ def settles_arguments(function: Call) -> Call:
         if bound is None:
             return function(*arguments, **keywords)  # Python says what is missing or too much
         for name, value in bound.arguments.items():
+            if name == 'out' and str(value) == '':  # as of a shell's variable that is not set
+                raise UserError(f"{option(name)} is empty (''): give a path")
             if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
                 bound.arguments[name] = {key: at_home(one) for key, one in value.items()}
             else:

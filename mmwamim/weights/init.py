@@ -18,6 +18,7 @@ from .reading import Source, read_source
 from .resizing import change_channels, resize_patches, resize_positions, resize_relative
 
 PATCH = 'patch_embed.projection.weight'
+RESIZED = rf'{re.escape(PATCH)}|(absolute_)?pos_embed|.*relative_position_(bias_table|index)'
 # In the model alone, or in the file alone: final norms, which pre-training does not reach.
 MAY_DIFFER = (r'ln[12]\..*', r'norm\d\..*', r'mask_token', r'.*relative_position_index')
 
@@ -43,8 +44,10 @@ class PretrainedFrom:
         self.checkpoint, self.prefix = checkpoint, prefix
 
     def __call__(self, module: nn.Module) -> None:
-        state, report = fitted_state(self.checkpoint, module, self.prefix)
+        source = read_source(self.checkpoint, self.prefix)
+        state, report = _fitted(source, self.checkpoint, module, module.state_dict())
         module.load_state_dict(state, strict=False)
+        _take_eps(module, source)
         print_log(report, 'current')
         for part in module.modules():
             if part is not module and hasattr(part, '_is_init'):
@@ -79,7 +82,10 @@ def settle_init(cfg: Config, source: Optional[str]) -> None:
         return
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain'):
         empty = MODELS.build({**backbone, 'init_cfg': None})
-    fitted_state(init_cfg['checkpoint'], empty, init_cfg.get('prefix'))
+    found = read_source(init_cfg['checkpoint'], init_cfg.get('prefix'))
+    _fitted(found, init_cfg['checkpoint'], empty, empty.state_dict())
+    if _take_eps(empty, found):  # for everything that builds the encoder of this run again
+        backbone['norm_cfg'] = dict(backbone.get('norm_cfg') or dict(type='LN'), eps=found.eps)
     add_hook(cfg, dict(type='mmwamim.EncoderLoadedHook'))
 
 
@@ -97,7 +103,11 @@ def fitted_state(source: Union[str, Path], module: nn.Module, prefix: Optional[s
         MissingFile, UserError: As :func:`mmwamim.weights.reading.read_source`.
         UserError: The source is an encoder of another kind, width or depth.
     """
-    found, model = read_source(source, prefix), model or module.state_dict()
+    return _fitted(read_source(source, prefix), source, module, model or module.state_dict())
+
+
+def _fitted(found: Source, source: Union[str, Path], module: nn.Module, model: Dict[str, Tensor]
+            ) -> Tuple[Dict[str, Tensor], str]:
     _check_kind(source, found, module, model)
     # what follows computes with them, for which half precision is too coarse
     state = {name: value.float() if value.is_floating_point() else value
@@ -105,30 +115,46 @@ def fitted_state(source: Union[str, Path], module: nn.Module, prefix: Optional[s
     notes: List[str] = []
     _fit_layer_scale(state, model, notes)
     _fit_biases(state, model, notes)
-    _fit_sizes(state, module, model, notes, found.grid)
     extra = [name for name in state if name not in model]
     fresh = [name for name in model if name not in state]
+    wrong = [f'{name} {words}' for names, words in ((extra, 'not in this encoder'),
+                                                    (fresh, 'not in the source'))
+             for name in names if not any(re.fullmatch(pattern, name) for pattern in MAY_DIFFER)]
+    if not wrong:
+        _fit_sizes(state, module, model, notes, found.grid)
     wrong = [f'{name} {tuple(state[name].shape)} instead of {tuple(model[name].shape)}'
-             for name in model if name in state and state[name].shape != model[name].shape]
-    for names, words in ((extra, 'not in this encoder'), (fresh, 'not in the source')):
-        odd = [name for name in names
-               if not any(re.fullmatch(pattern, name) for pattern in MAY_DIFFER)]
-        wrong += [f'{name} {words}' for name in odd]
+             for name in model if name in state and state[name].shape != model[name].shape
+             and not re.fullmatch(RESIZED if wrong else '', name)] + wrong
     if wrong:
         raise UserError(f'{str(source)!r} does not fit this {type(module).__name__}: '
                         f'{len(wrong)} parameters differ ({"; ".join(wrong[:3])}'
                         f'{"; ..." if len(wrong) > 3 else ""})')
     if found.joined:
         notes.append(f'joined: query, key and value of {found.joined // 2 or 1} layers')
-    left = extra + found.left
+    left = [name for name in extra if 'index' not in name] + found.left
     for names, word in ((left, 'left'), ([n for n in fresh if 'index' not in n], 'new here')):
         if names:
             notes.append(f'{word}: {", ".join(names[:4])}'
                          f'{f", ... ({len(names)} in all)" if len(names) > 4 else ""}')
+    if found.eps and not found.is_swin:
+        notes.append(f'norms with eps={found.eps:g}, as there')
     state = {name: value.to(model[name].dtype) for name, value in state.items() if name in model}
     title = f'Encoder from {source}{found.place} (names of {found.library}): {len(state)} of ' \
             f'{len(model)} tensors taken'
     return state, '\n'.join([title, *(f'  {note}' for note in notes)])
+
+
+def _take_eps(module: nn.Module, found: Source) -> bool:
+    """Gives a ViT's norms the eps of the source, where it says one: of transformers it is 1e-12,
+    and the class token, which is small at first, would come out of the first norm otherwise.
+    Returns whether it is another one than before."""
+    if found.eps is None or found.is_swin:
+        return False
+    norms = [norm for norm in module.modules() if isinstance(norm, nn.LayerNorm)
+             and norm.eps != found.eps]
+    for norm in norms:
+        norm.eps = found.eps
+    return bool(norms)
 
 
 def _check_kind(source, found: Source, module: nn.Module, model: Dict[str, Tensor]) -> None:
@@ -196,6 +222,8 @@ def _fit_sizes(state: Dict[str, Tensor], module: nn.Module, model: Dict[str, Ten
                 not positions or known in (None, grid)):
             continue
         here = model[name]
+        if value.dim() != here.dim():
+            continue  # as of patches of videos: does not fit
         if positions:
             try:
                 state[name] = resize_positions(value, grid, getattr(module, 'num_extra_tokens', 0),

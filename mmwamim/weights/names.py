@@ -140,7 +140,9 @@ _VIT_TIMM = _names('''
     ln2.{p}              norm2.{p}
     ffn.layers.0.0.{p}   mlp.fc1.{p}
     ffn.layers.1.{p}     mlp.fc2.{p}
-    ffn.gamma2.weight    ls2.gamma''')
+    ffn.gamma2.weight    ls2.gamma
+    attn.gamma1.weight   gamma_1
+    ffn.gamma2.weight    gamma_2''')  # the last two of DeiT III's authors
 _VIT_TRANSFORMERS = [('attn.qkv.{p}', _three('attention.attention')), *_names('''
     ln1.{p}              layernorm_before.{p}
     attn.proj.{p}        attention.output.dense.{p}

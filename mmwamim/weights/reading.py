@@ -1,31 +1,26 @@
 """Encoders of this and other libraries, from a file, a folder or a name, under the names here."""
-import argparse
 import json
 import re
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
+import numpy as np
 import torch
 from mmengine.utils import to_2tuple
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmwamim.errors import MissingFile, UserError, describe
 
 from . import names
+from .finding import CHUNK, PATCHES, WRAPPERS, encoder_dict, encoder_part, innermost_dict
 from .names import NameTable
 
-# Where a checkpoint keeps its tensors: the averaged ones first. Those that MMEngine calls
-# ema_state_dict are the others: it saves averaged ones as state_dict.
-CONTAINERS = ('state_dict_ema', 'model_ema', 'ema', 'state_dict', 'teacher', 'target_encoder',
-              'model', 'model_state_dict', 'module', 'student', 'encoder')
-# What torch puts between a module's name and its parameters'.
-WRAPPERS = r'\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.'
-PATCHES = ('patch_embed.projection.weight', 'patch_embed.proj.weight',
-           'embeddings.patch_embeddings.projection.weight')
 # What may stay behind: heads, decoders, mask tokens, and what is constant.
-LEFT = (r'(head|heads|head_dist|fc|fc_norm|classifier|pooler|pre_logits|lm_head)\..*', r'decoder.*',
-        r'(embeddings\.)?mask_token', r'.*(relative_position_index|attn_mask)',
+LEFT = (r'(head|heads|head_dist|fc|fc_norm|classifier|pooler|attn_pool|pre_logits|lm_head)\..*',
+        r'decoder.*', r'(embeddings\.)?mask_token|masked_embed',
+        r'.*(relative_position_index|attn_mask)',
         r'(dino|ibot)_head\..*', r'hidden_states_norms\..*')
+PARTS = ('model.safetensors', 'pytorch_model.bin')  # of a folder
 # Of transformers. Some of its models with heads write a part of the encoder without its prefix.
 MODEL_TYPES = ('vit', 'vit_mae', 'vit_msn', 'dinov2', 'ijepa', 'swin', 'donut-swin', 'timm_wrapper')
 BASES = r'(vit|dinov2|ijepa|swin|donut)\.'
@@ -42,7 +37,7 @@ class Source(NamedTuple):
     ``state`` has the names of mmpretrain, ``left`` names what stays behind, ``heads`` is the
     number of a ViT's attention heads and ``grid`` the rows and columns of its positions where they
     are known, ``joined`` counts tensors joined from query, key and value, ``place`` is where a
-    file has them.
+    file has them, ``eps`` is that of its norms, if it is known.
     """
     state: Dict[str, Tensor]
     library: str
@@ -51,6 +46,7 @@ class Source(NamedTuple):
     heads: Optional[int] = None
     grid: Optional[Size] = None
     place: str = ''
+    eps: Optional[float] = None
 
     @property
     def is_swin(self) -> bool:
@@ -63,6 +59,7 @@ class _Found(NamedTuple):
     heads: Optional[int] = None
     grid: Optional[Size] = None
     place: str = ''
+    eps: Optional[float] = None
 
 
 def read_source(source: Union[str, Path], prefix: Optional[str] = None) -> Source:
@@ -82,14 +79,18 @@ def read_source(source: Union[str, Path], prefix: Optional[str] = None) -> Sourc
     path = Path(source).expanduser()
     if not str(source):
         raise MissingFile("no file, folder or name is given, but ''")
+    if path.name in PARTS and (path.parent / 'config.json').is_file():
+        path = path.parent  # which says more than the weights alone
     if path.is_dir():
         found = _read_folder(path)
     elif path.is_file():
         found = _read_file(path)
     else:
         found = _read_timm(str(source))
-    state = {re.sub(WRAPPERS, '', name): value for name, value in found.state.items()}
-    state, others = _encoder_part(state, str(source), prefix)
+    state = {re.sub(CHUNK, r'\1', re.sub(WRAPPERS, '', name)): value
+             for name, value in found.state.items()}
+    state, others = encoder_part(state, str(source), prefix)
+    _check_plain(state, source)
     from mmwamim.engine.checkpoints.reading import check_finite_weights  # it imports this package
     check_finite_weights(state, source)
     table, stages = _find_table(state)
@@ -123,25 +124,12 @@ def _read_file(path: Path) -> _Found:
             if 'safetensors' in kind:  # as its first bytes say
                 kind = f'it is damaged, or only a part ({error})'
             raise UserError(f'{str(path)!r} cannot be read as safetensors: {kind}') from error
-    with torch.serialization.safe_globals([argparse.Namespace]):  # of MAE's and DINO's runs
-        found = read_header(path)
-    inside, place = _inside(found) or (_innermost(found), '')
-    state = {str(name): value for name, value in inside.items() if isinstance(value, Tensor)}
+    found = read_header(path)
+    inside, place = encoder_dict(found) or (innermost_dict(found), '')
+    state = {str(name): torch.as_tensor(value) for name, value in inside.items()
+             if isinstance(value, Tensor) or isinstance(value, np.ndarray) and value.dtype.kind in
+             'fiu'}
     return _Found(state, *_known_of(found, path), place)
-
-
-def _inside(found: dict, place: str = '') -> Optional[Tuple[dict, str]]:
-    """The dict that has an encoder's tensors, and the keys on the way to it."""
-    if any(str(name).endswith(PATCHES) for name in found):
-        return found, place
-    inner = (_inside(found[key], f'{place}[{key!r}]') for key in CONTAINERS
-             if isinstance(found.get(key), dict))
-    return next((one for one in inner if one is not None), None)
-
-
-def _innermost(found: dict) -> dict:
-    inner = next((found[key] for key in CONTAINERS if isinstance(found.get(key), dict)), None)
-    return found if inner is None else _innermost(inner)
 
 
 def _known_of(found: dict, path: Path) -> Tuple[Optional[int], Optional[Size]]:
@@ -180,7 +168,9 @@ def _read_folder(folder: Path) -> _Found:
         raise UserError(f'{str(folder / "config.json")!r} is no config of transformers, but a '
                         f'{type(config).__name__}')
     kind = config.get('model_type')
-    if kind not in MODEL_TYPES and not (kind is None and 'architecture' in config):  # of timm
+    if 'architecture' in config and kind in (None, 'timm_wrapper'):
+        return _read_folder_of_timm(folder, config)
+    if kind not in MODEL_TYPES:
         odd = f', which has {NO_PLACE[kind]}, for which there is no place here' \
             if kind in NO_PLACE else ''
         raise UserError(f'{str(folder / "config.json")!r}: model_type is {kind!r}{odd}; there are '
@@ -191,12 +181,25 @@ def _read_folder(folder: Path) -> _Found:
                             f'{name}={wanted!r}, not {config[name]!r}')
     state = {re.sub(f'^{BASES}', '', name): value for name, value in _read_parts(folder).items()}
     return _Found(state, config.get('num_attention_heads'),
-                  _grid(config.get('image_size'), config.get('patch_size')))
+                  _grid(config.get('image_size'), config.get('patch_size')),
+                  eps=config.get('layer_norm_eps'))
+
+
+def _read_folder_of_timm(folder: Path, config: dict) -> _Found:
+    """As its models lie on the Hugging Face hub. What they compute is only known to timm."""
+    state = _read_parts(folder)
+    try:
+        import timm
+        with torch.device('meta'):
+            model = timm.create_model(config['architecture'], **(config.get('model_args') or {}))
+    except Exception:  # not here, or not this one: the names alone must do
+        return _Found(state)
+    return _known_of_timm(state, model, str(folder))
 
 
 def _read_parts(folder: Path) -> Dict[str, Tensor]:
     """The tensors of a folder, from one file or several."""
-    for name in ('model.safetensors', 'pytorch_model.bin'):
+    for name in PARTS:
         if (folder / name).is_file():
             return _read_file(folder / name).state
         index = folder / f'{name}.index.json'
@@ -232,33 +235,44 @@ def _read_timm(name: str) -> _Found:
         raise UserError(f"the weights of timm's {name!r} cannot be had here "
                         f'({type(error).__name__}): save its state_dict on a machine with network '
                         'and give the file') from error
-    first = getattr(model, 'blocks', [None])[0]
-    return _Found(model.state_dict(), getattr(getattr(first, 'attn', None), 'num_heads', None),
-                  getattr(getattr(model, 'patch_embed', None), 'grid_size', None))
+    return _known_of_timm(model.state_dict(), model, name)
 
 
-def _encoder_part(state: Dict[str, Tensor], source: str, prefix: Optional[str]
-                  ) -> Tuple[Dict[str, Tensor], List[str]]:
-    """The tensors of the encoder without prefix, and the names of the others."""
-    found = [name.removesuffix(patch) for name in state for patch in PATCHES
-             if name.endswith('.' + patch) or name == patch]
-    if prefix is not None:
-        found = [one for one in found if one == prefix]
-    if len(found) > 1:
-        wanted = [one for one in found if one in ('', 'backbone.')] or [
-            one for one in found if 'teacher' in one] or [
-            one for one in found if 'base_encoder' in one]
-        if len(wanted) != 1:
-            raise UserError(f'{source!r} holds several encoders, {", ".join(map(repr, found))}: '
-                            'name one with prefix in init_cfg')
-        found = wanted
-    if not found:
-        first = ', '.join(list(state)[:3]) or 'no tensors'
-        raise UserError(f'{source!r} holds no ViT or Swin Transformer that is known here (first '
-                        f'names: {first})')
-    start, = found
-    return ({name[len(start):]: value for name, value in state.items() if name.startswith(start)},
-            [name for name in state if not name.startswith(start)])
+def _known_of_timm(state: Dict[str, Tensor], model: nn.Module, source: str) -> _Found:
+    """What only the model knows, not the names of its parameters.
+
+    Raises:
+        UserError: It computes something else than the networks here.
+    """
+    kind = type(model).__name__
+    layers = model.blocks if kind == 'VisionTransformer' else model.layers[0].blocks \
+        if kind == 'SwinTransformer' else None
+    if layers is None:
+        raise UserError(f"{source!r} is timm's {kind}, for which there is no place here: there are "
+                        'its VisionTransformer and SwinTransformer')
+    layer = layers[0]
+    act = getattr(getattr(layer, 'mlp', None), 'act', None)
+    odd = type(layer).__name__ if type(layer).__name__ not in ('Block', 'SwinTransformerBlock') \
+        else None if isinstance(act, nn.GELU) and act.approximate == 'none' else act
+    if odd is not None:
+        raise UserError(f'{source!r}: its layers have {odd}, which those here have not')
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    if any(shapes.get(name, value.shape) != value.shape for name, value in state.items()
+           if name.endswith((*PATCHES, 'norm1.weight', 'pos_embed'))):
+        return _Found(state)  # made with arguments that are not known here
+    return _Found(state, layer.attn.num_heads if kind == 'VisionTransformer' else None,
+                  getattr(model.patch_embed, 'grid_size', None), eps=layer.norm1.eps)
+
+
+def _check_plain(state: Dict[str, Tensor], source: Union[str, Path]) -> None:
+    """Raises UserError for tensors that stand for weights in a way of their own."""
+    for name, value in state.items():
+        kind = 'quantized' if value.is_quantized or (
+            value.dtype in (torch.int8, torch.uint8) and name.endswith('weight')) else \
+            'empty (meta)' if value.is_meta else '' if value.layout == torch.strided else 'sparse'
+        if kind:
+            raise UserError(f'{str(source)!r}: {name!r} is {kind}: save the state_dict of the '
+                            'model with plain tensors')
 
 
 def _find_table(state: Dict[str, Tensor]) -> Tuple[Optional[NameTable], int]:

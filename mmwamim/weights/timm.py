@@ -23,6 +23,17 @@ SWIN = {
 SWIN_LEFT = r'norm\d+\..*|.*relative_position_index'
 
 
+class Norm(NamedTuple):
+    """What timm makes norms of another eps than its own with; its repr is Python that does so."""
+    eps: float
+
+    def __call__(self, width: int, **more) -> nn.Module:
+        return nn.LayerNorm(width, eps=self.eps, **more)
+
+    def __repr__(self) -> str:
+        return f'lambda width, **more: timm.layers.LayerNorm(width, eps={self.eps!r}, **more)'
+
+
 class Classifier(NamedTuple):
     """The linear layer of a classifier on an encoder, (classes, width) and (classes, )."""
     weight: Tensor
@@ -113,13 +124,16 @@ def _vit_arguments(encoder: nn.Module) -> Tuple[str, dict]:
     settings, layer = encoder.arch_settings, encoder.layers[0]
     width, depth, heads = encoder.embed_dims, encoder.num_layers, settings['num_heads']
     patch = encoder.patch_embed.projection.kernel_size[0]
-    _check_eps(layer.ln1, 1e-6)
     name, arguments = VIT.get((width, depth, heads, patch)), {}
     if name is None:
         name = 'vit_base_patch16_224'
         arguments = dict(embed_dim=width, depth=depth, num_heads=heads, patch_size=patch)
     if settings['feedforward_channels'] != 4 * width:
         arguments['mlp_ratio'] = settings['feedforward_channels'] / width
+    if layer.ln1.eps != 1e-6:
+        if layer.ln1.eps > 1e-5:
+            _check_eps(layer.ln1, 1e-6)
+        arguments['norm_layer'] = Norm(layer.ln1.eps)  # of encoders that began with those of others
     if layer.attn.qkv.bias is None:
         arguments['qkv_bias'] = False
     if not isinstance(encoder.pre_norm, nn.Identity):

@@ -44,6 +44,8 @@ def test_configs_of_the_package_are_found_from_anywhere(words, message, tmp_path
 @pytest.mark.parametrize('words, message', [
     (['pretrian'], "there is no command 'pretrian'; did you mean 'pretrain'?"),
     (['pretrain', 'nowhere'], "'nowhere' is not a folder, nor anything"),
+    (['pretrain', '.', '--out', ''], "--out is empty (''): give a path"),
+    (['show', '.', '--out='], "--out is empty (''): give a path"),
     (['pretrain', '.', 'epochs'], "'epochs' is neither an option nor KEY=VALUE"),
     (['finetune', 'no.pth', '.'], "there is no checkpoint 'no.pth'"),
     (['probe', 'no.pth', '.'], "there is no checkpoint 'no.pth'"),
@@ -88,6 +90,31 @@ print('of use')
     assert capsys.readouterr().out == 'of use\n'
     quiet_import('noisy_trial')  # all of it goes where it is caught
     assert 'Line NMS is not compiled' in capsys.readouterr().out
+
+
+def test_a_reader_of_a_pipe_may_leave():
+    """As head does. Not to the end of the words alone: what Python still holds goes as well."""
+    code = 'from mmwamim.commands.main import main; main(["--help"]); print("x" * 99999); main([])'
+    process = subprocess.Popen([sys.executable, '-c', f'import sys; {code}'], cwd=ROOT, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    code = process.wait()
+    assert (code, process.stderr.read()) == (141, '')
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path, monkeypatch):
+    (tmp_path / 'gone').mkdir()
+    monkeypatch.chdir(tmp_path / 'gone')
+    (tmp_path / 'gone').rmdir()
+    with pytest.raises(SystemExit, match='the current folder is gone: cd to one'):
+        main(['export', 'x.pth', '--to', 'timm', '--out', 'y.pth'])
+    monkeypatch.chdir(tmp_path)
+
+
+def test_what_is_missing_is_named_alone(capsys):
+    with pytest.raises(SystemExit):
+        main(['pretrain'])
+    assert capsys.readouterr().err.endswith('arguments are required: FOLDER\n')
 
 
 def test_fields_go_before_and_after_options():

@@ -1,7 +1,12 @@
 """Reads checkpoints without running anything that is in them."""
+import argparse
+import datetime
 import errno
 import os
+import pathlib
 import re
+import types
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any, Mapping, Optional, Union
@@ -24,6 +29,21 @@ KINDS = (
     (rb'\x1f\x8b|BZh|\xfd7zXZ|7z\xbc|.{257}ustar', 'a packed file, to be unpacked first'),
     (rb'\s*[\[{]', 'a JSON file'))
 MORE = 'it holds more than data'
+# What beside tensors is data as well: what training scripts keep of their options and results.
+PLAIN = (argparse.Namespace, types.SimpleNamespace, frozenset, complex, slice, list, dict, tuple,
+         int, float, str, bool, datetime.datetime, datetime.date, datetime.time,
+         datetime.timedelta, datetime.timezone)
+# By their names in a file, where the class is of another version, system or package, or one that
+# torch cannot fill.
+RENAMED = ((lambda *_: {}, 'collections.defaultdict'), (lambda *_: [], 'collections.deque'),
+           *((pathlib.PurePosixPath, f'pathlib{inner}.{name}') for inner in ('', '._local')
+             for name in ('PosixPath', 'PurePosixPath')),
+           *((pathlib.PureWindowsPath, f'pathlib{inner}.{name}') for inner in ('', '._local')
+             for name in ('WindowsPath', 'PureWindowsPath')),
+           *((dict, f'{module}.AttributeDict') for module in (
+               'lightning.fabric.utilities.data', 'lightning_fabric.utilities.data',
+               'lightning.pytorch.utilities.parsing', 'pytorch_lightning.utilities.parsing')))
+NUMBERS = '?bhilqBHILQefdgFDSUMm'  # NumPy's kinds but for objects
 _STATISTICS = ('min', 'max', 'current', 'mean')
 
 
@@ -118,11 +138,13 @@ def read_header(path: Union[str, Path]) -> dict:
 
 
 def _load(path: Union[str, Path], **options):
-    numbers = [type(np.dtype(kind)) for kind in ('f8', 'f4', 'i8', 'i4')]
+    numbers = {type(np.dtype(kind)) for kind in NUMBERS}
     allowed = [HistoryBuffer, (_history_method, 'builtins.getattr'), np.ndarray, np.dtype,
-               np._core.multiarray._reconstruct, np._core.multiarray.scalar, *numbers]
+               np._core.multiarray._reconstruct, np._core.multiarray.scalar, *numbers, *PLAIN,
+               *RENAMED]
     try:
-        with torch.serialization.safe_globals(allowed):
+        with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
+            warnings.filterwarnings('ignore', message='.*TorchScript')  # is an error here
             return torch.load(path, map_location='cpu', weights_only=True, **options)
     except Exception as error:
         reason = _reason(path, error)
@@ -137,11 +159,14 @@ def _reason(path: Union[str, Path], error: Exception) -> str:
     foreign = foreign_kind(path)
     if foreign is not None:
         return foreign
+    if 'TorchScript' in str(error):
+        return 'it is a program of TorchScript: save the state_dict of its model'
     # torch goes on with how to allow what it names
     found = re.search(r'GLOBAL \S+', str(error)) or re.search(
-        r'Unsupported (?:global|class|operand).*?(?=\n|$)|refused: .*', str(error))
+        r'Unsupported (?:global|class|operand).*?(?=\n|$)|refused: .*', str(error)) or re.search(
+        r'(?<=but got )<class .*?>', str(error))
     if found:
-        return f'{MORE} ({found[0].strip()[:200]})'
+        return f'{MORE} ({found[0].strip()[:200]}): save the state_dict alone'
     if not zipfile.is_zipfile(path):
         return 'it is no file that torch.save has written, or only a part of one'
     return str(error).splitlines()[0] if str(error) else type(error).__name__

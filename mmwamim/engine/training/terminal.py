@@ -1,6 +1,8 @@
 """What of a run's log goes to the terminal, if it is to be short: the log file has everything."""
 import logging
 import os
+import sys
+from functools import partial
 from pathlib import Path
 
 PACKAGE = str(Path(__file__).parents[2]) + os.sep
@@ -31,3 +33,12 @@ def shorten(logger: logging.Logger) -> None:
     for handler in logger.handlers:
         if not isinstance(handler, logging.FileHandler):
             handler.addFilter(goes_to_terminal)
+            handler.handleError = partial(_without_reader, handler)
+
+
+def _without_reader(handler: logging.Handler, record: logging.LogRecord) -> None:
+    """A run goes on when the reader of a pipe has gone, as ``head`` does, and says no more."""
+    if isinstance(sys.exc_info()[1], BrokenPipeError):
+        handler.addFilter(lambda record: False)
+    else:
+        type(handler).handleError(handler, record)

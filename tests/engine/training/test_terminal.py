@@ -1,6 +1,7 @@
 """What of a log goes to the terminal."""
 import io
 import logging
+import os
 import re
 import sys
 from types import SimpleNamespace
@@ -133,3 +134,21 @@ def test_the_time_left_counts_small_images_as_the_part_they_are(monkeypatch):
         assert hook.progress.tasks[0].time_remaining == 6 + 10 * 4
     finally:
         hook.stop()
+
+
+def test_a_run_goes_on_when_nobody_reads(capsys):
+    """Where a pipe's reader has gone logging would write a traceback for each line."""
+    ends = os.pipe()
+    os.close(ends[0])
+    stream = open(ends[1], 'w')
+    logger = logging.Logger('run')
+    logger.addHandler(logging.StreamHandler(stream))
+    terminal.shorten(logger)
+    for _ in range(2):
+        logger.warning('a line')
+    with pytest.raises(BrokenPipeError):
+        stream.close()
+    assert capsys.readouterr().err == ''
+    logger.handlers[0].filters.clear()
+    logger.warning('%d', 'no number')  # other errors are written as before
+    assert 'Logging error' in capsys.readouterr().err
