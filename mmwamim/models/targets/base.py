@@ -6,6 +6,8 @@ from typing import List, Sequence, Tuple
 import torch
 from torch import Tensor, nn
 
+from mmwamim.wavelets.numbers import whole
+
 
 class TargetGenerator(nn.Module, metaclass=ABCMeta):
     """Maps images to what the decoders are to predict, one target a level, finest first.
@@ -21,7 +23,8 @@ class TargetGenerator(nn.Module, metaclass=ABCMeta):
             'level1', ... by position.
 
     Raises:
-        ValueError: The three lists differ in length or are empty.
+        ValueError: The three lists differ in length or are empty, or ``in_channels`` is no
+            positive integer.
 
     Examples:
         >>> class MeanColour(TargetGenerator):
@@ -34,7 +37,7 @@ class TargetGenerator(nn.Module, metaclass=ABCMeta):
     def __init__(self, in_channels: int, grid_strides: Sequence[int], channels: Sequence[int],
                  level_names: Sequence[str] = ()) -> None:
         super().__init__()
-        self.in_channels = in_channels
+        self.in_channels = whole(in_channels, 'in_channels', 1)
         self.grid_strides: Tuple[int, ...] = tuple(grid_strides)
         self.channels: Tuple[int, ...] = tuple(channels)
         names = level_names or [f'level{i}' for i in range(len(self.grid_strides))]

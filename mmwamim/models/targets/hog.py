@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmwamim.registry import MODELS
+from mmwamim.wavelets.numbers import whole
 
 from .base import TargetGenerator
 from .normalise import check_eps, check_strides
@@ -79,8 +80,7 @@ class HOGTargetGenerator(TargetGenerator):
             if value not in known:
                 raise ValueError(f'{field} must be one of {", ".join(known)}, not {value!r}')
         check_eps(eps)
-        if bins < 2:
-            raise ValueError(f'bins must be at least 2, not {bins}')
+        bins = whole(bins, 'bins', 2)
         if histograms < 1 or any(stride % histograms for stride in strides):
             raise ValueError(f'histograms {histograms} must divide every cell of grid_strides '
                              f'{strides}')

@@ -1,6 +1,8 @@
 """Zero mean and unit variance, in the ways that targets use; and back."""
 import math
-from typing import Sequence, Tuple
+from numbers import Real
+from operator import index
+from typing import Any, Optional, Sequence, Tuple
 
 from torch import Tensor
 
@@ -52,8 +54,19 @@ def check_norm(norm: str, known: Tuple[str, ...]) -> None:
 
 def check_eps(eps: float) -> None:
     """Raises ValueError unless ``eps`` can be added to a variance."""
-    if not 0 <= eps < math.inf:
-        raise ValueError(f'eps must be a finite number of at least 0, not {eps}')
+    if not (is_number(eps) and 0 <= eps < math.inf):
+        raise ValueError(f'eps must be a finite number of at least 0, not {eps!r}')
+
+
+def check_compand(compand: Optional[float]) -> None:
+    """Raises ValueError unless ``compand`` is a positive number or None."""
+    if compand is not None and not (is_number(compand) and 0 < compand < math.inf):
+        raise ValueError(f'compand must be positive or None, not {compand!r}')
+
+
+def is_number(value: Any) -> bool:
+    """Whether a field holds a real number, and neither True nor False."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def check_strides(grid_strides) -> Tuple[int, ...]:
@@ -63,9 +76,12 @@ def check_strides(grid_strides) -> Tuple[int, ...]:
         ValueError: They are not positive integers, finest first, each dividing the next or equal
             to it.
     """
-    strides = tuple(grid_strides)
+    try:
+        strides = tuple(map(index, grid_strides))
+    except TypeError:
+        strides = ()
     if not strides or strides[0] < 1 or any(
             b < a or b % a for a, b in zip(strides, strides[1:])):
         raise ValueError('grid_strides must be positive and not falling, each a multiple of the '
-                         f'one before, such as (4, 8, 16, 32), not {strides}')
+                         f'one before, such as (4, 8, 16, 32), not {grid_strides}')
     return strides

@@ -1,5 +1,4 @@
 """Wavelet packets of several depths as reconstruction targets."""
-import math
 from typing import List, Optional, Sequence
 
 import torch
@@ -10,6 +9,7 @@ from mmwamim.wavelets import wavelet_packet2
 from mmwamim.wavelets.numbers import whole
 
 from .base import TargetGenerator, check_levels
+from .normalise import check_compand
 
 NORMS = ('contrast', 'none')
 
@@ -53,8 +53,7 @@ class WaveletPacketTargetGenerator(TargetGenerator):
         if norm not in NORMS:
             raise ValueError(f'norm must be one of {", ".join(NORMS)}, not {norm!r}')
         frequencies = whole(frequencies, 'frequencies', 1)
-        if compand is not None and not 0 < compand < math.inf:
-            raise ValueError(f'compand must be positive or None, not {compand}')
+        check_compand(compand)
         wavelet_packet2(torch.zeros(1, 2, 2), wavelet, 1)  # an unknown name raises here
         counts = [min(frequencies, 2**k) for k in levels]
         super().__init__(in_channels, [2**k for k in levels],

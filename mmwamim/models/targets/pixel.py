@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmwamim.registry import MODELS
+from mmwamim.wavelets.numbers import whole
 
 from .base import TargetGenerator
 from .normalise import check_eps, check_norm, check_strides, normalise, statistics
@@ -47,13 +48,12 @@ class PixelTargetGenerator(TargetGenerator):
         strides = check_strides(grid_strides)
         check_norm(norm, ('token', 'none'))
         check_eps(eps)
-        if samples is not None and (samples < 1 or any(s % samples for s in strides)):
+        if samples is not None and any(s % whole(samples, 'samples', 1) for s in strides):
             raise ValueError(f'samples {samples} must divide every cell of grid_strides {strides}')
-        # A cell of one value would always be normalised to zero.
-        if norm == 'token' and in_channels * (samples or strides[0])**2 < 2:
-            raise ValueError("norm 'token' needs at least two values a cell")
         super().__init__(in_channels, strides,
                          [in_channels * (samples or stride)**2 for stride in strides])
+        if norm == 'token' and self.channels[0] < 2:  # it would always be normalised to zero
+            raise ValueError("norm 'token' needs at least two values a cell")
         self.norm = norm
         self.samples = samples
         self.eps = eps

@@ -14,7 +14,7 @@ from mmwamim.wavelets.numbers import whole
 
 from .base import TargetGenerator, check_levels
 from .coefficients import APPROXIMATION_NORMS, NORMS, CoefficientNorm
-from .normalise import check_eps
+from .normalise import check_compand, check_eps, is_number
 
 APPROXIMATION = ('coarsest', 'all', 'none')
 FINER = ('coefficients', 'energy')
@@ -127,12 +127,12 @@ class WaveletTargetGenerator(TargetGenerator):
         window = whole(window, 'window', 1)
         if window & (window - 1):
             raise ValueError(f'window must be a power of two of pixels, not {window}')
-        if compand is not None and not 0 < compand < math.inf:
-            raise ValueError(f'compand must be positive or None, not {compand}')
+        check_compand(compand)
         check_eps(eps)
-        if len(band_weights) != 4 or not all(0 < weight < math.inf for weight in band_weights):
+        if not isinstance(band_weights, (list, tuple)) or len(band_weights) != 4 or not all(
+                is_number(weight) and 0 < weight < math.inf for weight in band_weights):
             raise ValueError('band_weights must be four positive numbers, for approximation, '
-                             f'horizontal, vertical and diagonal, not {tuple(band_weights)}')
+                             f'horizontal, vertical and diagonal, not {band_weights!r}')
         self._check_wavelet(wavelet, mode)
         apart = [approximation == 'all' or (approximation == 'coarsest' and k == levels[-1])
                  for k in levels]

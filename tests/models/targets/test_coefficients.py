@@ -360,6 +360,14 @@ def test_colours_that_two_levels_predict_are_averaged():
     (dict(levels=3), 'levels must be integers .* not 3'),
     (dict(eps=-1e-3), 'eps must be a finite number of at least 0, not -0.001'),
     (dict(eps=math.nan), 'eps must be a finite number of at least 0, not nan'),
+    (dict(eps='1e-6'), "eps must be a finite number of at least 0, not '1e-6'"),
+    (dict(compand='0.05'), "compand must be positive or None, not '0.05'"),
+    (dict(compand=True), 'compand must be positive or None, not True'),
+    (dict(band_weights=None), 'band_weights must be four positive numbers.*not None'),
+    (dict(band_weights='1111'), "band_weights must be four positive numbers.*not '1111'"),
+    (dict(in_channels=0), 'in_channels must be an integer of at least 1, not 0'),
+    (dict(in_channels=True), 'in_channels must be an integer of at least 1, not True'),
+    (dict(in_channels='3'), "in_channels must be an integer of at least 1, not '3'"),
 ])
 def test_bad_fields_are_named(fields, message):
     with pytest.raises(ValueError, match=message):
