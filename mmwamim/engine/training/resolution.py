@@ -125,7 +125,7 @@ class ResolutionScheduleHook(Hook):
         """The time left, for which MMEngine's timer has just taken all steps to be alike."""
         now, end, hub = runner.iter + 1, runner.max_iters, runner.message_hub
         begun, done, everything = (work_of_steps(runner, step) for step in (self._begun, now, end))
-        if now < end:
+        if now < end and 'eta' in hub.runtime_info:
             spent = hub.get_info('eta') / (end - now) * (now - self._begun)
             hub.update_info('eta', spent / (done - begun) * (everything - done))
 

@@ -19,9 +19,10 @@ class DataWaitHook(Hook):
         self.waited, self.spent = 0., 0.
 
     def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
-        if batch_idx == 0:
-            return  # the workers have just started
         scalars = runner.message_hub.log_scalars
+        # At first the workers have just started; a config may have no timer.
+        if batch_idx == 0 or 'train/data_time' not in scalars:
+            return
         self.waited += scalars['train/data_time'].current()
         self.spent += scalars['train/time'].current()
         if not self.every_n_train_iters(runner, self.interval):

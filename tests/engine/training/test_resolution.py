@@ -200,3 +200,10 @@ def test_an_encoder_that_names_no_size_is_no_obstacle():
 
 def test_a_run_that_only_validates_has_no_schedule():
     ResolutionScheduleHook((32, 64)).before_run(SimpleNamespace(_train_loop=dict(max_epochs=3)))
+
+
+def test_a_run_without_a_timer(images, tmp_path):
+    runner = prepare(GROWING, images, tmp_path, '--epochs', 2, '--batch-size', 4,
+                     fields=[*SHORT, 'default_hooks.timer=None'])
+    runner.train()
+    assert runner.iter == 6 and runner.message_hub.get_info('eta') is None
